@@ -1,0 +1,25 @@
+"""What jaxkin raises and warns with: one line that says what, where, and how to mend it."""
+
+
+class JaxkinError(ValueError):
+    """Base of every error jaxkin raises on bad input."""
+
+
+class ModelError(JaxkinError):
+    """A model's arrays do not fit together, or its Hamiltonian is not Hermitian."""
+
+
+class FileFormatError(JaxkinError):
+    """A file is truncated, malformed, non-Hermitian or holds NaN; names the file and the line."""
+
+
+class SymmetryError(JaxkinError):
+    """A stated symmetry is not one of H(k); names the operation."""
+
+
+class ConfigError(JaxkinError):
+    """A configuration key or value is not understood; names the nearest valid one."""
+
+
+class AccuracyWarning(UserWarning):
+    """A result is less certain than asked for; says why and which argument to change."""

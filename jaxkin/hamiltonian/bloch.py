@@ -1,0 +1,116 @@
+"""What every Bloch Hamiltonian offers the rest of the pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Complex, Float
+
+KPoint = Float[Array, " d"]
+Matrix = Complex[Array, "n n"]
+VectorMatrix = Complex[Array, "3 n n"]
+MomentFunction = Callable[[KPoint], Float[Array, "3"]]
+
+
+class BlochModel(eqx.Module):
+    """A Hamiltonian H(k) on a zone of k, with what converts k to Cartesian Å⁻¹.
+
+    ``k`` is in *model coordinates*: reduced coordinates of the reciprocal lattice for a crystal,
+    Cartesian Å⁻¹ for a k·p model (which has no lattice). Vectors are Cartesian with three
+    components in any dimension; those a low-dimensional model cannot have are zero.
+    """
+
+    point_group: eqx.AbstractVar[str | None]
+    periodic: eqx.AbstractClassVar[bool]
+    spin: eqx.AbstractVar[VectorMatrix | None]
+    moment: eqx.AbstractVar[MomentFunction | None]
+
+    # --- what a kind of model provides -------------------------------------------------------
+    @property
+    def dimension(self) -> Literal[1, 2, 3]:
+        raise NotImplementedError
+
+    @property
+    def size(self) -> int:
+        """Number of bands n."""
+        raise NotImplementedError
+
+    @property
+    def zone(self) -> tuple[tuple[float, float], ...]:
+        """The sampled box of k, ((lo, hi), ...) in model coordinates."""
+        raise NotImplementedError
+
+    @property
+    def basis(self) -> Float[Array, "d 3"]:
+        """Rows: Cartesian k (Å⁻¹) per unit of each model coordinate."""
+        raise NotImplementedError
+
+    @property
+    def dual(self) -> Float[Array, "d 3"]:
+        """∂κ_i/∂k_a: model coordinates per Cartesian k (Å)."""
+        raise NotImplementedError
+
+    @property
+    def measure(self) -> Float[Array, ""]:
+        """(dk) = d^dk/(2π)^d in Å^-d per unit volume of model coordinates."""
+        raise NotImplementedError
+
+    def hamiltonian(self, k: KPoint) -> Matrix:
+        """H(k) in eV, (n, n), at model coordinates ``k``."""
+        raise NotImplementedError
+
+    # --- what follows from it ----------------------------------------------------------------
+    def bands(self, k: KPoint) -> Float[Array, " n"]:
+        """Energies ε_n(k) in eV, ascending.
+
+        >>> import jaxkin as jk
+        >>> model = jk.models.get("haldane")
+        >>> model.bands([0.0, 0.0]).shape
+        (2,)
+        """
+        return jnp.linalg.eigvalsh(self.hamiltonian(k))
+
+    def cartesian(self, k: Float[Array, "*batch d"]) -> Float[Array, "*batch 3"]:
+        """Cartesian k in Å⁻¹ of model coordinates ``k``."""
+        return jnp.asarray(k, float) @ self.basis
+
+    def position(self, k: KPoint) -> VectorMatrix | None:
+        """Position matrix r(k) in Å on the orbitals beyond their centres, or None."""
+        del k
+        return None
+
+    def derivative(self, k: KPoint) -> VectorMatrix:
+        """Covariant derivative D_a H = ∂H/∂k_a − i[r_a, H] in eV Å, (3, n, n), Cartesian.
+
+        ∂H is taken by forward-mode automatic differentiation; the commutator is there only for a
+        model with position matrices.
+        """
+        plain = _cartesian_jacobian(self, self.hamiltonian, k)
+        r = self.position(k)
+        if r is None:
+            return plain
+        h = self.hamiltonian(k)
+        return plain - 1j * (r @ h - h @ r)
+
+    def wannier_curvature(self, k: KPoint) -> VectorMatrix | None:
+        """Curvature F_c = ∂_a r_b − ∂_b r_a − i[r_a, r_b] (abc cyclic) in Å² of the orbitals' own space.
+
+        Non-zero because a finite set of Wannier functions is not complete; None without position
+        matrices.
+        """
+        r = self.position(k)
+        if r is None:
+            return None
+        dr = _cartesian_jacobian(self, self.position, k)  # [a, b] = ∂_a r_b
+        a, b = jnp.array([1, 2, 0]), jnp.array([2, 0, 1])
+        return dr[a, b] - dr[b, a] - 1j * (r[a] @ r[b] - r[b] @ r[a])
+
+
+def _cartesian_jacobian(model: BlochModel, function: Callable, k: KPoint) -> Array:
+    """∂function/∂k_a, the Cartesian index first."""
+    jacobian = jax.jacfwd(function)(jnp.asarray(k, float))
+    return jnp.tensordot(model.dual.T, jacobian, axes=(1, -1)).astype(complex)

@@ -1,0 +1,329 @@
+"""Fermi surfaces: points, weights and band geometry, with replicas for the error."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxkin.errors import AccuracyWarning, JaxkinError
+from jaxkin.estimate import Estimate
+from jaxkin.geometry import batched_geometry
+from jaxkin.hamiltonian.bloch import BlochModel
+from jaxkin.surface.lines import Lines
+from jaxkin.surface.samples import Sampler, Samples
+from jaxkin.surface.search import Pocket, find_pockets
+from jaxkin.surface.spectrum import Spectrum, buckets, one_lapack_thread, tile_rows
+from jaxkin.surface.thermal import TAIL, thermal_levels
+
+Progress = Callable[[int, int, str], None]
+"""Called with (done, total, what) while work goes on."""
+
+
+@dataclass(frozen=True)
+class Shell:
+    """The points of one replica at one energy: where elastic scattering stays."""
+
+    points: slice
+    replica: int
+    energy: float
+    thermal_weight: float
+
+
+@dataclass(frozen=True)
+class Surface:
+    """Points that turn ∫(dk)(−f⁰')F, or ∫(dk) δ(ε−μ)F at T = 0, into a weighted sum.
+
+    Arrays run over the points of all replicas, sorted by shell. Energies in eV, ``k`` in model
+    coordinates, ``velocity`` ∂ε/∂k in eV Å, ``berry_curvature`` in Å², ``orbital_moment`` in μ_B,
+    ``weight`` in 1/(eV Å^d) such that Σ_{points of one replica} W F is one estimate of the integral.
+    """
+
+    model: BlochModel
+    fermi_level: float
+    temperature: float
+    sampler: Sampler
+    replicas: int
+    seed: int
+    k: np.ndarray
+    band: np.ndarray
+    replica: np.ndarray
+    weight: np.ndarray
+    energy: np.ndarray
+    velocity: np.ndarray
+    berry_curvature: np.ndarray
+    orbital_moment: np.ndarray
+    shells: tuple[Shell, ...]
+    pockets: tuple[Pocket, ...]
+    fillings: np.ndarray = field(repr=False)
+    """(replicas, pockets) thermally averaged filled volume in Å^-d: electrons positive, holes negative."""
+    evaluations: int
+    verdict: str
+    warnings: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.k)
+
+    def integrate(self, values: np.ndarray | Callable) -> Estimate:
+        """∫(dk)(−f⁰')F with its standard error; ∫(dk) δ(ε−μ)F at T = 0. Units of F per eV Å^d.
+
+        Args:
+            values: F at the points, (N, ...), or a JAX function F(k, band) of one point.
+
+        >>> import jaxkin as jk
+        >>> model = jk.models.get("helical-isotropic")
+        >>> surface = jk.fermi_surface(model, fermi_level=0.5, sampler=jk.Lines(n=8), replicas=4)
+        >>> estimate = surface.integrate(lambda k, band: 1.0)  # density of states
+        >>> abs(float(estimate.mean) - 0.00474) < 1e-4
+        True
+        """
+        if callable(values):
+            values = np.asarray(jax.jit(jax.vmap(values))(jnp.asarray(self.k), jnp.asarray(self.band)))
+        values = np.asarray(values)
+        if values.shape[:1] != (len(self),):
+            raise JaxkinError(f"values have shape {values.shape}; the first axis must be the {len(self)} points.")
+        terms = self.weight.reshape(-1, *(1,) * (values.ndim - 1)) * values
+        samples = np.zeros((self.replicas, *values.shape[1:]), terms.dtype)
+        for shell in self.shells:
+            samples[shell.replica] += terms[shell.points].sum(axis=0)
+        return Estimate(samples, self.evaluations)
+
+    def level_weight(self, shell: Shell) -> np.ndarray:
+        """Weights of the shell's points for ∫(dk) δ(ε−shell.energy)F, without the thermal factor."""
+        return self.weight[shell.points] / shell.thermal_weight
+
+    def density_of_states(self) -> Estimate:
+        """∫(dk)(−f⁰') per eV and Å^d; bands are counted as the model has them (no spin factor)."""
+        return self.integrate(np.ones(len(self)))
+
+    def carrier_density(self) -> dict[str, Estimate]:
+        """Electrons and holes in Å^-d, from the filled lengths of the sampler's lines.
+
+        Closed pockets count from their outside: a pocket of filled states holds electrons, one of
+        empty states in a filled band holds holes. A surface that wraps round the zone in all
+        directions counts the electrons of its bands.
+        """
+        return {
+            "electrons": Estimate(np.clip(self.fillings, 0, None).sum(axis=1), self.evaluations),
+            "holes": Estimate(np.clip(-self.fillings, 0, None).sum(axis=1), self.evaluations),
+        }
+
+
+def fermi_surface(
+    model: BlochModel,
+    fermi_level: float,
+    temperature: float = 0.0,
+    sampler: Sampler | None = None,
+    replicas: int = 8,
+    seed: int = 0,
+    *,
+    rtol: float | None = None,
+    target: Callable[[Surface], np.ndarray] | None = None,
+    budget: int = 5_000_000,
+    progress: Progress | None = None,
+) -> Surface:
+    """Sample the Fermi surface, or at T > 0 the constant-energy surfaces within −f⁰'.
+
+    Args:
+        model: any Bloch model.
+        fermi_level: μ in eV.
+        temperature: T in K.
+        sampler: :class:`Lines` (default) or :class:`Grid`.
+        replicas: independent random shifts; their scatter is the standard error.
+        seed: makes the result reproducible.
+        rtol: keep refining until the standard error of ``target`` is below ``rtol`` of its largest
+            component, or ``budget`` diagonalisations are spent; ``surface.verdict`` says which.
+        target: per-point values (N, ...) whose integral ``rtol`` refers to; m_a v_b by default.
+        progress: called with (done, total, what).
+
+    Raises:
+        JaxkinError: a Fermi level or temperature that is not a finite number, replicas < 1.
+
+    Warns:
+        AccuracyWarning: no state at the Fermi level, a surface that leaves a k·p model's box, or ``rtol`` not met.
+    """
+    sampler = Lines() if sampler is None else sampler
+    if not np.isfinite(fermi_level):
+        raise JaxkinError(f"fermi_level={fermi_level} must be a finite energy in eV.")
+    if not (np.isfinite(temperature) and temperature >= 0):
+        raise JaxkinError(f"temperature={temperature} must be a finite number of kelvin, not negative.")
+    if replicas < 1 or (rtol is not None and replicas < 2):
+        raise JaxkinError(f"replicas={replicas}: at least 1 is needed, and 2 for rtol.")
+    plan = _Plan(model, float(fermi_level), float(temperature), seed, progress)
+    made = plan.replicas(sampler, range(replicas))
+    if rtol is None:
+        surface = plan.surface(sampler, made, f"{replicas} replicas as asked")
+    else:
+        surface = _refine(plan, sampler, made, rtol, target or _moment_velocity, budget)
+    for message in surface.warnings:
+        warnings.warn(message, AccuracyWarning, stacklevel=2)
+    return surface
+
+
+def _moment_velocity(surface: Surface) -> np.ndarray:
+    return surface.orbital_moment[:, :, None] * surface.velocity[:, None, :]
+
+
+@dataclass(frozen=True)
+class _Replica:
+    """Points of one random shift, sorted by level, and the shells they form."""
+
+    columns: dict[str, np.ndarray]
+    bounds: np.ndarray
+    levels: np.ndarray
+    thermal: np.ndarray
+    filling: np.ndarray
+
+
+class _Plan:
+    """What all refinements of one Fermi surface share: the pockets, the seeds and the counts."""
+
+    def __init__(self, model, fermi_level, temperature, seed, progress: Progress | None):
+        self.model, self.fermi_level, self.temperature, self.seed = model, fermi_level, temperature, seed
+        self.report: Progress = progress or (lambda done, total, what: None)
+        self.spectrum = Spectrum(model)
+        self.found: dict[tuple[float, float], list[Pocket]] = {}
+
+    def pockets(self, sampler: Sampler) -> list[Pocket]:
+        extremes = [thermal_levels(self.fermi_level, self.temperature, shift)[0] for shift in (0.0, 1.0)]
+        window = sampler.reach(np.concatenate(extremes))
+        if window not in self.found:
+            self.report(0, 1, "searching pockets")
+            self.found[window] = find_pockets(self.spectrum, window)
+        return self.found[window]
+
+    def replicas(self, sampler: Sampler, which: range) -> list[_Replica]:
+        """Replicas numbered ``which``; the same number always gets the same random shift."""
+        pockets, streams = self.pockets(sampler), np.random.SeedSequence(self.seed).spawn(which.stop)
+        made = []
+        for done, number in enumerate(which):
+            self.report(done, len(which), "sampling the surface")
+            made.append(self._replica(sampler, pockets, np.random.default_rng(streams[number])))
+        self.report(len(which), len(which), "sampling the surface")
+        return made
+
+    def _replica(self, sampler: Sampler, pockets: list[Pocket], rng: np.random.Generator) -> _Replica:
+        model = self.model
+        levels, thermal = thermal_levels(self.fermi_level, self.temperature, rng.random())
+        parts = [sampler.sample(self.spectrum, pocket, levels, rng) for pocket in pockets]
+        samples = Samples.joined(parts) if parts else Samples.none(model.dimension, len(levels))
+        self.spectrum.evaluations += len(samples.k)
+        geometry = _geometry(model, samples.k, samples.band)
+        distance = geometry["energy"] - levels[samples.level]
+        slope = (geometry["velocity"] @ np.asarray(model.basis).T) * samples.edges
+        measure = float(model.measure)
+        weight = measure * sampler.weights(samples, distance, slope) * thermal[samples.level]
+        order = np.argsort(samples.level, kind="stable")
+        order = order[weight[order] != 0]
+        columns = {"k": samples.k, "band": samples.band, "weight": weight, **geometry}
+        return _Replica(
+            columns={name: values[order] for name, values in columns.items()},
+            bounds=np.searchsorted(samples.level[order], np.arange(len(levels) + 1)),
+            levels=levels,
+            thermal=thermal,
+            filling=measure * samples.filling @ thermal,
+        )
+
+    def surface(self, sampler: Sampler, made: list[_Replica], verdict: str) -> Surface:
+        columns = {name: np.concatenate([r.columns[name] for r in made]) for name in made[0].columns}
+        starts = np.cumsum([0, *(len(r.columns["k"]) for r in made)])
+        shells = tuple(
+            Shell(slice(int(start + a), int(start + b)), number, float(level), float(factor))
+            for number, (start, r) in enumerate(zip(starts, made, strict=False))
+            for a, b, level, factor in zip(r.bounds[:-1], r.bounds[1:], r.levels, r.thermal, strict=True)
+            if b > a
+        )
+        return Surface(
+            model=self.model,
+            fermi_level=self.fermi_level,
+            temperature=self.temperature,
+            sampler=sampler,
+            replicas=len(made),
+            seed=self.seed,
+            replica=np.repeat(np.arange(len(made)), np.diff(starts)),
+            shells=shells,
+            pockets=tuple(self.pockets(sampler)),
+            fillings=np.stack([r.filling for r in made]),
+            evaluations=self.spectrum.evaluations,
+            verdict=verdict,
+            warnings=_doubts(self, columns["k"]),
+            **columns,
+        )
+
+
+def _geometry(model: BlochModel, k: np.ndarray, band: np.ndarray) -> dict[str, np.ndarray]:
+    """Energy, velocity, curvature and moment of all points, tile by tile."""
+    widths = {"energy": (), "velocity": (3,), "berry_curvature": (3,), "orbital_moment": (3,)}
+    columns = {name: np.empty((len(k), *width)) for name, width in widths.items()}
+    for part, padded in buckets(k, tile_rows(model, arrays=16)):
+        count = part.stop - part.start
+        padded_band = np.pad(band[part], (0, len(padded) - count), mode="edge")
+        with one_lapack_thread():
+            geometry = jax.block_until_ready(batched_geometry(model, padded, padded_band))
+        for name, column in columns.items():
+            column[part] = getattr(geometry, name)[:count]
+    return columns
+
+
+def _doubts(plan: _Plan, k: np.ndarray) -> tuple[str, ...]:
+    """Reasons to distrust the surface as a whole."""
+    if not len(k):
+        spread = f" ± {TAIL:.0f} kT" if plan.temperature else ""
+        return (
+            f"no state was found at {plan.fermi_level:g} eV{spread}: the Fermi level lies in a gap or outside the "
+            "bands; compare with model.bands(k) or `jaxkin info`.",
+        )
+    if not plan.model.periodic:
+        lo, hi = np.array(plan.model.zone).T
+        edge = 1e-3 * (hi - lo)
+        if np.any((k < lo + edge) | (k > hi - edge)):
+            return ("the Fermi surface leaves the k·p model's box and is cut there; enlarge `box`.",)
+    return ()
+
+
+GROWTH = 1.5
+"""Factor by which the number of lines grows while that pays."""
+
+
+def _refine(
+    plan: _Plan, sampler: Sampler, made: list[_Replica], rtol: float, target: Callable, budget: int
+) -> Surface:
+    """More lines while the error falls faster with them than it would with replicas, else more replicas."""
+    more_lines, before = True, (np.inf, 0)
+    while True:
+        surface = plan.surface(sampler, made, "")
+        error = _relative_error(surface.integrate(target(surface)))
+        cost = sum(len(r.columns["k"]) for r in made)
+        state = f"relative error {error:.2g} with {len(made)} replicas of n = {sampler.n}, {surface.evaluations} evaluations"
+        if error <= rtol:
+            return replace(surface, verdict=f"rtol = {rtol:g} met: {state}")
+        if cost == 0:
+            return surface
+        if before[1]:
+            more_lines = error / before[0] < (before[1] / cost) ** 0.5
+        before = (error, cost)
+        n = int(np.ceil(GROWTH * sampler.n))
+        extra = min(int(np.ceil(len(made) * ((1.1 * error / rtol) ** 2 - 1))), 3 * len(made))
+        growth = (n / sampler.n) ** (plan.model.dimension - 1) if more_lines else extra / len(made)
+        per_point = surface.evaluations / cost
+        if surface.evaluations + growth * cost * per_point > budget:
+            verdict = f"budget of {budget} evaluations spent before rtol = {rtol:g}: {state}"
+            advice = (
+                f"{verdict}. Likely causes: (a) the budget is small for this surface: raise `budget`; (b) bands nearly "
+                "touch at this level, so the integrand peaks; (c) the target vanishes by symmetry: choose `target`."
+            )
+            return replace(surface, verdict=verdict, warnings=(*surface.warnings, advice))
+        if more_lines:
+            sampler = sampler.resized(n)
+            made = plan.replicas(sampler, range(len(made)))
+        else:
+            made = made + plan.replicas(sampler, range(len(made), len(made) + extra))
+
+
+def _relative_error(estimate: Estimate) -> float:
+    largest = float(np.max(np.abs(estimate.mean), initial=0.0))
+    return float(np.max(estimate.stderr, initial=0.0)) / largest if largest > 0 else np.inf

@@ -1,0 +1,50 @@
+"""Roots of ε_n(k) = level on straight segments, many at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+TOLERANCE = 1e-11
+"""Of the bracket's first length."""
+MOST_STEPS = 60
+
+
+def bracketed_roots(function: Callable, low: np.ndarray, high: np.ndarray, f_low: np.ndarray, f_high: np.ndarray):
+    """Roots t of function(t, index) = 0 in [low, high], one per bracket, by Chandrupatla's method.
+
+    Superlinear like inverse quadratic interpolation, never slower than bisection by more than a
+    factor; needs function values only. ``function`` gets the still open brackets' t and indices.
+    """
+    b, a, fb, fa = high.copy(), low.copy(), f_high.copy(), f_low.copy()  # a: latest, [a, b] brackets
+    c, fc = b.copy(), fb.copy()
+    t = np.clip(fa / (fa - fb), 0.05, 0.95)  # the secant, kept off the ends
+    tolerance = TOLERANCE * np.abs(high - low)
+    root = np.where(np.abs(fa) < np.abs(fb), a, b)
+    live = np.arange(len(low))
+    for _ in range(MOST_STEPS):
+        if not len(live):
+            break
+        x = a[live] + t[live] * (b[live] - a[live])
+        f = function(x, live)
+        same = np.sign(f) == np.sign(fa[live])
+        i, j = live[same], live[~same]
+        c[i], fc[i] = a[i], fa[i]
+        c[j], fc[j], b[j], fb[j] = b[j], fb[j], a[j], fa[j]
+        a[live], fa[live] = x, f
+        root[live] = np.where(np.abs(f) < np.abs(fb[live]), x, b[live])
+        width = np.abs(b[live] - a[live])
+        remaining = width * np.minimum(1.0, np.abs(f) / np.maximum(np.abs(fb[live] - f), 1e-300))
+        t[live] = _next_step(*(v[live] for v in (a, b, c, fa, fb, fc)), tolerance[live] / np.maximum(width, 1e-300))
+        live = live[(remaining > tolerance[live]) & (width > 2 * tolerance[live])]
+    return root
+
+
+def _next_step(a, b, c, fa, fb, fc, edge):
+    """Fraction of the way from a to b: inverse quadratic interpolation where it is safe, else the middle."""
+    with np.errstate(all="ignore"):
+        xi, phi = (a - b) / (c - b), (fa - fb) / (fc - fb)
+        step = fa / (fb - fa) * fc / (fb - fc) + (c - a) / (b - a) * fa / (fc - fa) * fb / (fc - fb)
+        safe = (phi**2 < xi) & ((1 - phi) ** 2 < 1 - xi) & np.isfinite(step)
+    return np.clip(np.where(safe, step, 0.5), np.minimum(edge, 0.5), np.maximum(1 - edge, 0.5))

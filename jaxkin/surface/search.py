@@ -1,0 +1,200 @@
+"""Where in k-space the levels lie: cells that can hold them, gathered into pockets.
+
+A cell is kept when the range of ε_n over its corners, widened by what the second differences say
+about its inside, meets the energy window. Kept cells are halved until each connected component (a
+pocket) is several cells across. The widening, ½ Σ_i |Δ²_i ε|, is four times the bound of a smooth
+band and covers the kink of a linear crossing; it is an estimate, not a certificate.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import product
+
+import numpy as np
+from scipy import sparse
+from scipy.sparse import csgraph
+
+from jaxkin.surface.spectrum import Spectrum
+
+BASE_CELLS = {1: 64, 2: 32, 3: 12}
+"""Cells per direction of the first pass; it looks at twice as many nodes."""
+POCKET_CELLS = (8, 64)
+"""A pocket is refined until it is this many cells across its shortest, or along its longest, direction."""
+DEEPEST = 12
+"""Halvings after which an unresolved candidate (smaller than 1e-4 of the zone) is dropped."""
+
+
+@dataclass(frozen=True)
+class Pocket:
+    """A box that holds one connected piece of the level sets, and the cells that can hold it.
+
+    Attributes:
+        origin, edges: the box in model coordinates, (d,).
+        cells: cells per direction of the box, (d,).
+        closed: directions in which the piece does not wrap round the zone, (d,).
+        bands: indices of the bands that have the level here.
+        active: (len(bands), *cells) cells that can hold the level.
+    """
+
+    origin: np.ndarray
+    edges: np.ndarray
+    cells: tuple[int, ...]
+    closed: np.ndarray
+    bands: tuple[int, ...]
+    active: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Cells:
+    """Active cells on the grid of one level: integer corners (N, d) and bands (N, n)."""
+
+    per_edge: int
+    corner: np.ndarray
+    band: np.ndarray
+
+
+def find_pockets(spectrum: Spectrum, window: tuple[float, float]) -> list[Pocket]:
+    """All pockets of the model with a level inside ``window`` (eV), largest first."""
+    model = spectrum.model
+    d, base = model.dimension, BASE_CELLS[model.dimension]
+    corner = np.stack(np.meshgrid(*[np.arange(base)] * d, indexing="ij"), axis=-1).reshape(-1, d)
+    start = _Cells(base, corner, np.ones((len(corner), model.size), bool))
+    queue, found = [_halve(spectrum, start, window)], []
+    for _ in range(DEEPEST):
+        finer = []
+        for cells in queue:
+            for pocket, piece in _components(cells, model.zone, model.periodic):
+                if min(pocket.cells) >= POCKET_CELLS[0] or max(pocket.cells) >= POCKET_CELLS[1]:
+                    found.append((pocket, piece))
+                else:
+                    finer.append(_halve(spectrum, piece, window))
+        queue = finer
+    merged = _merge(found, model.zone, model.periodic)
+    return sorted(merged, key=lambda pocket: -float(np.prod(pocket.edges)))
+
+
+def _zone_box(zone) -> tuple[np.ndarray, np.ndarray]:
+    lo, hi = np.array(zone, float).T
+    return lo, hi - lo
+
+
+def _halve(spectrum: Spectrum, cells: _Cells, window: tuple[float, float]) -> _Cells:
+    """The children of ``cells`` that can hold a level of the window."""
+    d, per_edge = cells.corner.shape[1], 2 * cells.per_edge
+    if not len(cells.corner):
+        return replace(cells, per_edge=per_edge)
+    stencil = np.array(list(product(range(3), repeat=d)))
+    nodes = 2 * cells.corner[:, None, :] + stencil  # (N, 3^d, d) on the finer grid
+    keys = np.ravel_multi_index(np.moveaxis(nodes, -1, 0), (per_edge + 1,) * d)
+    unique, inverse = np.unique(keys, return_inverse=True)
+    lo, edges = _zone_box(spectrum.model.zone)
+    k = lo + edges * np.stack(np.unravel_index(unique, (per_edge + 1,) * d), axis=-1) / per_edge
+    energies = spectrum(k)[inverse.reshape(keys.shape)].reshape(len(nodes), *(3,) * d, -1)
+    widening = 0.5 * sum(
+        np.abs(np.diff(energies, n=2, axis=axis)).max(axis=tuple(range(1, d + 1))) for axis in range(1, d + 1)
+    )
+    corners, bands = [], []
+    for child in product(range(2), repeat=d):
+        box = energies[(slice(None), *(slice(c, c + 2) for c in child))]
+        axes = tuple(range(1, d + 1))
+        holds = (box.min(axis=axes) - widening <= window[1]) & (box.max(axis=axes) + widening >= window[0])
+        holds &= cells.band
+        keep = holds.any(axis=1)
+        corners.append(2 * cells.corner[keep] + np.array(child))
+        bands.append(holds[keep])
+    return _Cells(per_edge, np.concatenate(corners), np.concatenate(bands))
+
+
+def _components(cells: _Cells, zone, periodic: bool):
+    """Connected pieces, band by band, as (Pocket, its cells)."""
+    for band in np.flatnonzero(cells.band.any(axis=0)):
+        corner = cells.corner[cells.band[:, band]]
+        labels = _label(corner, cells.per_edge, periodic)
+        for label in np.unique(labels):
+            part = corner[labels == label]
+            one_band = np.zeros((len(part), cells.band.shape[1]), bool)
+            one_band[:, band] = True
+            piece = _Cells(cells.per_edge, part, one_band)
+            yield _pocket(piece, zone, periodic), piece
+
+
+def _label(corner: np.ndarray, per_edge: int, periodic: bool) -> np.ndarray:
+    """Number the components of a set of cells that touch by a face, an edge or a corner."""
+    d = corner.shape[1]
+    span = per_edge + 2  # room for neighbours beyond a non-periodic boundary
+    key = np.ravel_multi_index((corner + 1).T, (span,) * d)
+    order = np.argsort(key)
+    links = []
+    for step in product((-1, 0, 1), repeat=d):
+        neighbour = corner + np.array(step)
+        if periodic:
+            neighbour %= per_edge
+        wanted = np.ravel_multi_index((neighbour + 1).T, (span,) * d)
+        place = np.minimum(np.searchsorted(key, wanted, sorter=order), len(key) - 1)
+        here = np.flatnonzero(key[order[place]] == wanted)
+        links.append(np.stack([here, order[place[here]]]))
+    i, j = np.concatenate(links, axis=1)
+    graph = sparse.coo_array((np.ones(len(i)), (i, j)), shape=(len(corner),) * 2)
+    return csgraph.connected_components(graph, directed=False)[1]
+
+
+def _extent(index: np.ndarray, per_edge: int, periodic: bool) -> tuple[int, int]:
+    """(start, length) of the shortest interval of cells, on the circle if periodic, that covers ``index``."""
+    used = np.unique(index)
+    if not periodic:
+        return int(used[0]), int(used[-1] - used[0] + 1)
+    gaps = np.diff(np.append(used, used[0] + per_edge))
+    widest = int(np.argmax(gaps))
+    start = int(used[(widest + 1) % len(used)])
+    return start, int(per_edge - gaps[widest] + 1)
+
+
+def _pocket(cells: _Cells, zone, periodic: bool) -> Pocket:
+    """The box round a set of cells."""
+    lo, edges = _zone_box(zone)
+    extents = [_extent(cells.corner[:, i], cells.per_edge, periodic) for i in range(len(lo))]
+    # A piece that fills a direction but for less than a cell is treated as wrapping round it.
+    start = np.array([0 if length >= cells.per_edge else begin for begin, length in extents])
+    shape = tuple(min(length, cells.per_edge) for _, length in extents)
+    bands = np.flatnonzero(cells.band.any(axis=0))
+    active = np.zeros((len(bands), *shape), bool)
+    local = cells.corner - start
+    local = local % cells.per_edge if periodic else local
+    for row, band in enumerate(bands):
+        active[(row, *local[cells.band[:, band]].T)] = True
+    return Pocket(
+        origin=lo + edges * start / cells.per_edge,
+        edges=edges * np.array(shape) / cells.per_edge,
+        cells=shape,
+        closed=np.array([not periodic or length < cells.per_edge for length in shape]),
+        bands=tuple(int(b) for b in bands),
+        active=active,
+    )
+
+
+def _merge(found: list[tuple[Pocket, _Cells]], zone, periodic: bool) -> list[Pocket]:
+    """Join pockets of different bands whose boxes nearly coincide, so that one diagonalisation serves both."""
+    groups: list[tuple[Pocket, _Cells]] = []
+    for pocket, cells in found:
+        for index, (other, theirs) in enumerate(groups):
+            shared = set(pocket.bands) & set(other.bands)
+            if not shared and theirs.per_edge == cells.per_edge and _overlap(pocket, other) > 0.5:
+                both = _Cells(
+                    cells.per_edge,
+                    np.concatenate([theirs.corner, cells.corner]),
+                    np.concatenate([theirs.band, cells.band]),
+                )
+                groups[index] = (_pocket(both, zone, periodic), both)
+                break
+        else:
+            groups.append((pocket, cells))
+    return [pocket for pocket, _ in groups]
+
+
+def _overlap(a: Pocket, b: Pocket) -> float:
+    """Volume of the boxes' intersection over that of their union."""
+    low = np.maximum(a.origin, b.origin)
+    high = np.minimum(a.origin + a.edges, b.origin + b.edges)
+    common = float(np.prod(np.clip(high - low, 0, None)))
+    return common / (float(np.prod(a.edges)) + float(np.prod(b.edges)) - common)
