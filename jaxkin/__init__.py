@@ -1,1 +1,57 @@
+"""jaxkin: gyrotropic response of disordered noncentrosymmetric metals, from a Bloch Hamiltonian.
 
+The names below follow the pipeline: model → band geometry → surface points → disorder → response.
+"""
+
+# isort: skip_file
+from importlib.metadata import PackageNotFoundError, version
+
+from jaxkin import models, symmetry, units
+from jaxkin.errors import AccuracyWarning, ConfigError, FileFormatError, JaxkinError, ModelError, SymmetryError
+from jaxkin.hamiltonian import BlochModel, KdotP, TightBinding, read_wannier90
+from jaxkin.symmetry import find_symmetries, verify_point_group, verify_symmetries
+from jaxkin.geometry import BandGeometry, band_geometry
+from jaxkin.estimate import Estimate
+from jaxkin.surface import Grid, Lines, Surface, fermi_surface
+from jaxkin.disorder import Disorder, KernelDisorder, RelaxationTime, State, pair_integral
+from jaxkin.response import Conductivity, GyrotropicResponse, conductivity, gyrotropic_response
+
+try:
+    __version__ = version("jaxkin")
+except PackageNotFoundError:  # running from a plain checkout
+    __version__ = "0+unknown"
+
+__all__ = [
+    "AccuracyWarning",
+    "BandGeometry",
+    "BlochModel",
+    "Conductivity",
+    "ConfigError",
+    "Disorder",
+    "Estimate",
+    "FileFormatError",
+    "Grid",
+    "GyrotropicResponse",
+    "JaxkinError",
+    "KdotP",
+    "KernelDisorder",
+    "Lines",
+    "ModelError",
+    "RelaxationTime",
+    "State",
+    "Surface",
+    "SymmetryError",
+    "TightBinding",
+    "band_geometry",
+    "conductivity",
+    "fermi_surface",
+    "find_symmetries",
+    "gyrotropic_response",
+    "models",
+    "pair_integral",
+    "read_wannier90",
+    "symmetry",
+    "units",
+    "verify_point_group",
+    "verify_symmetries",
+]

@@ -16,6 +16,7 @@ The file is the 24-orbital spinor Wannier model of tellurium in the test data of
 from __future__ import annotations
 
 import argparse
+import importlib
 import itertools
 
 import equinox as eqx
@@ -28,11 +29,11 @@ from threadpoolctl import threadpool_limits
 
 from jaxkin.geometry import batched_geometry
 from jaxkin.hamiltonian import TightBinding, read_wannier90
-from jaxkin.models import tellurium as te
+te = importlib.import_module("jaxkin.models.tellurium")  # the module, not the function of that name
 
 jax.config.update("jax_enable_x64", True)
 
-FREE_NUMBERS: dict[te.Bond, int] = {  # independent bonds and how many numbers their symmetry leaves free
+FREE_NUMBERS: dict["te.Bond", int] = {  # independent bonds and how many numbers their symmetry leaves free
     (2, 2, (0, 0, 0)): 4,
     (0, 1, (0, 0, 0)): 6,
     (0, 1, (1, 0, 0)): 9,
@@ -92,7 +93,7 @@ class Family:
         self.template = TightBinding(te.LATTICE, whole, self.basis[0], np.repeat(te.ATOMS, 6, axis=0))
 
     @staticmethod
-    def table(parameters: np.ndarray) -> dict[te.Bond, np.ndarray]:
+    def table(parameters: np.ndarray) -> dict["te.Bond", np.ndarray]:
         ends = np.cumsum(list(FREE_NUMBERS.values()))
         return dict(zip(FREE_NUMBERS, np.split(parameters[: ends[-1]], ends[:-1]), strict=True))
 

@@ -1,0 +1,78 @@
+"""Built-in models. Each states its point group, which :func:`jaxkin.verify_point_group` checks."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable
+
+from jaxkin.errors import ConfigError
+from jaxkin.hamiltonian.bloch import BlochModel
+from jaxkin.models.dirac import massive_dirac_2d
+from jaxkin.models.haldane import haldane, haldane_chiral
+from jaxkin.models.helical import helical_isotropic
+from jaxkin.models.kramers_weyl import kramers_weyl_d3, kramers_weyl_d4, kramers_weyl_o
+from jaxkin.models.tellurium import tellurium
+from jaxkin.models.weyl import weyl
+
+_LIBRARY: dict[str, Callable[..., BlochModel]] = {
+    "tellurium": tellurium,
+    "helical-isotropic": helical_isotropic,
+    "kramers-weyl-o": kramers_weyl_o,
+    "kramers-weyl-d4": kramers_weyl_d4,
+    "kramers-weyl-d3": kramers_weyl_d3,
+    "weyl": weyl,
+    "massive-dirac-2d": massive_dirac_2d,
+    "haldane": haldane,
+    "haldane-chiral": haldane_chiral,
+}
+
+
+def available() -> tuple[str, ...]:
+    """Names of the built-in models.
+
+    >>> import jaxkin as jk
+    >>> "tellurium" in jk.models.available()
+    True
+    """
+    return tuple(_LIBRARY)
+
+
+def builder(name: str) -> Callable[..., BlochModel]:
+    """The function that builds model ``name``; its signature and docstring say the parameters.
+
+    Raises:
+        ConfigError: no such model; names the nearest one.
+    """
+    if name not in _LIBRARY:
+        raise ConfigError(f"no built-in model {name!r}{nearest(name, available())}; there are: {', '.join(available())}.")
+    return _LIBRARY[name]
+
+
+def get(name: str, **parameters) -> BlochModel:
+    """Build model ``name``; see ``jaxkin models`` for names and parameters.
+
+    Raises:
+        ConfigError: an unknown model or parameter.
+
+    >>> import jaxkin as jk
+    >>> jk.models.get("kramers-weyl-d4", spin_orbit=0.3).point_group
+    'D4'
+    """
+    function = builder(name)
+    known = inspect.signature(function).parameters
+    for key in parameters:
+        if key not in known:
+            raise ConfigError(
+                f"model {name!r} has no parameter {key!r}{nearest(key, known)}; it has: {', '.join(known)}."
+            )
+    return function(**parameters)
+
+
+def nearest(word: str, choices) -> str:
+    """', did you mean X?' or nothing."""
+    close = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+__all__ = ["available", "builder", "get"]

@@ -1,0 +1,26 @@
+"""The massive Dirac band in two dimensions."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from jax.tree_util import Partial
+
+from jaxkin.hamiltonian.kdotp import KdotP
+
+
+def massive_dirac_2d(velocity: float = 1.0, mass: float = 0.1, box: float = 1.0) -> KdotP:
+    """H = v (k_x σ_x + k_y σ_y) + Δ σ_z: one massive Dirac cone, time reversal broken.
+
+    Continuous rotations about z; no crystallographic group.
+
+    Args:
+        velocity: ħv in eV Å.
+        mass: Δ in eV.
+        box: half edge of the box of k in Å⁻¹.
+    """
+    return KdotP(Partial(_dirac, velocity, mass), ((-box, box),) * 2)
+
+
+def _dirac(velocity, mass, k):
+    off_diagonal = velocity * (k[0] - 1j * k[1])
+    return jnp.array([[mass, off_diagonal], [jnp.conj(off_diagonal), -mass]])

@@ -1,0 +1,52 @@
+"""Linear maps from the gyrotropic tensor to what is measured; leading axes pass through."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from jaxkin import units
+from jaxkin.errors import JaxkinError
+
+LEVI_CIVITA = np.zeros((3, 3, 3))
+for _a, _b, _c in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
+    LEVI_CIVITA[_a, _b, _c], LEVI_CIVITA[_b, _a, _c] = 1.0, -1.0
+
+
+def spatial_dispersion(g: np.ndarray) -> np.ndarray:
+    """λ_abc = ε_abd g_dc, Eq. (70)."""
+    return np.einsum("abd,...dc->...abc", LEVI_CIVITA, g)
+
+
+def gyrotropic(lam: np.ndarray) -> np.ndarray:
+    """g_ab = ½ ε_cda λ_cdb, Eq. (71): the inverse of :func:`spatial_dispersion`."""
+    return 0.5 * np.einsum("cda,...cdb->...ab", LEVI_CIVITA, lam)
+
+
+def magnetoelectric(g: np.ndarray) -> np.ndarray:
+    """χ_ab = g_ab − ½ δ_ab Tr g, Eq. (86)."""
+    return g - 0.5 * np.trace(g, axis1=-2, axis2=-1)[..., None, None] * np.eye(3)
+
+
+def magnetization(g: np.ndarray, field: ArrayLike) -> np.ndarray:
+    """M = −iχE, Eq. (87), A/m for V/m."""
+    return -1j * magnetoelectric(g) @ _vector(field, "field")
+
+
+def gauss(magnetization: np.ndarray) -> np.ndarray:
+    """μ₀M in gauss for M in A/m."""
+    return units.VACUUM_PERMEABILITY * units.TESLA_TO_GAUSS * magnetization
+
+
+def rotatory_power(g: np.ndarray, frequency: np.ndarray, axis: ArrayLike = (0, 0, 1)) -> np.ndarray:
+    """ρ = ½μ₀ω n·g·n in rad/m, Eq. (78), for g (..., frequency, 3, 3) and f in THz."""
+    n = _vector(axis, "axis")
+    n = n / np.linalg.norm(n)
+    return 0.5 * units.VACUUM_PERMEABILITY * 2e12 * np.pi * frequency * (g @ n @ n)
+
+
+def _vector(values: ArrayLike, name: str) -> np.ndarray:
+    vector = np.asarray(values, float)
+    if vector.shape != (3,) or not np.all(np.isfinite(vector)) or (name == "axis" and not vector.any()):
+        raise JaxkinError(f"{name}={values} must be three finite Cartesian components.")
+    return vector

@@ -1,0 +1,16 @@
+"""Point groups: operations, what they allow, and their verification on H(k)."""
+
+from jaxkin.symmetry.groups import allowed_components, group_name, point_group, project_gyrotropic
+from jaxkin.symmetry.operations import Operation
+from jaxkin.symmetry.verify import find_symmetries, verify_point_group, verify_symmetries
+
+__all__ = [
+    "Operation",
+    "allowed_components",
+    "find_symmetries",
+    "group_name",
+    "point_group",
+    "project_gyrotropic",
+    "verify_point_group",
+    "verify_symmetries",
+]

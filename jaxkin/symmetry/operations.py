@@ -1,0 +1,113 @@
+"""Point operations: orthogonal matrices, with or without time reversal, and their names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+_ORDERS = {-1: 2, 0: 3, 1: 4, 2: 6, 3: 1}  # trace of the proper part → order of the rotation
+
+
+@dataclass(frozen=True, eq=False)
+class Operation:
+    """An orthogonal ``rotation`` (3, 3) in Cartesian axes, combined with time reversal if ``antiunitary``."""
+
+    rotation: np.ndarray
+    antiunitary: bool = False
+
+    @property
+    def determinant(self) -> int:
+        return round(float(np.linalg.det(self.rotation)))
+
+    @property
+    def order(self) -> int:
+        """n of the proper part C_n."""
+        return _ORDERS[round(float(np.trace(self.determinant * self.rotation)))]
+
+    @property
+    def axis(self) -> np.ndarray | None:
+        """Unit vector of the proper part's axis; None for the identity."""
+        if self.order == 1:
+            return None
+        values, vectors = np.linalg.eig(self.determinant * self.rotation)
+        axis = np.real(vectors[:, np.argmin(np.abs(values - 1))])
+        lead = axis[np.flatnonzero(np.abs(axis) > 1e-6)[-1]]
+        return axis / (np.linalg.norm(axis) * np.sign(lead))
+
+    @property
+    def name(self) -> str:
+        """In words, such as 'C3 about [0 0 1]' or 'mirror perpendicular to [1 0 0]'."""
+        proper = self.determinant > 0
+        if self.order == 1:
+            word = "identity" if proper else "inversion"
+        else:
+            axis = self.axis
+            assert axis is not None
+            where = "[" + " ".join(f"{value:.3g}" for value in np.round(axis, 6) + 0.0) + "]"
+            rotoreflection = {2: f"mirror perpendicular to {where}", 3: f"S6 about {where}"}
+            word = (
+                f"C{self.order} about {where}"
+                if proper
+                else rotoreflection.get(self.order, f"S{ {4: 4, 6: 3}.get(self.order) } about {where}")
+            )
+        if not self.antiunitary:
+            return word
+        return "time reversal" if word == "identity" else f"{word} with time reversal"
+
+    def same_as(self, other: Operation) -> bool:
+        return self.antiunitary == other.antiunitary and np.allclose(self.rotation, other.rotation, atol=1e-6)
+
+
+def rotation(axis, order: int) -> np.ndarray:
+    """Rotation by 2π/order about ``axis``."""
+    x, y, z = np.asarray(axis, float) / np.linalg.norm(axis)
+    angle = 2 * np.pi / order
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
+
+
+def generated(generators: list[np.ndarray]) -> list[np.ndarray]:
+    """The finite group that some orthogonal matrices generate."""
+    group = [np.eye(3)]
+    frontier = group
+    while frontier:
+        new = []
+        for known, generator in product(frontier, generators):
+            candidate = generator @ known
+            if not any(np.allclose(candidate, member, atol=1e-6) for member in [*group, *new]):
+                new.append(candidate)
+        group, frontier = [*group, *new], new
+    return group
+
+
+def lattice_rotations(lattice: np.ndarray) -> list[np.ndarray]:
+    """Orthogonal matrices that map a Bravais lattice (rows a_i, 1 to 3 of them) on itself."""
+    d = len(lattice)
+    reduced = _reduce(lattice)
+    metric = reduced @ reduced.T
+    inverse = np.linalg.pinv(reduced)
+    found = []
+    for entries in product((-1, 0, 1), repeat=d * d):
+        w = np.array(entries).reshape(d, d)
+        if np.allclose(w @ metric @ w.T, metric, atol=1e-4 * metric.max()):
+            in_span = (inverse @ w @ reduced).T  # Cartesian, acts on the lattice's span
+            found.append(in_span + np.eye(3) - inverse @ reduced)
+    return found
+
+
+def _reduce(lattice: np.ndarray) -> np.ndarray:
+    """Short lattice vectors, so that symmetries have entries −1, 0, 1."""
+    short = np.array(lattice, float)
+    for _ in range(20):
+        changed = False
+        for i, j in product(range(len(short)), repeat=2):
+            if i != j:
+                steps = np.rint(short[i] @ short[j] / (short[j] @ short[j]) * (1 - 1e-9))
+                if steps:
+                    short[i] -= steps * short[j]
+                    changed = True
+        if not changed:
+            break
+    return short

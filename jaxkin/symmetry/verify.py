@@ -1,0 +1,129 @@
+"""Symmetries of H(k), found or checked on energies, velocities, curvatures and moments."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from jaxkin.errors import SymmetryError
+from jaxkin.geometry import BandGeometry, band_geometry
+from jaxkin.hamiltonian.bloch import BlochModel
+from jaxkin.hamiltonian.tight_binding import TightBinding
+from jaxkin.symmetry.groups import group_name, point_group
+from jaxkin.symmetry.operations import Operation, lattice_rotations
+
+ENERGY_TOLERANCE = 2e-3
+"""eV: Wannier models keep the symmetry of their crystal to about a meV."""
+VECTOR_TOLERANCE = 0.1
+"""Of the vectors' root mean square over bands and k; a wrong sign or axis gives about 1."""
+_TEST_POINTS = 4
+
+
+class _Probe:
+    """Bands at a few random k, and whether an operation maps them on those at the mapped k."""
+
+    def __init__(self, model: BlochModel, tolerance: float):
+        self.model, self.tolerance = model, tolerance
+        lo, hi = np.array(model.zone).T
+        centre = np.zeros_like(lo) if model.periodic else 0.5 * (lo + hi)
+        offset = np.random.default_rng(7).uniform(-0.3, 0.3, (_TEST_POINTS, len(lo))) * (hi - lo)
+        self.k = np.asarray(model.cartesian(centre + offset))
+        self.original = self._bands(self.k)
+
+    def _bands(self, cartesian: np.ndarray) -> BandGeometry:
+        k = cartesian @ np.asarray(self.model.dual).T
+        n = self.model.size
+        return band_geometry(self.model, np.repeat(k, n, axis=0), np.tile(np.arange(n), len(k)))
+
+    def fault(self, op: Operation) -> str | None:
+        """What differs, in words; None when the operation is a symmetry."""
+        sign = -1 if op.antiunitary else 1
+        mapped = self._bands(sign * self.k @ op.rotation.T)
+        energy = np.abs(np.asarray(mapped.energy - self.original.energy))
+        worst = int(np.argmax(energy))
+        if energy[worst] > self.tolerance:
+            k, band = self.k[worst // self.model.size], worst % self.model.size
+            return f"the energy of band {band} differs by {energy[worst]:.2g} eV at k = {np.round(k, 3)} Å⁻¹"
+        for name, parity in (("velocity", 1), ("orbital_moment", op.determinant), ("berry_curvature", op.determinant)):
+            expected = sign * parity * np.asarray(getattr(self.original, name)) @ op.rotation.T
+            difference = np.asarray(getattr(mapped, name)) - expected
+            # Curvature grows without bound near crossings: weigh every state by its own size.
+            size = np.linalg.norm(expected, axis=1)
+            scale = np.maximum(size, np.sqrt(np.mean(np.minimum(size, np.median(size)) ** 2)) + 1e-6)
+            if np.sqrt(np.mean((np.linalg.norm(difference, axis=1) / scale) ** 2)) > VECTOR_TOLERANCE:
+                return f"the {name.replace('_', ' ')} does not follow it"
+        return None
+
+
+def verify_symmetries(model: BlochModel, operations: list[Operation], *, tolerance: float = ENERGY_TOLERANCE) -> None:
+    """Check that every operation is a symmetry of H(k).
+
+    Energies must agree within ``tolerance`` (eV) at random k; velocity, orbital moment and Berry
+    curvature must transform as polar and axial vectors (which tells inversion from time reversal).
+
+    Raises:
+        SymmetryError: names the first operation that is not a symmetry, and how it fails.
+
+    >>> import jaxkin as jk
+    >>> jk.verify_symmetries(jk.models.get("kramers-weyl-o"), jk.symmetry.point_group("O"))
+    """
+    probe = _Probe(model, tolerance)
+    for op in operations:
+        fault = probe.fault(op)
+        if fault:
+            raise SymmetryError(f"{op.name} is not a symmetry of H(k): {fault}.")
+
+
+def find_symmetries(model: BlochModel, *, tolerance: float = ENERGY_TOLERANCE) -> list[Operation]:
+    """All point operations of H(k), with and without time reversal.
+
+    Candidates are the lattice's rotations; for a k·p model those of a cube and of a hexagonal prism
+    along z.
+    """
+    if isinstance(model, TightBinding):
+        candidates = lattice_rotations(np.asarray(model.lattice))
+    else:
+        candidates = [op.rotation for op in [*point_group("Oh"), *point_group("D6h")]]
+        candidates = [c for i, c in enumerate(candidates) if not any(np.allclose(c, other) for other in candidates[:i])]
+        if model.dimension < 3:
+            flat = np.diag([1.0] * model.dimension + [0.0] * (3 - model.dimension))
+            rest = np.eye(3) - flat
+            candidates = [c for c in candidates if np.allclose(c @ rest, rest) and np.allclose(flat @ c @ rest, 0)]
+    probe = _Probe(model, tolerance)
+    operations = [Operation(c, antiunitary) for antiunitary in (False, True) for c in candidates]
+    return [op for op in operations if probe.fault(op) is None]
+
+
+def verify_point_group(
+    model: BlochModel, name: str | None = None, *, tolerance: float = ENERGY_TOLERANCE
+) -> list[Operation]:
+    """The operations of the model's stated point group (or of ``name``), each verified on H(k).
+
+    The principal axis is z; the secondary axes may lie along x or turned from it by 30°, 45° or 90°.
+
+    Raises:
+        SymmetryError: names an operation of the group that H(k) does not have, and what it has instead.
+
+    >>> import jaxkin as jk
+    >>> model = jk.models.get("kramers-weyl-d4")
+    >>> len(jk.verify_point_group(model))
+    8
+    >>> jk.verify_point_group(model, "O")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    jaxkin.errors.SymmetryError: point group O: C3 about ... is not a symmetry of H(k): ...
+    """
+    name = name or model.point_group
+    if name is None:
+        raise SymmetryError("the model states no point group; find_symmetries(model) finds its operations.")
+    probe = _Probe(model, tolerance)
+    least: tuple[int, str] | None = None
+    for turn in (0.0, np.pi / 2, np.pi / 4, np.pi / 6):
+        operations = point_group(name, turn=turn)
+        faults = [(op, fault) for op in operations if (fault := probe.fault(op))]
+        if not faults:
+            return operations
+        if least is None or len(faults) < least[0]:
+            op, fault = faults[0]
+            least = (len(faults), f"{op.name} is not a symmetry of H(k): {fault}")
+    assert least is not None
+    found = group_name(find_symmetries(model, tolerance=tolerance))
+    raise SymmetryError(f"point group {name}: {least[1]}; H(k) has point group {found}.")
