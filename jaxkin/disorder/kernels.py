@@ -42,6 +42,10 @@ class Disorder(eqx.Module):
     """Base of everything that scatters."""
 
     @abc.abstractmethod
+    def transport_time(self, surface: Surface, shell: Shell) -> float:
+        """τ of one shell in ps."""
+
+    @abc.abstractmethod
     def scatter(self, surface: Surface, shell: Shell) -> Scattering:
         """Evaluate the disorder's actions on one shell."""
 
@@ -69,24 +73,27 @@ class KernelDisorder(Disorder):
     shift: Kernel | None = None
     tau: Float[Array, ""] | float | None = None
 
+    def transport_time(self, surface: Surface, shell: Shell) -> float:
+        if self.tau is not None:
+            return float(self.tau)
+        states, weights = shell_states(surface, shell), surface.level_weight(shell)
+        loss = pair_integral(_LossColumns(self.symmetric), states, weights)
+        v = surface.velocity[shell.points]
+        rate = np.sum(weights[:, None] * v * loss) / np.sum(weights[:, None] * v * v)
+        if not rate > 0:
+            raise JaxkinError(f"w^S gives the transport rate {rate:.3g}/ps; it must be positive (or pass tau).")
+        return float(1 / rate)
+
     def scatter(self, surface: Surface, shell: Shell) -> Scattering:
         states, weights = shell_states(surface, shell), surface.level_weight(shell)
-        count = len(weights)
-        tau, skew, jump, flux = self.tau, np.zeros((count, 3)), np.zeros((count, 3)), 0.0
+        skew, jump, flux = np.zeros((len(weights), 3)), np.zeros((len(weights), 3)), 0.0
         if self.antisymmetric is not None:
             columns = pair_integral(_SkewColumns(self.antisymmetric), states, weights)
             skew = columns[:, :3]
             flux = float(np.max(np.abs(columns[:, 3])) / max(np.max(columns[:, 4]), 1e-300))
         if self.shift is not None:
             jump = units.HBAR * pair_integral(_JumpColumns(self.symmetric, self.shift), states, weights)
-        if tau is None:
-            loss = pair_integral(_LossColumns(self.symmetric), states, weights)
-            v = surface.velocity[shell.points]
-            rate = np.sum(weights[:, None] * v * loss) / np.sum(weights[:, None] * v * v)
-            if not rate > 0:
-                raise JaxkinError(f"w^S gives the transport rate {rate:.3g}/ps; it must be positive (or pass tau).")
-            tau = 1 / rate
-        return Scattering(float(tau), skew, jump, flux)
+        return Scattering(self.transport_time(surface, shell), skew, jump, flux)
 
 
 class _SkewColumns(eqx.Module):

@@ -70,6 +70,9 @@ class RelaxationTime(Disorder):
         self.axis = (axis[0] / length, axis[1] / length, axis[2] / length)
         self.direction = direction
 
+    def transport_time(self, surface: Surface, shell: Shell) -> float:
+        return float(self.tau)
+
     def scatter(self, surface: Surface, shell: Shell) -> Scattering:
         if self.direction == "momentum" and surface.model.periodic:
             raise JaxkinError(

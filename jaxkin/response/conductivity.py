@@ -15,10 +15,11 @@ from jaxkin.surface.fermi import Surface
 
 @dataclass(frozen=True)
 class Conductivity:
-    """σ_ab(ω) by mechanism (``drude``, ``total``) in S/m (S in 2D), each (frequency, 3, 3)."""
+    """σ_ab(ω) by mechanism (``drude``, ``total``) in ``unit``, each (frequency, 3, 3)."""
 
     frequency: np.ndarray
     sigma: dict[str, Estimate]
+    unit: str
 
 
 def conductivity(surface: Surface, disorder: Disorder, frequency: ArrayLike = (0.0,)) -> Conductivity:
@@ -40,9 +41,9 @@ def conductivity(surface: Surface, disorder: Disorder, frequency: ArrayLike = (0
     samples = np.zeros((surface.replicas, len(f), 3, 3), complex)
     scale = 1e-12 * units.ELEMENTARY_CHARGE**2 * units.velocity_velocity_density(surface.model.dimension)
     for shell in surface.shells:
-        tau = disorder.scatter(surface, shell).tau
+        tau = disorder.transport_time(surface, shell)
         v, w = surface.velocity[shell.points], surface.weight[shell.points]
         relaxed = tau / (1 - 1j * omega * tau)
         samples[shell.replica] += scale * relaxed[:, None, None] * ((w[:, None] * v).T @ v)
     drude = Estimate(samples, surface.evaluations)
-    return Conductivity(f, {"drude": drude, "total": drude})
+    return Conductivity(f, {"drude": drude, "total": drude}, {3: "S/m", 2: "S", 1: "S m"}[surface.model.dimension])

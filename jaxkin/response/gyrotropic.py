@@ -31,6 +31,8 @@ class GyrotropicResponse:
         frequency: f = ω/2π in THz, (frequency,).
         g: gyrotropic tensor in S (in 2D: S m), each an Estimate of shape (frequency, 3, 3).
         tau: transport time in ps, thermally averaged, an Estimate.
+        skew_acceleration: Q at the surface's points, (N, 3), eV Å / ps.
+        side_jump_velocity: v_sj at the surface's points, (N, 3), eV Å.
         flux_violation: worst violation of ∫w^A δ = 0, relative, over all shells.
         warnings: reasons for caution.
     """
@@ -40,6 +42,8 @@ class GyrotropicResponse:
     frequency: np.ndarray
     g: dict[str, Estimate]
     tau: Estimate
+    skew_acceleration: np.ndarray
+    side_jump_velocity: np.ndarray
     flux_violation: float
     warnings: tuple[str, ...] = field(default=())
 
@@ -80,12 +84,15 @@ class GyrotropicResponse:
         return self._each(lambda g: np.trace(g, axis1=-2, axis2=-1))
 
     def crossover_frequency(self) -> float:
-        """f = ω₀/2π in THz above which the intrinsic part is larger than the skew part (norms of g); 0 if always.
+        """f = ω₀/2π in THz above which the intrinsic part is larger than the skew part (norms of g).
 
         From g_int ∝ 1/(1−iωτ) and g_sk ∝ 1/(1−iωτ)³, so |1−iω₀τ|² = |g_sk/g_int| at ω = 0.
         """
         static = self.static
-        ratio = np.linalg.norm(static["skew"].mean) / max(np.linalg.norm(static["intrinsic"].mean), 1e-300)
+        skew, intrinsic = (np.linalg.norm(static[name].mean) for name in ("skew", "intrinsic"))
+        if not intrinsic:
+            return float("inf") if skew else 0.0
+        ratio = skew / intrinsic
         tau = float(np.real(self.tau.mean))
         return float(np.sqrt(max(ratio - 1, 0.0)) / (2 * np.pi * tau))
 
@@ -149,11 +156,13 @@ def gyrotropic_response(
     g = {name: np.zeros((surface.replicas, len(f), 3, 3), complex) for name in MECHANISMS}
     tau_weight = np.zeros((surface.replicas, 2))
     to_siemens = 1e-12 * units.moment_velocity_density(surface.model.dimension) * units.ELEMENTARY_CHARGE
+    skew, jump = np.zeros_like(surface.velocity), np.zeros_like(surface.velocity)
     worst_flux = 0.0
     for done, shell in enumerate(surface.shells):
         if progress:
             progress(done, len(surface.shells), "disorder kernels")
         scattering = disorder.scatter(surface, shell)
+        skew[shell.points], jump[shell.points] = scattering.skew_acceleration, scattering.side_jump_velocity
         worst_flux = max(worst_flux, scattering.flux_violation)
         relaxed = scattering.tau / (1 - 1j * omega * scattering.tau)  # ps
         orders = {"intrinsic": np.ones_like(relaxed), "skew": relaxed**2, "side_jump": relaxed}
@@ -174,6 +183,8 @@ def gyrotropic_response(
         frequency=f,
         g={name: Estimate(samples, surface.evaluations) for name, samples in g.items()},
         tau=Estimate(tau_weight[:, 0] / np.maximum(tau_weight[:, 1], 1e-300), surface.evaluations),
+        skew_acceleration=skew,
+        side_jump_velocity=jump,
         flux_violation=worst_flux,
         warnings=(*surface.warnings, *_flux_warning(worst_flux)),
     )

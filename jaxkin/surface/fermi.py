@@ -39,7 +39,7 @@ class Surface:
     """Points that turn ∫(dk)(−f⁰')F, or ∫(dk) δ(ε−μ)F at T = 0, into a weighted sum.
 
     Arrays run over the points of all replicas, sorted by shell. Energies in eV, ``k`` in model
-    coordinates, ``velocity`` ∂ε/∂k in eV Å, ``berry_curvature`` in Å², ``orbital_moment`` in μ_B,
+    coordinates, ``pocket`` an index into ``pockets``, ``velocity`` ∂ε/∂k in eV Å, ``berry_curvature`` in Å², ``orbital_moment`` in μ_B,
     ``weight`` in 1/(eV Å^d) such that Σ_{points of one replica} W F is one estimate of the integral.
     """
 
@@ -51,6 +51,7 @@ class Surface:
     seed: int
     k: np.ndarray
     band: np.ndarray
+    pocket: np.ndarray
     replica: np.ndarray
     weight: np.ndarray
     energy: np.ndarray
@@ -219,7 +220,8 @@ class _Plan:
         weight = measure * sampler.weights(samples, distance, slope) * thermal[samples.level]
         order = np.argsort(samples.level, kind="stable")
         order = order[weight[order] != 0]
-        columns = {"k": samples.k, "band": samples.band, "weight": weight, **geometry}
+        pocket = np.repeat(np.arange(len(parts)), [len(part.k) for part in parts])
+        columns = {"k": samples.k, "band": samples.band, "pocket": pocket, "weight": weight, **geometry}
         return _Replica(
             columns={name: values[order] for name, values in columns.items()},
             bounds=np.searchsorted(samples.level[order], np.arange(len(levels) + 1)),

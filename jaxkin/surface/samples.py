@@ -33,7 +33,7 @@ class Samples:
 
     @classmethod
     def joined(cls, parts: list[Samples]) -> Samples:
-        """Points of several pockets together; fillings stay apart, (pockets, levels)."""
+        """Points of several pockets together, one after another; fillings stay apart, (pockets, levels)."""
         joined = {
             f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls) if f.name != "filling"
         }

@@ -1,0 +1,5 @@
+"""``python -m jaxkin``."""
+
+from jaxkin.cli.app import main
+
+main()

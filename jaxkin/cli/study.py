@@ -1,0 +1,113 @@
+"""The main job: every Fermi level and temperature of a configuration, from model to dataset."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import xarray as xr
+
+from jaxkin.cli import config as cfg
+from jaxkin.disorder import Disorder
+from jaxkin.errors import SymmetryError
+from jaxkin.hamiltonian import BlochModel
+from jaxkin.output import dataset as ds
+from jaxkin.response import Conductivity, GyrotropicResponse, conductivity, gyrotropic_response
+from jaxkin.surface import fermi_surface
+from jaxkin.surface.fermi import Progress
+from jaxkin.symmetry import allowed_components, verify_point_group
+
+
+@dataclass(frozen=True)
+class Point:
+    """The result at one Fermi level and temperature."""
+
+    response: GyrotropicResponse
+    conductivity: Conductivity
+    seconds: float
+
+    @property
+    def fermi_level(self) -> float:
+        return self.response.surface.fermi_level
+
+    @property
+    def temperature(self) -> float:
+        return self.response.surface.temperature
+
+
+@dataclass
+class Study:
+    """What was asked and what has been computed so far; interrupted studies keep what they have."""
+
+    config: cfg.Config
+    model: BlochModel
+    disorder: Disorder
+    allowed: np.ndarray
+    """(3, 3) components of g that the verified point group allows; all of them if none is stated."""
+    points: list[Point] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def dataset(self) -> xr.Dataset:
+        """All points with dimensions temperature and fermi_level; surface points of the first."""
+        rows: dict[float, list[xr.Dataset]] = {}
+        for point in self.points:
+            one = point.response.to_dataset()
+            sigma = point.conductivity.sigma["total"]
+            unit = point.conductivity.unit
+            one["sigma"] = (("frequency", "a", "b"), sigma.mean, {"units": unit, "long_name": "local conductivity"})
+            one["sigma_stderr"] = (("frequency", "a", "b"), sigma.stderr, {"units": unit})
+            rows.setdefault(point.temperature, []).append(one)
+        complete = [row for row in rows.values() if len(row) == len(next(iter(rows.values())))]
+        joined = ds.stack(complete)
+        first = self.points[0].response
+        joined = joined.merge(ds.surface_points(first))
+        return joined.assign_attrs(config=cfg.as_toml(self.config), warnings="\n".join(self.warnings))
+
+
+def prepare(config: cfg.Config) -> Study:
+    """Build model and disorder; verify the stated point group on H(k) before anything uses it."""
+    model = cfg.build_model(config.model)
+    study = Study(config, model, cfg.build_disorder(config.disorder), np.ones((3, 3), bool))
+    stated = config.model.point_group or model.point_group
+    if stated:
+        try:
+            study.allowed = allowed_components(verify_point_group(model, stated))
+        except SymmetryError as error:
+            if config.model.point_group or config.model.file:
+                raise
+            study.warnings.append(f"the model's parameters change its point group: {error}")
+    return study
+
+
+def run(study: Study, progress: Progress, done: Callable[[Point], None] = lambda point: None) -> Study:
+    """Compute the points one after another; ``done`` is called with each."""
+    c = study.config
+    sampler = cfg.build_sampler(c.surface)
+    levels, temperatures = cfg.numbers(c.surface.fermi_level), cfg.numbers(c.surface.temperature)
+    frequency = cfg.numbers(c.response.frequency)
+    for temperature in temperatures:
+        for level in levels:
+            start = time.perf_counter()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # they are in surface.warnings
+                surface = fermi_surface(
+                    study.model,
+                    level,
+                    temperature,
+                    sampler,
+                    c.surface.replicas,
+                    c.surface.seed,
+                    rtol=c.surface.rtol,
+                    budget=c.surface.budget,
+                    progress=progress,
+                )
+            response = gyrotropic_response(surface, study.disorder, frequency, progress=progress)
+            sigma = conductivity(surface, study.disorder, frequency)
+            point = Point(response, sigma, time.perf_counter() - start)
+            study.points.append(point)
+            study.warnings += [f"μ = {level:g} eV, T = {temperature:g} K: {text}" for text in response.warnings]
+            done(point)
+    return study

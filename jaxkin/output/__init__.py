@@ -1,0 +1,1 @@
+"""Results for people: labelled files, tables with uncertainties, pictures."""

@@ -1,0 +1,198 @@
+"""Responses as labelled ``xarray`` datasets, and as NetCDF files."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import numpy as np
+import xarray as xr
+
+from jaxkin.errors import FileFormatError
+from jaxkin.estimate import Estimate
+from jaxkin.response.gyrotropic import MECHANISMS, GyrotropicResponse
+from jaxkin.surface.fermi import Surface
+
+XYZ = ["x", "y", "z"]
+MOST_POINTS = 20_000
+"""Surface points kept in a dataset, for pictures."""
+
+
+def gyrotropic_dataset(response: GyrotropicResponse) -> xr.Dataset:
+    """One response: dimensions mechanism, frequency and Cartesian a, b, c; complex in memory."""
+    surface, d = response.surface, response.surface.model.dimension
+    tensor = "S" if d == 3 else f"S m{_superscript(3 - d)}"
+    names = [*MECHANISMS, "total"]
+
+    def by_mechanism(each: dict[str, Estimate]) -> Estimate:
+        return Estimate(np.stack([each[name].samples for name in names], axis=1))
+
+    data: dict[str, tuple[Estimate, tuple[str, ...], str, str]] = {
+        "g": (by_mechanism(response.g), ("mechanism", "frequency", "a", "b"), tensor, "gyrotropic tensor, Eq. (10)"),
+        "lam": (
+            by_mechanism(response.lam),
+            ("mechanism", "frequency", "a", "b", "c"),
+            tensor,
+            "spatial dispersion of the conductivity, Eq. (70)",
+        ),
+        "chi": (
+            by_mechanism(response.chi),
+            ("mechanism", "frequency", "a", "b"),
+            tensor,
+            "kinetic magnetoelectric susceptibility, Eq. (86)",
+        ),
+        "rotatory_power": (
+            by_mechanism(response.rotatory_power()),
+            ("mechanism", "frequency"),
+            "rad/m",
+            "rotation (real) and circular dichroism (imaginary) per length along z, Eq. (78)",
+        ),
+        "trace": (by_mechanism(response.trace()), ("mechanism", "frequency"), tensor, "Tr g, dynamic chiral magnetic effect"),
+        "tau": (response.tau, (), "ps", "transport time"),
+        "density_of_states": (surface.density_of_states(), (), f"1/(eV A^{d})", "thermally averaged density of states"),
+        **{
+            name: (estimate, (), f"A^-{d}", f"density of {name}")
+            for name, estimate in surface.carrier_density().items()
+        },
+    }
+    dataset = xr.Dataset(
+        coords={
+            "mechanism": names,
+            "frequency": ("frequency", response.frequency, {"units": "THz", "long_name": "f = omega/2pi"}),
+            "a": XYZ,
+            "b": XYZ,
+            "c": XYZ,
+        }
+    )
+    for name, (estimate, dims, unit, meaning) in data.items():
+        dataset[name] = (dims, estimate.mean, {"units": unit, "long_name": meaning})
+        dataset[f"{name}_stderr"] = (dims, estimate.stderr, {"units": unit, "long_name": f"standard error of {name}"})
+    dataset["g_replicas"] = (
+        ("replica", "mechanism", "frequency", "a", "b"),
+        by_mechanism(response.g).samples,
+        {"units": tensor, "long_name": "g of every replica"},
+    )
+    dataset["crossover_frequency"] = ((), response.crossover_frequency(), {"units": "THz"})
+    dataset["flux_violation"] = ((), response.flux_violation, {"units": "1"})
+    dataset["surface_points"] = ((), len(surface), {"units": "1"})
+    dataset["evaluations"] = ((), surface.evaluations, {"units": "1", "long_name": "H(k) diagonalised"})
+    dataset = dataset.assign_coords(fermi_level=surface.fermi_level, temperature=surface.temperature)
+    dataset["fermi_level"].attrs["units"], dataset["temperature"].attrs["units"] = "eV", "K"
+    return dataset.assign_attrs(
+        **versions(),
+        seed=surface.seed,
+        replicas=surface.replicas,
+        sampler=repr(surface.sampler),
+        verdict=surface.verdict,
+        point_group=surface.model.point_group or "not stated",
+        warnings="\n".join(response.warnings),
+    )
+
+
+def surface_points(response: GyrotropicResponse) -> xr.Dataset:
+    """Points of the first replica with velocity, moment and skew acceleration, for pictures."""
+    surface = response.surface
+    mine = np.flatnonzero(surface.replica == 0)
+    mine = mine[:: max(1, -(-len(mine) // MOST_POINTS))]
+    vectors = {
+        "point_k": (_drawn_k(surface, mine), "1/A"),
+        "point_velocity": (surface.velocity[mine], "eV A"),
+        "point_moment": (surface.orbital_moment[mine], "mu_B"),
+        "point_berry_curvature": (surface.berry_curvature[mine], "A^2"),
+        "point_skew_acceleration": (response.skew_acceleration[mine], "eV A / ps"),
+    }
+    dataset = xr.Dataset(coords={"a": XYZ})
+    for name, (values, unit) in vectors.items():
+        dataset[name] = (("point", "a"), values, {"units": unit})
+    dataset["point_pocket"] = (("point",), surface.pocket[mine], {"long_name": "pocket, largest first"})
+    dataset["point_weight"] = (("point",), surface.weight[mine], {"units": f"1/(eV A^{surface.model.dimension})"})
+    return dataset
+
+
+def _drawn_k(surface: Surface, mine: np.ndarray) -> np.ndarray:
+    """Cartesian k in the first Brillouin zone: closed pockets are moved as a whole, others point by point."""
+    model = surface.model
+    k = np.asarray(model.cartesian(surface.k[mine]))
+    if not model.periodic:
+        return k
+    centres = np.array([pocket.origin + 0.5 * pocket.edges for pocket in surface.pockets])
+    closed = np.array([pocket.closed.all() for pocket in surface.pockets])
+    pocket = surface.pocket[mine]
+    guide = np.where(closed[pocket, None], np.asarray(model.cartesian(centres))[pocket], k)
+    steps = np.stack(np.meshgrid(*[(-2, -1, 0, 1)] * model.dimension, indexing="ij"), axis=-1)
+    vectors = steps.reshape(-1, model.dimension) @ np.asarray(model.basis)
+    nearest = np.argmin(((guide[:, None, :] + vectors) ** 2).sum(axis=-1), axis=1)
+    return k + vectors[nearest]
+
+
+def versions() -> dict[str, str]:
+    """What computed the result."""
+    return {
+        "jaxkin_version": _version("jaxkin"),
+        "jax_version": jax.__version__,
+        "numpy_version": np.__version__,
+        "python_version": platform.python_version(),
+        "device": jax.devices()[0].device_kind,
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "0+unknown"
+
+
+def _superscript(power: int) -> str:
+    return "" if power == 1 else f"^{power}"
+
+
+def save(dataset: xr.Dataset, path: Path) -> None:
+    """Write NetCDF; complex numbers become a last dimension ``part`` = (re, im), which every reader knows."""
+    plain = dataset.map(_split, keep_attrs=True)
+    if any(np.iscomplexobj(v) for v in dataset.values()):
+        plain = plain.assign_coords(part=["re", "im"])
+    plain.attrs = {key: value for key, value in dataset.attrs.items() if value is not None}
+    plain.to_netcdf(path, engine="h5netcdf")
+
+
+def load(path: Path) -> xr.Dataset:
+    """Read a file written by :func:`save`.
+
+    Raises:
+        FileFormatError: not such a file.
+    """
+    try:
+        with xr.open_dataset(path, engine="h5netcdf") as opened:
+            plain = opened.load()
+    except (OSError, ValueError) as error:
+        raise FileFormatError(f"{path}: not a NetCDF file of jaxkin ({error}).") from error
+    if "g" not in plain:
+        raise FileFormatError(f"{path}: holds no gyrotropic tensor g; give a file that `jaxkin run` wrote.")
+    joined = plain.map(_join, keep_attrs=True)
+    return joined.drop_vars("part", errors="ignore").assign_attrs(plain.attrs)
+
+
+def _split(variable: xr.DataArray) -> xr.DataArray:
+    if not np.iscomplexobj(variable):
+        return variable
+    parts = np.stack([variable.values.real, variable.values.imag], axis=-1)
+    return xr.DataArray(parts, dims=(*variable.dims, "part"), attrs=variable.attrs)
+
+
+def _join(variable: xr.DataArray) -> xr.DataArray:
+    if "part" not in variable.dims:
+        return variable
+    return (variable.sel(part="re", drop=True) + 1j * variable.sel(part="im", drop=True)).assign_attrs(variable.attrs)
+
+
+def stack(datasets: list[list[xr.Dataset]]) -> xr.Dataset:
+    """Join datasets [temperature][fermi_level] into one with these two dimensions."""
+    attrs = datasets[0][0].attrs
+    options = {"combine_attrs": "override", "coords": "minimal", "compat": "override"}
+    concat: Callable = xr.concat
+    rows = [concat(row, dim="fermi_level", data_vars="all", **options) for row in datasets]
+    return concat(rows, dim="temperature", data_vars="all", **options).assign_attrs(attrs)

@@ -1,0 +1,152 @@
+"""Pictures of a result file: the Fermi surface, the spectrum by mechanism, the convergence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+
+matplotlib.use("Agg")
+_COLOURS = {"intrinsic": "#1b6ca8", "skew": "#c0392b", "side_jump": "#e0a100", "total": "#222222"}
+_AXES = "xyz"
+
+
+def draw(dataset: xr.Dataset, folder: Path) -> list[Path]:
+    """Write ``fermi_surface.png``, ``spectrum.png`` and ``convergence.png``; return their paths."""
+    pictures = {
+        "fermi_surface.png": fermi_surface(dataset),
+        "spectrum.png": spectrum(dataset),
+        "convergence.png": convergence(dataset),
+    }
+    paths = []
+    for name, figure in pictures.items():
+        if figure is not None:
+            paths.append(folder / name)
+            figure.savefig(paths[-1], dpi=130)
+    return paths
+
+
+def _first(dataset: xr.Dataset) -> xr.Dataset:
+    """The first Fermi level and temperature."""
+    return dataset.isel({dim: 0 for dim in ("fermi_level", "temperature") if dim in dataset.dims})
+
+
+def _title(one: xr.Dataset) -> str:
+    return f"μ = {float(one.fermi_level):g} eV, T = {float(one.temperature):g} K"
+
+
+def fermi_surface(dataset: xr.Dataset) -> Figure | None:
+    """Points coloured by m_z and by the size of the skew acceleration Q.
+
+    Where small pockets lie far apart only the largest is drawn.
+    """
+    if not dataset.sizes.get("point"):
+        return None
+    drawn, remark = _pocket_shown(dataset)
+    k = drawn.point_k.values
+    moment = drawn.point_moment.values[:, 2]
+    panels = [("$m_z$ ($\\mu_B$)", moment, "coolwarm", np.quantile(np.abs(moment), 0.98))]
+    skew = np.linalg.norm(drawn.point_skew_acceleration.values, axis=1)
+    if skew.any():
+        panels.append(("$|Q|$ (eV Å/ps)", skew, "viridis", skew.max()))
+    figure = Figure(figsize=(5.4 * len(panels), 4.8), layout="constrained")
+    flat = not np.any(k[:, 2])
+    for number, (label, values, colours, limit) in enumerate(panels, start=1):
+        scale = {"cmap": colours, "vmin": -limit if colours == "coolwarm" else 0.0, "vmax": limit or 1.0, "s": 6}
+        if flat:
+            ax = figure.add_subplot(1, len(panels), number)
+            points = ax.scatter(k[:, 0], k[:, 1], c=values, **scale)
+            ax.set_aspect("equal")
+        else:
+            ax = figure.add_subplot(1, len(panels), number, projection="3d")
+            points = ax.scatter(k[:, 0], k[:, 1], k[:, 2], c=values, depthshade=False, **scale)
+            ax.set_zlabel("$k_z$ (Å$^{-1}$)")
+            ax.set_box_aspect(np.maximum(np.ptp(k, axis=0), 0.3 * np.ptp(k)))
+            ax.locator_params(nbins=4)
+        ax.set_xlabel("$k_x$ (Å$^{-1}$)")
+        ax.set_ylabel("$k_y$ (Å$^{-1}$)")
+        figure.colorbar(points, ax=ax, label=label, shrink=0.7, pad=0.12)
+    figure.suptitle(f"Fermi surface, {_title(_first(dataset))}{remark}")
+    return figure
+
+
+def _pocket_shown(dataset: xr.Dataset) -> tuple[xr.Dataset, str]:
+    """All points, or those of the largest pocket (and what shares its place) if the others lie far away."""
+    k, pocket = dataset.point_k.values, dataset.point_pocket.values
+    largest = k[pocket == np.bincount(pocket).argmax()]
+    low, high = largest.min(axis=0), largest.max(axis=0)
+    near = np.all((k >= low - 0.5 * (high - low)) & (k <= high + 0.5 * (high - low)), axis=1)
+    if near.all() or np.ptp(k, axis=0).max() < 3 * (high - low).max():
+        return dataset, ""
+    shown = len(np.unique(pocket[near]))
+    return dataset.isel(point=near), f" ({shown} of {len(np.unique(pocket))} pockets)"
+
+
+def spectrum(dataset: xr.Dataset) -> Figure | None:
+    """|g_ab(ω)| of the largest component, and rotation, by mechanism with 1σ bands."""
+    one = _first(dataset)
+    one = one.isel(frequency=one.frequency.values > 0)
+    if one.sizes["frequency"] < 2:
+        return None
+    a, b = _largest(one)
+    f = one.frequency.values
+    figure = Figure(figsize=(10.5, 4.3), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for name, colour in _COLOURS.items():
+        style = {"color": colour, "label": name.replace("_", " "), "lw": 2.4 if name == "total" else 1.5}
+        g = one.g.sel(mechanism=name).values[:, a, b]
+        error = np.abs(one.g_stderr.sel(mechanism=name).values[:, a, b])
+        if np.abs(g).max() > 0:
+            left.loglog(f, np.abs(g), **style)
+            left.fill_between(f, np.maximum(np.abs(g) - error, 1e-3 * np.abs(g)), np.abs(g) + error, color=colour, alpha=0.25)
+        rho = one.rotatory_power.sel(mechanism=name).values.real
+        error = one.rotatory_power_stderr.sel(mechanism=name).values.real
+        right.semilogx(f, rho, **style)
+        right.fill_between(f, rho - error, rho + error, color=colour, alpha=0.25)
+    crossover = float(one.crossover_frequency)
+    for ax in (left, right):
+        if f[0] < crossover < f[-1]:
+            ax.axvline(crossover, color="0.6", ls=":", lw=1.2)
+        ax.set_xlabel("frequency $\\omega/2\\pi$ (THz)")
+        ax.grid(alpha=0.25, which="major")
+    left.set_ylabel(f"$|g_{{{_AXES[a]}{_AXES[b]}}}|$ ({one.g.attrs['units']})")
+    right.set_ylabel("rotation Re $\\rho$ (rad/m), along $z$")
+    left.legend(frameon=False)
+    figure.suptitle(f"{_title(one)}; dotted: skew-to-intrinsic crossover" if f[0] < crossover < f[-1] else _title(one))
+    return figure
+
+
+def convergence(dataset: xr.Dataset) -> Figure | None:
+    """Every replica's value of g_ab, and the running mean with its standard error."""
+    one = _first(dataset).isel(frequency=0)
+    a, b = _largest(one)
+    replicas = one.g_replicas.sel(mechanism="total").values[:, a, b]
+    if len(replicas) < 2:
+        return None
+    values = replicas.imag if np.abs(replicas.imag).max() >= np.abs(replicas.real).max() else replicas.real
+    mean = values.mean()
+    shown = (values / mean - 1) if mean else values
+    count = np.arange(1, len(shown) + 1)
+    running = np.cumsum(shown) / count
+    error = np.array([shown[:c].std(ddof=1) / np.sqrt(c) if c > 1 else np.nan for c in count])
+    figure = Figure(figsize=(5.6, 4.2), layout="constrained")
+    ax = figure.subplots()
+    ax.plot(count, shown, "o", color="0.65", label="each random shift")
+    ax.errorbar(count, running, yerr=error, color="#1b6ca8", capsize=3, label="running mean ± 1σ")
+    ax.axhline(0, color="0.8", lw=1, zorder=0)
+    ax.set_xlabel("replica")
+    ax.set_ylabel(f"$g_{{{_AXES[a]}{_AXES[b]}}}$ relative to its mean − 1")
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.legend(frameon=False)
+    ax.set_title(_title(one))
+    return figure
+
+
+def _largest(one: xr.Dataset) -> tuple[int, int]:
+    """Component of the total g that is largest at any frequency shown."""
+    size = np.abs(one.g.sel(mechanism="total").values).reshape(-1, 3, 3).max(axis=0)
+    a, b = np.unravel_index(int(np.argmax(size)), (3, 3))
+    return int(a), int(b)

@@ -1,0 +1,121 @@
+"""Readable tables of a study, with uncertainties."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from jaxkin.estimate import Estimate
+from jaxkin.output.uncertainty import with_uncertainty
+from jaxkin.response import Conductivity, GyrotropicResponse
+
+_COLUMNS = ("intrinsic", "skew", "side_jump", "total")
+_AXES = "xyz"
+
+
+def summary(response: GyrotropicResponse, sigma: Conductivity, allowed: np.ndarray, field, axis) -> Group:
+    """What one Fermi level and temperature gave."""
+    return Group(
+        _state(response, sigma),
+        _tensor(response, allowed),
+        _observables(response, field, axis),
+        *(Text(f"warning: {message}", style="yellow") for message in response.warnings),
+    )
+
+
+def _state(response: GyrotropicResponse, sigma: Conductivity) -> Table:
+    surface, d = response.surface, response.surface.model.dimension
+    table = Table(show_header=False, box=None, pad_edge=False)
+    cm = 1e8**d
+    rows = [
+        ("Fermi level, temperature", f"{surface.fermi_level:g} eV, {surface.temperature:g} K"),
+        ("surface", f"{len(surface)} points in {len(surface.pockets)} pockets, {surface.evaluations} H(k) evaluations"),
+        ("", surface.verdict),
+        ("density of states", f"{_show(surface.density_of_states())} /(eV Å^{d})"),
+        *(
+            (f"density of {name}", f"{_show(density, scale=cm)} cm^-{d}")
+            for name, density in surface.carrier_density().items()
+            if np.any(density.samples)
+        ),
+        ("transport time τ", f"{_show(response.tau)} ps"),
+    ]
+    static = int(np.argmin(np.abs(sigma.frequency)))
+    drude = sigma.sigma["total"].map(lambda s: np.diagonal(s[:, static].real, axis1=1, axis2=2))
+    rows.append((f"σ_xx, σ_yy, σ_zz at {sigma.frequency[static]:g} THz", f"{_show_all(drude)} {sigma.unit}"))
+    crossover = response.crossover_frequency()
+    if crossover > 0:
+        rows.append(("skew → intrinsic crossover", f"{crossover:.3g} THz"))
+    for label, value in rows:
+        table.add_row(Text(label, style="dim"), value)
+    return table
+
+
+def _tensor(response: GyrotropicResponse, allowed: np.ndarray) -> Table:
+    """g at the lowest frequency: the components that symmetry allows."""
+    index = int(np.argmin(np.abs(response.frequency)))
+    f = response.frequency[index]
+    part, take = ("Im", np.imag) if f == 0 else ("Re, Im", None)
+    table = Table(title=f"gyrotropic tensor, {part} g_ab in S at {f:g} THz", title_justify="left")
+    table.add_column("ab")
+    for name in _COLUMNS:
+        table.add_column(name.replace("_", " "), justify="right")
+    for a, b in np.argwhere(allowed):
+        cells = []
+        for name in _COLUMNS:
+            component = response.g[name].map(lambda g, a=a, b=b: g[:, index, a, b])
+            if take:
+                cells.append(_show(component.map(take)))
+            else:
+                cells.append(f"{_show(component.map(np.real))}, {_show(component.map(np.imag))}")
+        table.add_row(_AXES[a] + _AXES[b], *cells)
+    if not allowed.all():
+        table.caption = "components not shown are forbidden by the point group, verified on H(k)"
+        table.caption_justify = "left"
+    return table
+
+
+def _observables(response: GyrotropicResponse, field, axis) -> Table:
+    strength = np.linalg.norm(field)
+    table = Table(title=f"observables: M for E = {strength:g} V/m, rotation ρ along the optic axis", title_justify="left")
+    table.add_column("", no_wrap=True)
+    for name in _COLUMNS:
+        table.add_column(name.replace("_", " "), justify="right", no_wrap=True)
+    static = int(np.argmin(np.abs(response.frequency)))
+    magnetization = response.magnetization_gauss(field)
+    direction = np.asarray(field, float) / (strength or 1.0)
+
+    def add(label: str, values: Iterable[Estimate]) -> None:
+        table.add_row(label, *(_show(value) for value in values))
+
+    f0 = f" at {response.frequency[static]:g} THz"
+    add(
+        f"μ₀M∥E (G){f0}",
+        (magnetization[name].map(lambda m: (m[:, static] @ direction).real) for name in _COLUMNS),
+    )
+    add(f"Im Tr g (S){f0}", (response.trace()[name].map(lambda t: t[:, static].imag) for name in _COLUMNS))
+    rotation = response.rotatory_power(axis)
+    for index in _few(response.frequency):
+        f = f"{response.frequency[index]:.3g} THz"
+        add(f"Re ρ (rad/m) at {f}", (rotation[name].map(lambda r, i=index: r[:, i].real) for name in _COLUMNS))
+        add(f"Im ρ (rad/m) at {f}", (rotation[name].map(lambda r, i=index: r[:, i].imag) for name in _COLUMNS))
+    return table
+
+
+def _few(frequency: np.ndarray) -> list[int]:
+    """At most three finite frequencies, spread over the list."""
+    finite = np.flatnonzero(frequency > 0)
+    if not finite.size:
+        return []
+    return sorted({int(finite[len(finite) // 4]), int(finite[len(finite) // 2]), int(finite[(3 * len(finite)) // 4])})
+
+
+def _show(estimate: Estimate, scale: float = 1.0) -> str:
+    return with_uncertainty(float(np.real(estimate.mean)) * scale, float(np.real(estimate.stderr)) * scale)
+
+
+def _show_all(estimate: Estimate) -> str:
+    return ", ".join(with_uncertainty(float(m), float(s)) for m, s in zip(estimate.mean, estimate.stderr, strict=True))

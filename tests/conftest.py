@@ -1,0 +1,20 @@
+"""Shared fixtures: the reference data, and a repeatable hypothesis profile."""
+
+import os
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=15)
+hypothesis.settings.load_profile("repeatable")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of the reference data: $JAXKIN_SHARED, or ../shared/data next to the repository."""
+    default = Path(__file__).resolve().parents[1].parent / "shared" / "data"
+    folder = Path(os.environ.get("JAXKIN_SHARED") or default)
+    if not folder.is_dir():
+        pytest.skip("no reference data: set JAXKIN_SHARED to their folder")
+    return folder

@@ -1,0 +1,238 @@
+"""Bloch Hamiltonians: convention, the common interface, and refusal of bad input."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+import jaxkin as jk
+
+EXACT = 1e-12  # worst 4e-15 of the scale: sums of a few phases in double precision
+DIFFERENCE = 1e-8  # worst 5e-11 of the scale: central differences with a step of 1e-5
+STEP = 1e-5
+
+
+def random_model(dimension, n=3, *, position_matrices=False, seed=1):
+    """Tight binding with random complex hoppings, orbital positions and a skew lattice."""
+    rng = np.random.default_rng(seed)
+    steps = np.vstack([np.zeros((1, dimension), int), np.eye(dimension, dtype=int), -np.eye(dimension, dtype=int)])
+    lattice = 2 * np.eye(dimension, 3) + 0.3 * rng.normal(size=(dimension, 3))
+
+    def hermitian(*shape):
+        m = rng.normal(size=(dimension + 1, n, n, *shape)) + 1j * rng.normal(size=(dimension + 1, n, n, *shape))
+        dagger = np.swapaxes(m.conj(), 1, 2)
+        return np.concatenate([(m + dagger)[:1], m[1:], dagger[1:]])
+
+    r = 0.2 * hermitian(3) if position_matrices else None
+    return jk.TightBinding(lattice, steps, hermitian(), rng.uniform(size=(n, dimension)), r)
+
+
+def random_kdotp(dimension, n=3, seed=2):
+    rng = np.random.default_rng(seed)
+    m = rng.normal(size=(dimension + 1, n, n)) + 1j * rng.normal(size=(dimension + 1, n, n))
+    m = m + np.swapaxes(m.conj(), 1, 2)
+    return jk.KdotP(lambda k: m[0] + jnp.tensordot(jnp.sin(k) + k**2, m[1:], axes=1), ((-1, 1),) * dimension)
+
+
+MODELS = {"tight-binding": random_model, "kdotp": random_kdotp}
+both_kinds = pytest.mark.parametrize("build", MODELS.values(), ids=MODELS)
+dimensions = pytest.mark.parametrize("dimension", [1, 2, 3])
+
+
+@dimensions
+def test_hopping_phases_carry_the_orbital_positions(dimension):
+    model = random_model(dimension)
+    k = np.random.default_rng(3).uniform(size=dimension)
+    lattice, centres = np.asarray(model.lattice), np.asarray(model.positions) @ np.asarray(model.lattice)
+    expected = np.zeros((3, 3), complex)
+    for step, hopping in zip(np.asarray(model.translations), np.asarray(model.hoppings), strict=True):
+        for a in range(3):
+            for b in range(3):
+                distance = step @ lattice + centres[b] - centres[a]
+                expected[a, b] += np.exp(1j * np.asarray(model.cartesian(k)) @ distance) * hopping[a, b]
+    np.testing.assert_allclose(model.hamiltonian(k), expected, atol=EXACT * np.abs(expected).max())
+
+
+@dimensions
+def test_a_reciprocal_vector_changes_only_the_orbital_phases(dimension):
+    model = random_model(dimension)
+    rng = np.random.default_rng(4)
+    k, g = rng.uniform(size=dimension), rng.integers(1, 4, dimension)
+    v = np.diag(np.exp(2j * np.pi * np.asarray(model.positions) @ g))
+    h = np.asarray(model.hamiltonian(k))
+    np.testing.assert_allclose(model.hamiltonian(k + g), v.conj().T @ h @ v, atol=EXACT * np.abs(h).max())
+
+
+@dimensions
+@both_kinds
+def test_jit_vmap_and_grad_work_on_every_kind_of_model(build, dimension):
+    model = build(dimension)
+    k = np.random.default_rng(5).uniform(0.1, 0.9, (4, dimension))
+    one_by_one = np.array([model.hamiltonian(point) for point in k])
+    assert one_by_one.dtype == complex
+    np.testing.assert_allclose(jax.jit(jax.vmap(model.hamiltonian))(k), one_by_one, atol=1e-13)
+    np.testing.assert_allclose(one_by_one, np.swapaxes(one_by_one.conj(), 1, 2), atol=1e-13)
+    gradient = jax.vmap(jax.grad(lambda point: model.bands(point)[1]))(k) @ model.dual
+    geometry = jk.band_geometry(model, k, 1)
+    np.testing.assert_allclose(geometry.velocity, gradient, atol=EXACT * np.abs(gradient).max())
+    np.testing.assert_allclose(geometry.energy, [model.bands(point)[1] for point in k], atol=1e-13)
+
+
+@dimensions
+@both_kinds
+def test_derivative_equals_central_differences_along_cartesian_axes(build, dimension):
+    model = build(dimension)
+    k = np.random.default_rng(6).uniform(0.1, 0.9, dimension)
+    derivative = np.asarray(model.derivative(k))
+    for a in range(3):
+        shift = STEP * np.asarray(model.dual)[:, a]
+        difference = (model.hamiltonian(k + shift) - model.hamiltonian(k - shift)) / (2 * STEP)
+        np.testing.assert_allclose(derivative[a], difference, atol=DIFFERENCE * np.abs(derivative).max())
+
+
+def test_position_matrices_add_their_commutator_and_curvature():
+    plain, model = random_model(3), random_model(3, position_matrices=True)
+    model_without = jk.TightBinding(model.lattice, model.translations, model.hoppings, model.positions)
+    k = np.array([0.1, 0.4, 0.7])
+    h, r = np.asarray(model.hamiltonian(k)), np.asarray(model.position(k))
+    expected = np.asarray(model_without.derivative(k)) - 1j * (r @ h - h @ r)
+    np.testing.assert_allclose(model.derivative(k), expected, atol=EXACT * np.abs(expected).max())
+    assert plain.position(k) is None and plain.wannier_curvature(k) is None
+    curvature = np.asarray(model.wannier_curvature(k))
+    for a, b, c in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
+        da, db = (STEP * np.asarray(model.dual)[:, axis] for axis in (a, b))
+        curl = (model.position(k + da)[b] - model.position(k - da)[b]) / (2 * STEP)
+        curl = curl - (model.position(k + db)[a] - model.position(k - db)[a]) / (2 * STEP)
+        expected = curl - 1j * (r[a] @ r[b] - r[b] @ r[a])
+        np.testing.assert_allclose(curvature[c], expected, atol=DIFFERENCE * np.abs(expected).max())
+
+
+def test_two_dimensional_model_is_the_same_with_two_or_three_components():
+    flat = jk.models.get("haldane")
+    lattice, steps, positions = (np.asarray(x) for x in (flat.lattice, flat.translations, flat.positions))
+    pad = ((0, 0), (0, 1))
+    forms = [
+        jk.TightBinding(lattice[:, :2], steps, flat.hoppings, positions),
+        jk.TightBinding(lattice, np.pad(steps, pad), flat.hoppings, np.pad(positions, pad, constant_values=0.3)),
+    ]
+    for form in forms:
+        assert form.dimension == 2 and form.lattice.shape == (2, 3)
+        np.testing.assert_allclose(form.hamiltonian([0.2, 0.3]), flat.hamiltonian([0.2, 0.3]), atol=1e-14)
+
+
+def test_a_tilted_sheet_has_its_curvature_along_its_normal():
+    flat = jk.models.get("haldane")
+    turn = Rotation.from_euler("xyz", [0.4, 1.1, -0.7]).as_matrix()
+    tilted = jk.TightBinding(flat.lattice @ turn.T, flat.translations, flat.hoppings, flat.positions)
+    expected, found = (jk.band_geometry(model, [0.2, 0.3], 0) for model in (flat, tilted))
+    assert np.all(np.asarray(expected.berry_curvature)[:2] == 0) and expected.velocity[2] == 0
+    for name in ("velocity", "berry_curvature", "orbital_moment"):
+        vector = np.asarray(getattr(expected, name))
+        np.testing.assert_allclose(getattr(found, name), turn @ vector, atol=EXACT * np.linalg.norm(vector))
+
+
+@dimensions
+def test_measure_is_the_zone_over_its_two_pi_power(dimension):
+    model = random_model(dimension)
+    zone = np.sqrt(np.linalg.det(model.basis @ model.basis.T))
+    np.testing.assert_allclose(model.measure, zone / (2 * np.pi) ** dimension, rtol=EXACT)
+    np.testing.assert_allclose(model.basis @ model.dual.T, np.eye(dimension), atol=EXACT)
+
+
+CHAIN = dict(
+    lattice=[[2.0, 0, 0]], translations=[[0], [1], [-1]], hoppings=np.ones((3, 2, 2)), positions=[[0.0], [0.5]]
+)
+ONES_R = np.ones((3, 2, 2, 3))
+
+
+def with_entry(shape, index, value):
+    array = np.ones(shape, complex)
+    array[index] = value
+    return array
+
+
+BAD_TIGHT_BINDING = {
+    "one translation too many": (dict(translations=[[0], [1], [-1], [2]]), r"hoppings have shape \(3, 2, 2\).*4 trans"),
+    "hoppings not square": (dict(hoppings=np.ones((3, 2, 1))), "hoppings have shape"),
+    "translations of two components": (dict(translations=[[0, 1], [1, 0], [-1, 0]]), "translations need 1 integers"),
+    "fractional translation": (dict(translations=[[0], [0.5], [-0.5]]), "translations must be integers"),
+    "positions of one orbital": (dict(positions=[[0.0]]), "positions"),
+    "positions of three orbitals": (dict(positions=[[0.0], [0.1], [0.2]]), "positions"),
+    "NaN position": (dict(positions=[[0.0], [np.nan]]), "positions"),
+    "NaN hopping": (dict(hoppings=with_entry((3, 2, 2), (1, 0, 1), np.nan)), "hoppings hold NaN"),
+    "infinite hopping": (dict(hoppings=with_entry((3, 2, 2), (1, 0, 1), np.inf)), "hoppings hold NaN or inf"),
+    "not Hermitian": (dict(hoppings=with_entry((3, 2, 2), (1, 0, 1), 1.5)), r"not Hermitian.*R = \(1,\).*0\.5"),
+    "partner missing": (dict(translations=[[0], [1], [2]]), r"not Hermitian.*partner -R is missing"),
+    "position matrix shape": (dict(position_matrices=np.ones((3, 2, 2))), "position_matrices have shape"),
+    "position matrix NaN": (dict(position_matrices=with_entry((3, 2, 2, 3), (0, 0, 1, 2), np.nan)), "position_matr.*NaN"),
+    "position matrix not Hermitian": (
+        dict(position_matrices=with_entry((3, 2, 2, 3), (1, 0, 1, 2), 2)),
+        r"position_matrices \(axis z\) are not Hermitian",
+    ),
+    "zero lattice": (dict(lattice=[[0.0, 0, 0]]), "linearly dependent"),
+    "NaN lattice": (dict(lattice=[[np.nan, 0, 0]]), "not finite"),
+    "lattice of two components": (dict(lattice=[[1.0, 0.0]]), "lattice has shape"),
+    "spin of another size": (dict(spin=np.ones((3, 3, 3))), "spin"),
+}
+
+
+@pytest.mark.parametrize(("change", "message"), BAD_TIGHT_BINDING.values(), ids=BAD_TIGHT_BINDING)
+def test_bad_tight_binding_is_refused(change, message):
+    jk.TightBinding(**CHAIN, position_matrices=ONES_R)
+    with pytest.raises(jk.ModelError, match=message):
+        jk.TightBinding(**(CHAIN | change))
+
+
+BOX = ((-1, 1), (-1, 1))
+BAD_KDOTP = {
+    "empty box": (lambda k: jnp.eye(2), (), "box must be"),
+    "four directions": (lambda k: jnp.eye(2), ((-1, 1),) * 4, "box must be"),
+    "box upside down": (lambda k: jnp.eye(2), ((-1, 1), (1, -1)), "lo < hi"),
+    "box NaN": (lambda k: jnp.eye(2), ((-1, 1), (0, np.nan)), "lo < hi"),
+    "box of single numbers": (lambda k: jnp.eye(2), (1.0, 1.0), "box must be"),
+    "scalar instead of a matrix": (lambda k: k @ k, BOX, r"returned shape \(\).*\(n, n\)"),
+    "not square": (lambda k: jnp.ones((2, 3)), BOX, r"returned shape \(2, 3\)"),
+    "not traceable": (lambda k: jnp.eye(2) * float(k[0]), BOX, "could not be traced"),
+    "three components of a two-dimensional k": (
+        lambda k: jnp.diag(jnp.array(list(k)) @ jnp.ones(3)), BOX, "could not be traced.*shape"
+    ),
+    "unpacks three components of a two-dimensional k": (lambda k: _unpack_three(k), BOX, r"shape \(2,\)"),
+    "a list instead of an array": (lambda k: [[k[0]]], BOX, "hamiltonian"),
+    "not Hermitian": (lambda k: jnp.array([[0, 1.0], [0, 0]]), BOX, "not Hermitian at k = .*off by 1 eV"),
+    "NaN": (lambda k: jnp.full((2, 2), jnp.nan), BOX, "(?i)nan"),
+}
+
+
+def _unpack_three(k):
+    kx, ky, kz = k
+    return jnp.eye(2) * (kx + ky + kz)
+
+
+@pytest.mark.parametrize(("function", "box", "message"), BAD_KDOTP.values(), ids=BAD_KDOTP)
+def test_bad_kdotp_is_refused(function, box, message):
+    with pytest.raises(jk.ModelError, match=message):
+        jk.KdotP(function, box)
+
+
+def test_kdotp_spin_of_another_size_is_refused():
+    with pytest.raises(jk.ModelError, match="spin"):
+        jk.KdotP(lambda k: jnp.eye(2), BOX, spin=np.ones((3, 3, 3)))
+
+
+def test_double_precision_comes_with_the_first_model_and_not_with_the_import():
+    script = (
+        "import jax, jaxkin\n"
+        "assert not jax.config.jax_enable_x64, 'import'\n"
+        "h = jaxkin.models.get('weyl').hamiltonian([0.1, 0.2, 0.3])\n"
+        "assert h.dtype == 'complex128', h.dtype"
+    )
+    environment = {key: value for key, value in os.environ.items() if key != "JAX_ENABLE_X64"}
+    root = Path(__file__).resolve().parents[1]
+    done = subprocess.run([sys.executable, "-c", script], cwd=root, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
