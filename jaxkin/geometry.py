@@ -90,6 +90,42 @@ def band_geometry(
 
 
 @eqx.filter_jit
+def simple_geometry(
+    model: BlochModel, k: Float[Array, "N d"], band: Float[Array, " N"]
+) -> tuple[BandGeometry, Float[Array, " N"]]:
+    """Geometry of N points as if their bands were not degenerate, and the distance to the nearest other band.
+
+    Much cheaper than :func:`batched_geometry`, which the points with a distance below
+    ``DEGENERACY_TOLERANCE`` need.
+    """
+
+    def one(point, index):
+        energies, states = jnp.linalg.eigh(model.hamiltonian(point))
+        others = jnp.arange(model.size) != index
+        gap = energies[index] - energies
+        distance = jnp.min(jnp.where(others, jnp.abs(gap), jnp.inf), initial=jnp.inf)
+        state = states[:, index]
+        derivative = model.derivative(point)
+        column = states.conj().T @ jnp.moveaxis(derivative @ state, 0, -1)  # ⟨m|D_aH|u⟩, (n, 3)
+        mixing = jnp.where(others, 1 / jnp.where(others, gap, 1.0), 0.0)[:, None] * column
+        geometry = _assembled(
+            model,
+            point,
+            energies[index],
+            jnp.real(column[index]),
+            mixing.T[:, :, None],
+            gap[:, None],
+            state[:, None],
+            jnp.ones(1),
+        )
+        return eqx.tree_at(
+            lambda g: (g.state, g.covariant_derivative), geometry, (state, (states @ mixing).T)
+        ), distance
+
+    return jax.vmap(one)(k, band)
+
+
+@eqx.filter_jit
 def batched_geometry(model: BlochModel, k: Float[Array, "N d"], band: Float[Array, " N"]) -> BandGeometry:
     """:func:`band_geometry` of N points, compiled; no checks."""
     return jax.vmap(lambda point, index: _mean_geometry(model, point, index))(k, band)
@@ -117,10 +153,19 @@ def _geometry(model, k, energies, states, members, weights) -> BandGeometry:
     gap = energies[None, :] - energies[:, None]  # ε_b − ε_m of ⟨m|…|b⟩
     outside = (1 - members)[:, None] * members[None, :]
     mixing = velocity * jnp.where(outside > 0, outside / jnp.where(outside > 0, gap, 1.0), 0.0)
+    diagonal = jnp.real(jnp.diagonal(velocity, axis1=1, axis2=2)) @ weights
+    energy = energies @ weights / weights.sum()
+    geometry = _assembled(model, k, energy, diagonal, mixing, gap, states, weights)
+    return eqx.tree_at(
+        lambda g: (g.state, g.covariant_derivative), geometry, (states @ members, states @ mixing)
+    )
+
+
+def _assembled(model, k, energy, velocity, mixing, gap, states, weights) -> BandGeometry:
+    """Curvature and moment of bands b with ``weights`` from ``mixing`` = ⟨m|D_a u_b⟩ and ``gap`` = ε_b − ε_m."""
     cross = mixing[_NEXT].conj() * mixing[_PREVIOUS]  # ⟨D_a u|m⟩⟨m|D_b u⟩, ab c cyclic
     curvature = -2 * jnp.imag(cross.sum(axis=1)) @ weights
     moment = units.MAGNETON_PER_EV_A2 * jnp.imag((cross * -gap).sum(axis=1)) @ weights
-    diagonal = jnp.real(jnp.diagonal(velocity, axis1=1, axis2=2)) @ weights
     orbital_curvature = model.wannier_curvature(k)
     if orbital_curvature is not None:
         curvature = curvature + _expectation(orbital_curvature, states) @ weights
@@ -129,15 +174,15 @@ def _geometry(model, k, energies, states, members, weights) -> BandGeometry:
     if model.moment is not None:
         moment = moment + jnp.asarray(model.moment(k)) * weights.sum()
     return BandGeometry(
-        energy=energies @ weights / weights.sum(),
-        velocity=diagonal,
+        energy=energy,
+        velocity=velocity,
         berry_curvature=curvature,
         orbital_moment=moment,
-        state=states @ members,
-        covariant_derivative=states @ mixing,
+        state=states,
+        covariant_derivative=mixing,
     )
 
 
-def _expectation(operator: Complex[Array, "3 n n"], states: Complex[Array, "n n"]) -> Float[Array, "3 n"]:
+def _expectation(operator: Complex[Array, "3 n n"], states: Complex[Array, "n b"]) -> Float[Array, "3 b"]:
     """⟨u_b|O_a|u_b⟩ of every band."""
     return jnp.real(jnp.einsum("mb,amn,nb->ab", states.conj(), operator, states))

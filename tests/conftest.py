@@ -3,6 +3,10 @@
 import os
 from pathlib import Path
 
+# Before SciPy loads its OpenBLAS, which diagonalises for JAX: its threads gain nothing on matrices
+# this small, and on a busy machine they wait for each other (24 bands: 100 times slower).
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import hypothesis
 import pytest
 

@@ -1,11 +1,13 @@
 """Band geometry against closed forms, plain sums over states, finite differences and symmetry."""
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.tree_util import Partial
+from scipy.constants import physical_constants
 from scipy.spatial.transform import Rotation
 from scipy.stats import ortho_group, unitary_group
 
@@ -13,12 +15,12 @@ import jaxkin as jk
 from jaxkin.models.pauli import SIGMA, SPIN, Hoppings
 from jaxkin.units import MAGNETON_PER_EV_A2
 
-CLOSED = 1e-12  # relative; worst 4e-15
-ROUNDING = 1e-10  # of the largest over bands; worst 5e-13: gaps of 0.1 eV enlarge the rounding of 1e-16
-PLAQUETTE = 1e-5  # of the largest; worst 1e-7: Fukui's flux through a plaquette of edge 1e-3 Å⁻¹
-DIFFERENCE = 1e-6  # of the largest; worst 4e-9: covariant central differences with a step of 1e-4 Å⁻¹
+CLOSED = 1e-13  # relative; worst 2e-15
+ROUNDING = 1e-11  # of the largest over bands; worst 7e-14: gaps of 0.1 eV enlarge the rounding of 1e-16
+PLAQUETTE = 1e-5  # of the largest; worst 2e-6: Fukui's flux through a plaquette of edge 1e-3 Å⁻¹
+DIFFERENCE = 1e-6  # of the largest; worst 3e-8: covariant central differences with a step of 1e-4 Å⁻¹
 VECTORS = ("velocity", "berry_curvature", "orbital_moment")
-CYCLIC = ((0, 1, 2), (1, 2, 0), (2, 0, 1))
+CYCLIC = ((1, 2), (2, 0), (0, 1))
 seeds = st.integers(0, 2**16)
 
 
@@ -41,16 +43,21 @@ def random_model(seed=0, n=4, *, positions=None):
 
 
 def every_band(model, k):
-    """Geometry of all bands at one k, and as a plain dictionary of arrays (n, 3)."""
+    """Geometry of all bands at one k as a dictionary of arrays (n, ...)."""
     geometry = jk.band_geometry(model, np.tile(k, (model.size, 1)), np.arange(model.size))
-    return {name: np.asarray(getattr(geometry, name)) for name in ("energy", *VECTORS)}
+    return {name: np.asarray(value) for name, value in vars(geometry).items()}
+
+
+compiled = eqx.filter_jit(jk.band_geometry)
+derivative = eqx.filter_jit(lambda model, k: model.derivative(k))
+wannier_curvature = eqx.filter_jit(lambda model, k: model.wannier_curvature(k))
 
 
 def assert_same(found, expected, names=("energy", *VECTORS), tolerance=ROUNDING):
     for name in names:
         scale = np.abs(expected[name]).max()
         assert scale > 1e-3, f"{name} vanishes: nothing is tested"
-        np.testing.assert_allclose(found[name], expected[name], atol=tolerance * scale, err_msg=name)
+        np.testing.assert_allclose(found[name], expected[name], rtol=0, atol=tolerance * scale, err_msg=name)
 
 
 # --- closed forms ------------------------------------------------------------------------------
@@ -60,7 +67,8 @@ def assert_same(found, expected, names=("energy", *VECTORS), tolerance=ROUNDING)
 def test_massive_dirac_curvature_and_moment(v, mass, sign, kx, ky):
     """Ω_z = ∓v²Δ/2ε³ of the upper and lower band; m_z = −v²Δ/2ε² (|e|/ħ) of both."""
     delta = sign * mass
-    found = every_band(jk.models.get("massive-dirac-2d", velocity=v, mass=delta), [kx, ky])
+    # NumPy scalars are traced, so that one compilation serves all examples
+    found = every_band(jk.models.get("massive-dirac-2d", velocity=np.float64(v), mass=np.float64(delta)), [kx, ky])
     energy = np.sqrt(v**2 * (kx**2 + ky**2) + delta**2)
     curvature = -(v**2) * delta / (2 * energy**3)
     moment = -(v**2) * delta / (2 * energy**2) * MAGNETON_PER_EV_A2
@@ -68,7 +76,7 @@ def test_massive_dirac_curvature_and_moment(v, mass, sign, kx, ky):
     np.testing.assert_allclose(found["orbital_moment"][:, 2], [moment, moment], rtol=CLOSED)
     np.testing.assert_allclose(found["energy"], [-energy, energy], rtol=CLOSED)
     velocity = v**2 * np.array([kx, ky, 0]) / energy
-    np.testing.assert_allclose(found["velocity"], [-velocity, velocity], atol=CLOSED * v)
+    np.testing.assert_allclose(found["velocity"], [-velocity, velocity], rtol=0, atol=CLOSED * v)
 
 
 @pytest.mark.parametrize("chirality", [1, -1])
@@ -93,10 +101,10 @@ def test_spin_moment_is_opposite_to_the_spin_and_prescribed_moment_is_added():
         spin=SPIN,
         moment=lambda k: k[0] * jnp.asarray(extra),
     )
-    spin = 2.00231930436 / 2 * field / np.linalg.norm(field)
+    spin = abs(physical_constants["electron g factor"][0]) / 2 * field / np.linalg.norm(field)
     found = every_band(model, [0.5, 0.1, 0.2])["orbital_moment"]
-    np.testing.assert_allclose(found, [0.5 * extra - spin, 0.5 * extra + spin], rtol=1e-11)  # g to 12 digits
-    both = jk.band_geometry(model, [0.5, 0.1, 0.2], (0, 1)).orbital_moment
+    np.testing.assert_allclose(found, [0.5 * extra - spin, 0.5 * extra + spin], rtol=CLOSED)
+    both = compiled(model, np.array([0.5, 0.1, 0.2]), (0, 1)).orbital_moment
     np.testing.assert_allclose(both, extra, rtol=CLOSED)
 
 
@@ -111,7 +119,7 @@ def test_chern_number_of_haldane_is_the_sum_of_its_curvature():
         return float(curvature.mean()) * zone / (2 * np.pi)
 
     found = np.array([chern(), chern(flux=-np.pi / 2), chern(mass=2.0)])
-    np.testing.assert_allclose(np.abs(found), [1, 1, 0], atol=1e-4)  # worst 1e-6 on this grid
+    np.testing.assert_allclose(np.abs(found), [1, 1, 0], rtol=0, atol=1e-6)  # worst 2e-8 on this grid
     assert found[0] * found[1] < 0
 
 
@@ -133,12 +141,12 @@ def sum_over_states(model, k):
     for b in range(n):
         for m in set(range(n)) - {b}:
             gap = energy[b] - energy[m]
-            for x, y, z in CYCLIC:
+            for z, (x, y) in enumerate(CYCLIC):
                 term = np.imag(v[x][b, m] * v[y][m, b]) / gap**2
                 curvature[b, z] -= 2 * term
                 moment[b, z] -= gap * term * MAGNETON_PER_EV_A2
     velocity = np.real(np.diagonal(v, axis1=1, axis2=2)).T
-    return dict(energy=energy, velocity=velocity, berry_curvature=curvature, orbital_moment=moment)
+    return {"energy": energy, "velocity": velocity, "berry_curvature": curvature, "orbital_moment": moment}
 
 
 @given(seeds)
@@ -151,38 +159,33 @@ def test_geometry_equals_a_plain_sum_over_states(seed):
 def test_curvature_is_the_flux_through_small_plaquettes():
     model, k, edge = random_model(3), np.array([0.15, 0.35, 0.6]), 1e-3
     flux = np.zeros((4, 3))
-    for x, y, z in CYCLIC:
+    for z, (x, y) in enumerate(CYCLIC):
         dx, dy = edge * np.asarray(model.dual)[:, x], edge * np.asarray(model.dual)[:, y]
         corners = [k + s * dx + t * dy for s, t in ((-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5))]
         u = [np.linalg.eigh(model.hamiltonian(corner))[1] for corner in corners]
         links = [np.einsum("ab,ab->b", u[i].conj(), u[(i + 1) % 4]) for i in range(4)]
         flux[:, z] = -np.angle(np.prod(links, axis=0)) / edge**2
-    assert_same(every_band(model, k), dict(berry_curvature=flux), ["berry_curvature"], PLAQUETTE)
+    assert_same(every_band(model, k), {"berry_curvature": flux}, ["berry_curvature"], PLAQUETTE)
 
 
-@pytest.mark.parametrize("band", range(4))
-def test_covariant_derivative_equals_gauge_smoothed_differences(band):
-    """D|u⟩ from states at k ± h, each with ⟨u_k|u⟩ made real; Ω = i⟨Du|×|Du⟩ and m follow from it."""
+def test_covariant_derivative_equals_gauge_smoothed_differences():
+    """D|u⟩ from states at k ± h, each with ⟨u_k|u⟩ made 1; Ω = i⟨Du|×|Du⟩ and m follow from it."""
     model, k, step = random_model(4), np.array([0.7, 0.2, 0.45]), 1e-4
-    geometry = jk.band_geometry(model, k, band)
-    u, h = np.asarray(geometry.state), np.asarray(model.hamiltonian(k))
-    du = np.zeros((3, 4), complex)
-    for a in range(3):
-        for side in (1, -1):
-            shift = side * step * np.asarray(model.dual)[:, a]
-            other = np.linalg.eigh(model.hamiltonian(k + shift))[1][:, band]
-            du[a] += side * other / (u.conj() @ other) / (2 * step)
-    np.testing.assert_allclose(geometry.covariant_derivative, du, atol=DIFFERENCE * np.abs(du).max())
-    assert np.abs(u.conj() @ np.asarray(geometry.covariant_derivative).T).max() < ROUNDING
-    curvature = [np.real(1j * (du[x].conj() @ du[y] - du[y].conj() @ du[x])) for x, y, _ in CYCLIC]
-    weighted = du @ (h - geometry.energy * np.eye(4)).T
-    cross = [np.real(0.5j * (du[x].conj() @ weighted[y] - du[y].conj() @ weighted[x])) for x, y, _ in CYCLIC]
-    moment = -np.array(cross) * MAGNETON_PER_EV_A2  # e = −|e|
-    found = {name: np.asarray(getattr(geometry, name)) for name in VECTORS}
-    expected = dict(berry_curvature=np.array(curvature)[[0, 1, 2]], orbital_moment=moment)
-    order = [z for _, _, z in CYCLIC]
-    expected = {name: np.array(value)[np.argsort(order)] for name, value in expected.items()}
-    assert_same(found, expected, ("berry_curvature", "orbital_moment"), DIFFERENCE)
+    found, h = every_band(model, k), np.asarray(model.hamiltonian(k))
+    shifts = step * np.asarray(model.dual).T
+    after, before = ([np.linalg.eigh(model.hamiltonian(k + side * s))[1] for s in shifts] for side in (1, -1))
+    expected = {"covariant_derivative": [], "berry_curvature": [], "orbital_moment": []}
+    for band, u in enumerate(found["state"]):
+        smooth = [[w[a][:, band] / (u.conj() @ w[a][:, band]) for a in range(3)] for w in (after, before)]
+        du = (np.array(smooth[0]) - smooth[1]) / (2 * step)
+        rest = du @ (h - found["energy"][band] * np.eye(4)).T  # (h − ε)|Du⟩
+        curvature = [np.real(1j * (du[x].conj() @ du[y] - du[y].conj() @ du[x])) for x, y in CYCLIC]
+        moment = [np.real(0.5j * (du[x].conj() @ rest[y] - du[y].conj() @ rest[x])) for x, y in CYCLIC]
+        expected["covariant_derivative"].append(du)
+        expected["berry_curvature"].append(curvature)
+        expected["orbital_moment"].append(-MAGNETON_PER_EV_A2 * np.array(moment))  # e = −|e|
+        assert np.abs(found["covariant_derivative"][band] @ u.conj()).max() < ROUNDING
+    assert_same(found, {name: np.array(value) for name, value in expected.items()}, expected, DIFFERENCE)
 
 
 # --- invariance --------------------------------------------------------------------------------
@@ -203,13 +206,13 @@ def test_a_phase_of_the_orbitals_is_carried_by_the_state_only():
     phase = np.exp(2j * np.pi * np.random.default_rng(0).uniform(size=4))
     hoppings = phase.conj()[:, None] * np.asarray(model.hoppings) * phase
     turned = jk.TightBinding(model.lattice, model.translations, hoppings, model.positions)
-    assert_same(every_band(turned, k), every_band(model, k))
-    first, second = (jk.band_geometry(m, k, 2) for m in (model, turned))
-    overlap = np.vdot(first.state, phase * second.state)
+    expected, found = every_band(model, k), every_band(turned, k)
+    assert_same(found, expected)
+    overlap = np.sum(expected["state"].conj() * phase * found["state"], axis=1)
     np.testing.assert_allclose(np.abs(overlap), 1, rtol=ROUNDING)
-    np.testing.assert_allclose(
-        phase * second.covariant_derivative, overlap * first.covariant_derivative, atol=ROUNDING
-    )
+    for name in ("state", "covariant_derivative"):
+        same = (found[name].T * overlap.conj()).T * phase
+        np.testing.assert_allclose(same, expected[name], rtol=0, atol=ROUNDING * np.abs(expected[name]).max())
 
 
 def _warped(matrices, k):
@@ -231,8 +234,9 @@ def test_a_rotated_or_reflected_model_has_rotated_vectors(seed):
     original = every_band(jk.KdotP(Partial(_warped, matrices), box), k)
     found = every_band(jk.KdotP(Partial(_turned, matrices, jnp.asarray(turn)), box), turn @ k)
     det = np.linalg.det(turn)
-    expected = {name: value @ turn.T * (1 if name == "velocity" else det) for name, value in original.items() if name in VECTORS}
-    assert_same(found, expected | dict(energy=original["energy"]))
+    parity = {"velocity": 1, "berry_curvature": det, "orbital_moment": det}
+    expected = {name: parity[name] * original[name] @ turn.T for name in VECTORS}
+    assert_same(found, expected | {"energy": original["energy"]})
 
 
 @pytest.mark.parametrize("name", ["kramers-weyl-d3", "haldane-chiral"])
@@ -245,12 +249,13 @@ def test_time_reversal_turns_every_vector_round(name):
 def test_inversion_keeps_curvature_and_moment():
     model, k = jk.models.get("weyl"), np.array([0.13, 0.31, 0.22])
     there, back = every_band(model, k), every_band(model, -k)
-    assert_same(back, there | dict(velocity=-there["velocity"]))
+    assert_same(back, there | {"velocity": -there["velocity"]})
 
 
 # --- degenerate bands --------------------------------------------------------------------------
 
 
+@settings(max_examples=5)
 @given(seeds)
 def test_doubled_bands_have_the_geometry_of_the_single_ones(seed):
     """H ⊗ 1 with the two spin states of every orbital mixed by its own unitary."""
@@ -264,11 +269,11 @@ def test_doubled_bands_have_the_geometry_of_the_single_ones(seed):
     k = np.random.default_rng(seed).uniform(size=3)
     expected = every_band(single, k)
     assert_same(every_band(double, k), {name: np.repeat(value, 2, axis=0) for name, value in expected.items()})
-    pair = jk.band_geometry(double, k, (2, 3))
+    pair = compiled(double, k, (2, 3))
     for name in VECTORS:
         trace = 2 * expected[name][1]
-        np.testing.assert_allclose(getattr(pair, name), trace, atol=ROUNDING * np.abs(expected[name]).max())
-    covariant = np.asarray(jk.band_geometry(double, k, 2).covariant_derivative)
+        np.testing.assert_allclose(getattr(pair, name), trace, rtol=0, atol=ROUNDING * np.abs(expected[name]).max())
+    covariant = every_band(double, k)["covariant_derivative"][2]
     states = np.linalg.eigh(double.hamiltonian(k))[1][:, 2:4]
     assert np.abs(covariant @ states.conj()).max() < ROUNDING  # orthogonal to the whole pair
 
@@ -277,14 +282,15 @@ def test_inversion_with_time_reversal_leaves_no_trace_of_curvature():
     """Massive Dirac fermion v τ_x σ·k + Δ τ_z: each band is a Kramers pair of opposite Ω and m."""
     v, mass, k = 1.2, 0.3, np.array([0.3, -0.4, 0.2])
     dirac = jnp.asarray(np.kron(SIGMA[1], SPIN))
-    model = jk.KdotP(lambda q: v * jnp.tensordot(q, dirac, axes=1) + mass * jnp.kron(SIGMA[3], SIGMA[0]), ((-1, 1),) * 3)
+    gap = mass * np.kron(SIGMA[3], SIGMA[0])
+    model = jk.KdotP(lambda q: v * jnp.tensordot(q, dirac, axes=1) + gap, ((-1, 1),) * 3)
     size = v**2 / mass**2  # Å²
-    for band in (0, 1, 2, 3, (0, 1), (2, 3)):
-        found = jk.band_geometry(model, k, band)
-        assert np.abs(found.berry_curvature).max() < ROUNDING * size
-        assert np.abs(found.orbital_moment).max() < ROUNDING * size * mass
+    single, pair = every_band(model, k), vars(compiled(model, k, (2, 3)))
+    for found in (single, pair):
+        assert np.abs(found["berry_curvature"]).max() < ROUNDING * size
+        assert np.abs(found["orbital_moment"]).max() < ROUNDING * size * mass
     energy = np.sqrt(v**2 * k @ k + mass**2)
-    np.testing.assert_allclose(every_band(model, k)["velocity"][2:], [v**2 * k / energy] * 2, rtol=ROUNDING)
+    np.testing.assert_allclose(single["velocity"][2:], [v**2 * k / energy] * 2, rtol=ROUNDING)
 
 
 def test_kramers_pairs_carry_nothing_at_a_time_reversal_invariant_point():
@@ -298,7 +304,7 @@ def test_kramers_pairs_carry_nothing_at_a_time_reversal_invariant_point():
     model = jk.TightBinding(2 * np.eye(3), terms.translations, terms.matrices, np.zeros((4, 3)))
     for k in ([0, 0, 0], [0.5, 0, 0.5]):
         found, near = every_band(model, k), every_band(model, np.add(k, 0.01))
-        np.testing.assert_allclose(found["energy"][::2], found["energy"][1::2], atol=1e-12)
+        np.testing.assert_allclose(found["energy"][::2], found["energy"][1::2], rtol=0, atol=1e-12)
         for name in VECTORS:
             assert np.abs(found[name]).max() < ROUNDING * np.abs(near[name]).max()
 
@@ -308,22 +314,22 @@ def test_kramers_pairs_carry_nothing_at_a_time_reversal_invariant_point():
 
 def test_a_tuple_of_bands_is_a_trace():
     model, k = random_model(10), np.array([0.35, 0.15, 0.8])
-    one_by_one, pair = every_band(model, k), jk.band_geometry(model, k, (2, 1))
+    one_by_one, pair = every_band(model, k), compiled(model, k, (2, 1))
     for name in ("velocity", "berry_curvature"):  # mixing inside the set cancels in Ω
         total = one_by_one[name][1:3].sum(axis=0)
-        np.testing.assert_allclose(getattr(pair, name), total, atol=ROUNDING * np.abs(one_by_one[name]).max())
+        np.testing.assert_allclose(getattr(pair, name), total, rtol=0, atol=ROUNDING * np.abs(one_by_one[name]).max())
     np.testing.assert_allclose(pair.orbital_moment, _projected_moment(model, k, (1, 2)), rtol=1e-9)
-    everything = jk.band_geometry(model, k, (0, 1, 2, 3))
+    everything = compiled(model, k, (0, 1, 2, 3))
     assert np.abs(everything.berry_curvature).max() == 0 and np.abs(everything.orbital_moment).max() == 0
 
 
 def _projected_moment(model, k, bands):
     """m with the whole set projected out of D, by the sum over the states outside it."""
     energy, u = np.linalg.eigh(model.hamiltonian(k))
-    v = u.conj().T @ np.asarray(model.derivative(k)) @ u
+    v = u.conj().T @ np.asarray(derivative(model, k)) @ u
     pairs = [(b, m) for b in bands for m in range(model.size) if m not in bands]
-    terms = [[np.imag(v[x][b, m] * v[y][m, b]) / (energy[m] - energy[b]) for x, y, _ in CYCLIC] for b, m in pairs]
-    return np.roll(np.sum(terms, axis=0), -1) * MAGNETON_PER_EV_A2
+    terms = [[np.imag(v[x][b, m] * v[y][m, b]) / (energy[m] - energy[b]) for x, y in CYCLIC] for b, m in pairs]
+    return np.sum(terms, axis=0) * MAGNETON_PER_EV_A2
 
 
 @given(seeds)
@@ -336,9 +342,9 @@ def test_batches_and_tuples_agree_with_single_points():
     model, k = random_model(11), np.random.default_rng(1).uniform(size=(3, 3))
     bands = np.array([2, 0, 1])
     batch = jk.band_geometry(model, k, bands)
-    sets = jk.band_geometry(model, k, (0, 1))
+    sets = compiled(model, k, (0, 1))
     for i in range(3):
-        one, pair = jk.band_geometry(model, k[i], int(bands[i])), jk.band_geometry(model, k[i], (0, 1))
+        one, pair = compiled(model, k[i], bands[i]), compiled(model, k[i], (0, 1))
         for name in ("energy", *VECTORS):
             np.testing.assert_allclose(getattr(batch, name)[i], getattr(one, name), rtol=1e-9, atol=ROUNDING)
             np.testing.assert_allclose(getattr(sets, name)[i], getattr(pair, name), rtol=1e-9, atol=ROUNDING)
@@ -360,6 +366,7 @@ def test_k_of_another_dimension_is_refused(k):
 # --- position matrices -------------------------------------------------------------------------
 
 
+@settings(max_examples=5)
 @given(seeds)
 def test_position_matrices_describe_the_same_solid_in_mixed_orbitals(seed):
     """Mixing orbitals of different sites makes r = W†τW non-diagonal; with it nothing changes, without it much."""
@@ -375,39 +382,36 @@ def test_position_matrices_describe_the_same_solid_in_mixed_orbitals(seed):
     k = np.random.default_rng(seed).uniform(size=3)
     expected = every_band(original, k)
     assert_same(every_band(mixed, k), expected)
-    assert np.abs(mixed.wannier_curvature(k)).max() < ROUNDING
+    assert np.abs(wannier_curvature(mixed, k)).max() < ROUNDING
     without = every_band(jk.TightBinding(lattice, steps, hoppings, positions), k)["berry_curvature"]
     assert np.abs(without - expected["berry_curvature"]).max() > 1e-3 * np.abs(expected["berry_curvature"]).max()
 
 
 def test_curvature_of_an_incomplete_set_of_wannier_functions_is_that_of_the_whole_space():
-    """Two of three bands of V(k) [h(k) ⊕ 5] V†(k): Wannier functions |V_a(k)⟩ have r = i⟨V|∂V⟩ and a curvature F."""
-    grid, h = np.arange(8) / 8, random_hoppings(13, 2, 2)
-    factors = [unitary_group.rvs(3, random_state=s) for s in (1, 2, 3)]
+    """Two of three bands of V(k) [h(k) ⊕ 9] V†(k): Wannier functions |V_a(k)⟩ have r = i⟨V|∂V⟩ and a curvature F."""
+    h = random_hoppings(13, 2, 2)
+    small = jk.TightBinding(np.eye(2), h.translations, h.matrices, np.zeros((2, 2)))
+    one, two, three = (unitary_group.rvs(3, random_state=seed) for seed in (1, 2, 3))
+
+    def turn(kx, ky):
+        return np.diag(np.exp(2j * np.pi * np.array([kx, ky, 0])))
 
     def frame(k):
-        first, second = (np.diag(np.exp(2j * np.pi * np.array(turn))) for turn in ((k[0], 0, 0), (0, k[1], 0)))
-        return factors[0] @ first @ factors[1] @ second @ factors[2]
+        return one @ turn(k[0], 0) @ two @ turn(0, k[1]) @ three
 
-    def frame_derivative(k):
-        first, second = (np.diag(np.exp(2j * np.pi * np.array(turn))) for turn in ((k[0], 0, 0), (0, k[1], 0)))
-        one, two = np.diag([1j, 0, 0]), np.diag([0, 1j, 0])  # Cartesian, for a lattice constant of 1 Å
-        dx = factors[0] @ one @ first @ factors[1] @ second @ factors[2]
-        return np.array([dx, factors[0] @ first @ factors[1] @ two @ second @ factors[2], np.zeros((3, 3))])
-
-    def fourier(function):
-        """Matrices at R of a function of k with harmonics −3..3."""
-        values = np.array([[function((kx, ky)) for ky in grid] for kx in grid])
-        return np.array([
-            np.mean(values * _phase(step, values.ndim - 2), axis=(0, 1)) for step in steps
-        ])
-
-    def _phase(step, more):
-        wave = np.exp(-2j * np.pi * (step[0] * grid[:, None] + step[1] * grid[None, :]))
-        return wave.reshape(8, 8, *(1,) * more)
+    def frame_derivative(k):  # Cartesian, for a square lattice of 1 Å
+        x, y = 1j * np.diag([1, 0, 0]), 1j * np.diag([0, 1, 0])
+        dx = one @ x @ turn(k[0], 0) @ two @ turn(0, k[1]) @ three
+        dy = one @ turn(k[0], 0) @ two @ y @ turn(0, k[1]) @ three
+        return np.array([dx, dy, 0 * dx])
 
     steps = np.array([(x, y) for x in range(-3, 4) for y in range(-3, 4)])
-    small = jk.TightBinding(np.eye(2), h.translations, h.matrices, np.zeros((2, 2)))
+    grid = np.array([(x, y) for x in range(8) for y in range(8)]) / 8
+    waves = np.exp(-2j * np.pi * steps @ grid.T) / len(grid)
+
+    def fourier(function):
+        """Matrices at R = steps of a function of k with no higher harmonics."""
+        return np.tensordot(waves, np.array([function(k) for k in grid]), axes=1)
 
     def whole_hamiltonian(k):
         block = np.zeros((3, 3), complex)
@@ -424,10 +428,10 @@ def test_curvature_of_an_incomplete_set_of_wannier_functions_is_that_of_the_whol
     centres = np.real(np.einsum("aax->ax", r[home]))[:, :2]
     wannier = jk.TightBinding(np.eye(2), steps, hopping, centres, r)
     k = np.array([0.23, 0.61])
-    np.testing.assert_allclose(whole.hamiltonian(k), whole_hamiltonian(k), atol=1e-12)
+    np.testing.assert_allclose(whole.hamiltonian(k), whole_hamiltonian(k), rtol=0, atol=1e-12)
     expected, found = every_band(whole, k), every_band(wannier, k)
     assert_same(found, {name: value[:2] for name, value in expected.items()}, ("energy", "velocity", "berry_curvature"))
-    assert np.abs(wannier.wannier_curvature(k)).max() > 0.1
+    assert np.abs(wannier_curvature(wannier, k)).max() > 0.1
 
 
 def test_a_turned_crystal_turns_its_position_matrices():
@@ -441,5 +445,5 @@ def test_a_turned_crystal_turns_its_position_matrices():
     arguments = model.translations, model.hoppings, model.positions
     straight = every_band(jk.TightBinding(model.lattice, *arguments, r), [0.2, 0.7, 0.4])
     turned = every_band(jk.TightBinding(model.lattice @ turn.T, *arguments, r @ turn.T), [0.2, 0.7, 0.4])
-    expected = {name: straight[name] @ turn.T for name in VECTORS} | dict(energy=straight["energy"])
+    expected = {name: straight[name] @ turn.T for name in VECTORS} | {"energy": straight["energy"]}
     assert_same(turned, expected)

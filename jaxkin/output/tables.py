@@ -33,7 +33,7 @@ def _state(response: GyrotropicResponse, sigma: Conductivity) -> Table:
     cm = 1e8**d
     rows = [
         ("Fermi level, temperature", f"{surface.fermi_level:g} eV, {surface.temperature:g} K"),
-        ("surface", f"{len(surface)} points in {len(surface.pockets)} pockets, {surface.evaluations} H(k) evaluations"),
+        ("surface", f"{len(surface)} points {_where(surface)}, {surface.evaluations} H(k) evaluations"),
         ("", surface.verdict),
         ("density of states", f"{_show(surface.density_of_states())} /(eV Å^{d})"),
         *(
@@ -52,6 +52,12 @@ def _state(response: GyrotropicResponse, sigma: Conductivity) -> Table:
     for label, value in rows:
         table.add_row(Text(label, style="dim"), value)
     return table
+
+
+def _where(surface) -> str:
+    if surface.temperature:
+        return f"at {len(surface.shells)} energies"
+    return f"in {len(surface.pockets)} pocket{'s' * (len(surface.pockets) != 1)}"
 
 
 def _tensor(response: GyrotropicResponse, allowed: np.ndarray) -> Table:

@@ -12,13 +12,16 @@ import numpy as np
 
 from jaxkin.errors import AccuracyWarning, JaxkinError
 from jaxkin.estimate import Estimate
-from jaxkin.geometry import batched_geometry
+from jaxkin.geometry import DEGENERACY_TOLERANCE, batched_geometry, simple_geometry
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.surface.lines import Lines
 from jaxkin.surface.samples import Sampler, Samples
-from jaxkin.surface.search import Pocket, find_pockets
+from jaxkin.surface.search import Nodes, Pocket, find_pockets
 from jaxkin.surface.spectrum import Spectrum, buckets, one_lapack_thread, tile_rows
-from jaxkin.surface.thermal import TAIL, thermal_levels
+from jaxkin.surface.thermal import TAIL, thermal_levels, thermal_windows
+
+FEWEST = 6
+"""Lines that the least important thermal levels still get."""
 
 Progress = Callable[[int, int, str], None]
 """Called with (done, total, what) while work goes on."""
@@ -187,15 +190,18 @@ class _Plan:
         self.model, self.fermi_level, self.temperature, self.seed = model, fermi_level, temperature, seed
         self.report: Progress = progress or (lambda done, total, what: None)
         self.spectrum = Spectrum(model)
+        self.nodes = Nodes(self.spectrum)
         self.found: dict[tuple[float, float], list[Pocket]] = {}
 
-    def pockets(self, sampler: Sampler) -> list[Pocket]:
-        extremes = [thermal_levels(self.fermi_level, self.temperature, shift)[0] for shift in (0.0, 1.0)]
-        window = sampler.reach(np.concatenate(extremes))
-        if window not in self.found:
-            self.report(0, 1, "searching pockets")
-            self.found[window] = find_pockets(self.spectrum, window)
-        return self.found[window]
+    def pockets(self, sampler: Sampler) -> list[list[Pocket]]:
+        """Pockets of every thermal window."""
+        windows = [sampler.reach(*window) for window in thermal_windows(self.fermi_level, self.temperature)]
+        for done, window in enumerate(windows):
+            if window not in self.found:
+                self.report(done, len(windows), "searching pockets")
+                self.found[window] = find_pockets(self.nodes, window)
+        self.report(len(windows), len(windows), "searching pockets")
+        return [self.found[window] for window in windows]
 
     def replicas(self, sampler: Sampler, which: range) -> list[_Replica]:
         """Replicas numbered ``which``; the same number always gets the same random shift."""
@@ -207,28 +213,41 @@ class _Plan:
         self.report(len(which), len(which), "sampling the surface")
         return made
 
-    def _replica(self, sampler: Sampler, pockets: list[Pocket], rng: np.random.Generator) -> _Replica:
-        model = self.model
+    def _replica(self, sampler: Sampler, pockets: list[list[Pocket]], rng: np.random.Generator) -> _Replica:
         levels, thermal = thermal_levels(self.fermi_level, self.temperature, rng.random())
-        parts = [sampler.sample(self.spectrum, pocket, levels, rng) for pocket in pockets]
-        samples = Samples.joined(parts) if parts else Samples.none(model.dimension, len(levels))
+        measure = float(self.model.measure)
+        filling, index = np.zeros(sum(map(len, pockets))), 0
+        parts = [self._columns(sampler, _nothing(self.model), 0.0, 0.0, 0, 0)]
+        for number, (level, factor) in enumerate(zip(levels, thermal, strict=True)):
+            # Levels that hardly count get fewer lines: the integral stays unbiased for any number.
+            n = max(min(sampler.n, FEWEST), round(sampler.n * (factor / thermal.max()) ** 0.125))
+            resized = sampler.resized(n)
+            for pocket in pockets[number]:
+                samples = resized.sample(self.spectrum, pocket, level, rng)
+                parts.append(self._columns(resized, samples, level, measure * factor, number, index))
+                filling[index] = measure * samples.filling * factor
+                index += 1
+        columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        bounds = np.searchsorted(columns.pop("level"), np.arange(len(levels) + 1))
+        return _Replica(columns, bounds, levels, thermal, filling)
+
+    def _columns(
+        self, sampler: Sampler, samples: Samples, level: float, factor: float, number: int, pocket: int
+    ) -> dict[str, np.ndarray]:
+        """Geometry and weights of one pocket's points; those of zero weight are dropped."""
         self.spectrum.evaluations += len(samples.k)
-        geometry = _geometry(model, samples.k, samples.band)
-        distance = geometry["energy"] - levels[samples.level]
-        slope = (geometry["velocity"] @ np.asarray(model.basis).T) * samples.edges
-        measure = float(model.measure)
-        weight = measure * sampler.weights(samples, distance, slope) * thermal[samples.level]
-        order = np.argsort(samples.level, kind="stable")
-        order = order[weight[order] != 0]
-        pocket = np.repeat(np.arange(len(parts)), [len(part.k) for part in parts])
-        columns = {"k": samples.k, "band": samples.band, "pocket": pocket, "weight": weight, **geometry}
-        return _Replica(
-            columns={name: values[order] for name, values in columns.items()},
-            bounds=np.searchsorted(samples.level[order], np.arange(len(levels) + 1)),
-            levels=levels,
-            thermal=thermal,
-            filling=measure * samples.filling @ thermal,
-        )
+        geometry = _geometry(self.model, samples.k, samples.band)
+        slope = (geometry["velocity"] @ np.asarray(self.model.basis).T) * samples.edges
+        weight = factor * sampler.weights(samples, geometry["energy"] - level, slope)
+        columns = {
+            "k": samples.k,
+            "band": samples.band,
+            "level": np.full(len(weight), number),
+            "pocket": np.full(len(weight), pocket),
+            "weight": weight,
+            **geometry,
+        }
+        return {name: values[weight != 0] for name, values in columns.items()}
 
     def surface(self, sampler: Sampler, made: list[_Replica], verdict: str) -> Surface:
         columns = {name: np.concatenate([r.columns[name] for r in made]) for name in made[0].columns}
@@ -248,7 +267,7 @@ class _Plan:
             seed=self.seed,
             replica=np.repeat(np.arange(len(made)), np.diff(starts)),
             shells=shells,
-            pockets=tuple(self.pockets(sampler)),
+            pockets=tuple(pocket for window in self.pockets(sampler) for pocket in window),
             fillings=np.stack([r.filling for r in made]),
             evaluations=self.spectrum.evaluations,
             verdict=verdict,
@@ -257,15 +276,26 @@ class _Plan:
         )
 
 
+def _nothing(model: BlochModel) -> Samples:
+    d, none = model.dimension, np.zeros(0, int)
+    return Samples(k=np.zeros((0, d)), band=none, axis=none, edges=np.ones(d), filling=0.0)
+
+
 def _geometry(model: BlochModel, k: np.ndarray, band: np.ndarray) -> dict[str, np.ndarray]:
     """Energy, velocity, curvature and moment of all points, tile by tile."""
     widths = {"energy": (), "velocity": (3,), "berry_curvature": (3,), "orbital_moment": (3,)}
     columns = {name: np.empty((len(k), *width)) for name, width in widths.items()}
-    for part, padded in buckets(k, tile_rows(model, arrays=16)):
+    for part, padded in buckets(k, tile_rows(model, arrays=12)):
         count = part.stop - part.start
         padded_band = np.pad(band[part], (0, len(padded) - count), mode="edge")
         with one_lapack_thread():
-            geometry = jax.block_until_ready(batched_geometry(model, padded, padded_band))
+            geometry, distance = jax.block_until_ready(simple_geometry(model, padded, padded_band))
+            if np.min(distance) < DEGENERACY_TOLERANCE:
+                degenerate = np.asarray(distance)[:, None] < DEGENERACY_TOLERANCE
+                full = batched_geometry(model, padded, padded_band)
+                geometry = jax.tree.map(
+                    lambda a, b, d=degenerate: np.where(d.reshape(-1, *(1,) * (a.ndim - 1)), b, a), geometry, full
+                )
         for name, column in columns.items():
             column[part] = getattr(geometry, name)[:count]
     return columns

@@ -70,11 +70,11 @@ class Grid:
     def resized(self, n: int) -> Grid:
         return replace(self, n=n)
 
-    def reach(self, levels: np.ndarray) -> tuple[float, float]:
+    def reach(self, low: float, high: float) -> tuple[float, float]:
         margin = 0.0 if self.width is None else self.width * SMEARINGS[self.smearing][1]
-        return float(levels.min() - margin), float(levels.max() + margin)
+        return low - margin, high + margin
 
-    def sample(self, spectrum: Spectrum, pocket: Pocket, levels: np.ndarray, rng: np.random.Generator) -> Samples:
+    def sample(self, spectrum: Spectrum, pocket: Pocket, level: float, rng: np.random.Generator) -> Samples:
         d = len(pocket.edges)
         pocket, n = self._widened(pocket, spectrum)
         bands = list(pocket.bands)
@@ -89,15 +89,14 @@ class Grid:
         centres = self._cell_centres(spectrum, pocket)[..., bands]
         # Beyond this distance the smeared δ vanishes for the steepest point of the pocket.
         widest = self.width or self.adaptive * self._steepest(centres, n)
-        distance = np.abs(energies[:, :, None] - levels)
-        row, point, level = np.nonzero(near[:, :, None] & (distance < SMEARINGS[self.smearing][1] * widest))
+        close = np.abs(energies - level) < SMEARINGS[self.smearing][1] * widest
+        row, point = np.nonzero(near & close)
         return Samples(
             k=k[point],
             band=np.array(bands)[row],
-            level=level,
             axis=np.zeros(len(row), int),
-            edges=np.broadcast_to(pocket.edges * self.n / n, (len(row), d)),
-            filling=self._filling(pocket, levels, centres, energies, near, int(np.prod(n))),
+            edges=pocket.edges * self.n / n,
+            filling=self._filling(pocket, level, centres, energies, near, int(np.prod(n))),
         )
 
     def _widened(self, pocket: Pocket, spectrum: Spectrum) -> tuple[Pocket, np.ndarray]:
@@ -139,20 +138,18 @@ class Grid:
         return 2 * sqrt(squares) + 1e-12
 
     @staticmethod
-    def _filling(pocket, levels, centres, energies, near, points) -> np.ndarray:
+    def _filling(pocket, level, centres, energies, near, points) -> float:
         """Filled volume: whole cells away from the surface, counted points near it, less a filled outside."""
-        filled = np.zeros(len(levels))
+        filled = 0.0
         for row in range(len(pocket.bands)):
-            bulk = centres[..., row][~pocket.active[row]]
-            filled += (bulk[:, None] < levels).sum(axis=0) / np.prod(pocket.cells)
-            filled += (energies[row][near[row], None] < levels).sum(axis=0) / points
+            filled += np.sum(centres[..., row][~pocket.active[row]] < level) / np.prod(pocket.cells)
+            filled += np.sum(energies[row][near[row]] < level) / points
             if pocket.closed.any():
-                corner = centres[(0,) * (centres.ndim - 1)][row]
-                filled -= corner < levels
-        return filled * np.prod(pocket.edges)
+                filled -= float(centres[(0,) * (centres.ndim - 1)][row] < level)
+        return float(filled * np.prod(pocket.edges))
 
     def weights(self, samples: Samples, distance: np.ndarray, slope: np.ndarray) -> np.ndarray:
         delta, _ = SMEARINGS[self.smearing]
         width = self.width or self.adaptive * np.sqrt((slope**2).sum(axis=1)) / self.n
         width = np.maximum(width, 1e-12)
-        return np.prod(samples.edges, axis=1) / self.n ** slope.shape[1] * delta(-distance / width) / width
+        return np.prod(samples.edges) / self.n ** slope.shape[1] * delta(-distance / width) / width

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from jaxkin.surface.roots import bracketed_roots
+from jaxkin.surface.roots import bracketed_roots, dips
 from jaxkin.surface.samples import Samples
 from jaxkin.surface.search import Pocket
 from jaxkin.surface.spectrum import Spectrum
@@ -38,22 +39,18 @@ class Lines:
     def resized(self, n: int) -> Lines:
         return replace(self, n=n)
 
-    def reach(self, levels: np.ndarray) -> tuple[float, float]:
-        return float(levels.min()), float(levels.max())
+    def reach(self, low: float, high: float) -> tuple[float, float]:
+        return low, high
 
-    def sample(
-        self, spectrum: Spectrum, pocket: Pocket, levels: np.ndarray, rng: np.random.Generator
-    ) -> Samples:
-        d = len(pocket.edges)
-        pieces = [self._along(spectrum, pocket, levels, axis, rng) for axis in range(d)]
-        x, band, level, axis, filling = (np.concatenate(part) for part in zip(*pieces, strict=True))
+    def sample(self, spectrum: Spectrum, pocket: Pocket, level: float, rng: np.random.Generator) -> Samples:
+        pieces = [self._along(spectrum, pocket, level, axis, rng) for axis in range(len(pocket.edges))]
+        x, band, filling = zip(*pieces, strict=True)
         return Samples(
-            k=pocket.origin + pocket.edges * x,
-            band=band,
-            level=level,
-            axis=axis,
-            edges=np.broadcast_to(pocket.edges, x.shape),
-            filling=filling.reshape(-1, len(levels)).sum(axis=0),
+            k=pocket.origin + pocket.edges * np.concatenate(x),
+            band=np.concatenate(band),
+            axis=np.repeat(np.arange(len(x)), [len(part) for part in x]),
+            edges=pocket.edges,
+            filling=sum(filling),
         )
 
     def weights(self, samples: Samples, distance: np.ndarray, slope: np.ndarray) -> np.ndarray:
@@ -63,11 +60,10 @@ class Lines:
         relative = np.abs(slope) / steepest[:, None]
         own = relative[np.arange(len(slope)), samples.axis]
         partition = own ** (self.power - 1) / (relative**self.power).sum(axis=1)
-        volume = np.prod(samples.edges, axis=1)
-        return volume * partition / steepest / self.n ** (slope.shape[1] - 1)
+        return np.prod(samples.edges) * partition / steepest / self.n ** (slope.shape[1] - 1)
 
-    def _along(self, spectrum: Spectrum, pocket: Pocket, levels: np.ndarray, axis: int, rng: np.random.Generator):
-        """All roots on the lines along ``axis``: box coordinates, band, level, axis; and the filling."""
+    def _along(self, spectrum: Spectrum, pocket: Pocket, level: float, axis: int, rng: np.random.Generator):
+        """All roots on the lines along ``axis``: their box coordinates and bands; and the filling."""
         d, n_cells = len(pocket.edges), pocket.cells[axis]
         others = [i for i in range(d) if i != axis]
         shift = rng.random(d - 1)
@@ -93,31 +89,60 @@ class Lines:
         line, face = np.nonzero(needed)
         scan = energies(points(line, face / n_cells))[:, pocket.bands]
         where, cell_line, cell = np.nonzero(active)
-        low, high = scan[row[cell_line, cell], where], scan[row[cell_line, cell + 1], where]
-        hit, level = np.nonzero((low[:, None] < levels) != (high[:, None] < levels))
-        band, line, start = np.array(pocket.bands)[where[hit]], cell_line[hit], cell[hit] / n_cells
+        bands = np.array(pocket.bands)
 
-        def excess(t: np.ndarray, index: np.ndarray) -> np.ndarray:
-            values = energies(points(line[index], t))
-            return values[np.arange(len(index)), band[index]] - levels[level[index]]
+        def excess(line: np.ndarray, band: np.ndarray) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+            def function(t: np.ndarray, index: np.ndarray) -> np.ndarray:
+                return energies(points(line[index], t))[np.arange(len(index)), band[index]] - level
 
-        f_low, f_high = low[hit] - levels[level], high[hit] - levels[level]
-        t = bracketed_roots(excess, start, start + 1 / n_cells, f_low, f_high)
-        rising = np.where(f_high > f_low, 1.0, -1.0)
-        filling = self._filling(pocket, levels, axis, energies, points, rising * t, level, len(across))
-        return points(line, t), band, level, np.full(len(t), axis), filling
+            return function
 
-    def _filling(self, pocket, levels, axis, energies, points, signed_t, level, n_lines) -> np.ndarray:
-        """Filled length of every line, averaged: Σ ± t over its roots (+1 where the line starts filled).
+        f_low = scan[row[cell_line, cell], where] - level
+        f_high = scan[row[cell_line, cell + 1], where] - level
+        hit = (f_low < 0) != (f_high < 0)
+        brackets = [
+            (cell_line[hit], bands[where[hit]], cell[hit] / n_cells, (cell[hit] + 1) / n_cells, f_low[hit], f_high[hit])
+        ]
+        # A band may dip through the level inside a cell: look at the bottom where it seems to turn.
+        before = _beyond(scan, needed, row, cell_line, cell - 1, where, level)
+        after = _beyond(scan, needed, row, cell_line, cell + 2, where, level)
+        turns = ~hit & (np.abs(before) > np.abs(f_low)) & (np.abs(after) > np.abs(f_high))
+        brackets += dips(
+            excess(cell_line[turns], bands[where[turns]]),
+            (cell_line[turns], bands[where[turns]]),
+            cell[turns] / n_cells,
+            (cell[turns] + 1) / n_cells,
+            f_low[turns],
+            f_high[turns],
+        )
+        line, band, start, stop, f_low, f_high = (np.concatenate(part) for part in zip(*brackets, strict=True))
+        t = bracketed_roots(excess(line, band), start, stop, f_low, f_high)
+        signed = np.sum(np.where(f_high > f_low, t, -t)) / len(across)
+
+        def starts_filled() -> float:
+            start = energies(points(np.arange(len(across)), np.zeros(len(across))))[:, pocket.bands]
+            return float((start < level).sum(axis=1).mean())
+
+        return points(line, t), band, self._filling(pocket, axis, signed, starts_filled)
+
+    @staticmethod
+    def _filling(pocket: Pocket, axis: int, signed: float, starts_filled: Callable[[], float]) -> float:
+        """Filled volume from the mean over lines of Σ ± t at their roots (+1 where a line starts filled).
 
         A closed direction counts from the outside of the pocket, so holes come out negative. A pocket
         without a closed direction counts all electrons of its bands, along the first axis.
         """
-        counted = np.flatnonzero(pocket.closed) if pocket.closed.any() else np.array([0])
-        if axis not in counted:
-            return np.zeros(len(levels))
-        length = np.bincount(level, weights=signed_t, minlength=len(levels)) / n_lines
-        if not pocket.closed[axis]:
-            start = energies(points(np.arange(n_lines), np.zeros(n_lines)))[:, pocket.bands]
-            length += (start[:, :, None] < levels).sum(axis=1).mean(axis=0)
-        return np.prod(pocket.edges) * length / len(counted)
+        if pocket.closed.any():
+            length = signed / pocket.closed.sum() if pocket.closed[axis] else 0.0
+        else:
+            length = signed + starts_filled() if axis == 0 else 0.0
+        return float(np.prod(pocket.edges) * length)
+
+
+def _beyond(scan, needed, row, line, face, where, level) -> np.ndarray:
+    """ε − level at the face next to a cell; infinite where it was not scanned, as the level is far there."""
+    inside = (face >= 0) & (face < needed.shape[1])
+    known = inside & needed[line, np.clip(face, 0, needed.shape[1] - 1)]
+    values = np.full(len(line), np.inf)
+    values[known] = scan[row[line[known], face[known]], where[known]] - level
+    return values

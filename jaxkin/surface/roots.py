@@ -48,3 +48,32 @@ def _next_step(a, b, c, fa, fb, fc, edge):
         step = fa / (fb - fa) * fc / (fb - fc) + (c - a) / (b - a) * fa / (fc - fa) * fb / (fc - fb)
         safe = (phi**2 < xi) & ((1 - phi) ** 2 < 1 - xi) & np.isfinite(step)
     return np.clip(np.where(safe, step, 0.5), np.minimum(edge, 0.5), np.maximum(1 - edge, 0.5))
+
+
+def dips(function: Callable, labels: tuple[np.ndarray, ...], low, high, f_low, f_high) -> list[tuple[np.ndarray, ...]]:
+    """Brackets (labels..., low, high, f_low, f_high) of pairs of roots inside segments whose ends have one sign.
+
+    The bottom of |f| is sought by two parabolic steps; where f changes sign there, both sides of it
+    are brackets. A dip so shallow that this misses it is one where the line all but grazes the level.
+    """
+    if not len(low):
+        return []
+    index = np.arange(len(low))
+    middle = 0.5 * (low + high)
+    f_middle = function(middle, index)
+    found = (f_middle < 0) != (f_low < 0)
+    again = np.flatnonzero(~found)
+    h = 0.5 * (high - low)[again]
+    slope, curvature = (f_high - f_low)[again] / (2 * h), (f_high - 2 * f_middle + f_low)[again] / h**2
+    with np.errstate(all="ignore"):
+        step = np.where(curvature != 0, -slope / curvature, 0.0)
+    better = np.abs(f_middle[again] + slope * step + 0.5 * curvature * step**2) < np.abs(f_middle[again])
+    again, step, h = again[better], step[better], h[better]
+    vertex = middle[again] + np.clip(step, -0.95 * h, 0.95 * h)
+    f_vertex = function(vertex, again)
+    middle[again], f_middle[again] = vertex, f_vertex
+    found[again] = (f_vertex < 0) != (f_low[again] < 0)
+    names = tuple(label[found] for label in labels)
+    low, high, f_low, f_high = low[found], high[found], f_low[found], f_high[found]
+    middle, f_middle = middle[found], f_middle[found]
+    return [(*names, low, middle, f_low, f_middle), (*names, middle, high, f_middle, f_high)]

@@ -19,8 +19,12 @@ from jaxkin.surface.spectrum import Spectrum
 
 BASE_CELLS = {1: 64, 2: 32, 3: 12}
 """Cells per direction of the first pass; it looks at twice as many nodes."""
-POCKET_CELLS = (8, 64)
-"""A pocket is refined until it is this many cells across its shortest, or along its longest, direction."""
+POCKET_CELLS = 8
+"""A pocket is refined until it is this many cells across its shortest direction ..."""
+FLAT = 0.6
+"""... and in this fraction of its cells the band is nearly linear: the widening is at most half its range ..."""
+MOST_CELLS = 192
+"""... or until it is this many cells long."""
 DEEPEST = 12
 """Halvings after which an unresolved candidate (smaller than 1e-4 of the zone) is dropped."""
 
@@ -47,28 +51,64 @@ class Pocket:
 
 @dataclass(frozen=True)
 class _Cells:
-    """Active cells on the grid of one level: integer corners (N, d) and bands (N, n)."""
+    """Active cells on the grid of one level: integer corners (N, d), bands (N, n), and where these are nearly linear (N, n)."""
 
     per_edge: int
     corner: np.ndarray
     band: np.ndarray
+    flat: np.ndarray
+
+    @property
+    def flatness(self) -> float:
+        """Fraction of cells in which a level set is nearly a plane, so that a line crosses it at most once."""
+        return float(self.flat.sum() / max(self.band.sum(), 1))
 
 
-def find_pockets(spectrum: Spectrum, window: tuple[float, float]) -> list[Pocket]:
-    """All pockets of the model with a level inside ``window`` (eV), largest first."""
-    model = spectrum.model
+class Nodes:
+    """Energies at the corners of cells, kept level by level so that searches for several windows share them."""
+
+    def __init__(self, spectrum: Spectrum):
+        self.spectrum = spectrum
+        self._known: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+
+    def energies(self, per_edge: int, node: np.ndarray) -> np.ndarray:
+        """(..., n) energies at integer nodes (..., d) of the grid with ``per_edge`` cells per edge of the zone."""
+        model = self.spectrum.model
+        shape = (per_edge + 1,) * model.dimension
+        wanted, inverse = np.unique(np.ravel_multi_index(np.moveaxis(node, -1, 0), shape), return_inverse=True)
+        keys, values = self._known.get(per_edge, (np.zeros(0, np.int64), np.zeros((0, model.size))))
+        new = np.setdiff1d(wanted, keys, assume_unique=True)
+        if len(new):
+            lo, edges = _zone_box(model.zone)
+            k = lo + edges * np.stack(np.unravel_index(new, shape), axis=-1) / per_edge
+            keys, values = np.concatenate([keys, new]), np.concatenate([values, self.spectrum(k)])
+            order = np.argsort(keys)
+            keys, values = keys[order], values[order]
+            self._known[per_edge] = keys, values
+        return values[np.searchsorted(keys, wanted)][inverse.reshape(node.shape[:-1])]
+
+
+def find_pockets(nodes: Nodes, window: tuple[float, float], detail: float = 1.0) -> list[Pocket]:
+    """All pockets of the model with a level inside ``window`` (eV), largest first.
+
+    ``detail`` below one asks for less resolved cells, for windows that hardly count.
+    """
+    model = nodes.spectrum.model
     d, base = model.dimension, BASE_CELLS[model.dimension]
     corner = np.stack(np.meshgrid(*[np.arange(base)] * d, indexing="ij"), axis=-1).reshape(-1, d)
-    start = _Cells(base, corner, np.ones((len(corner), model.size), bool))
-    queue, found = [_halve(spectrum, start, window)], []
+    everything = np.ones((len(corner), model.size), bool)
+    start = _Cells(base, corner, everything, everything)
+    queue, found = [_halve(nodes, start, window)], []
     for _ in range(DEEPEST):
         finer = []
         for cells in queue:
             for pocket, piece in _components(cells, model.zone, model.periodic):
-                if min(pocket.cells) >= POCKET_CELLS[0] or max(pocket.cells) >= POCKET_CELLS[1]:
+                if max(pocket.cells) >= MOST_CELLS or (
+                    min(pocket.cells) >= POCKET_CELLS and piece.flatness >= FLAT * detail
+                ):
                     found.append((pocket, piece))
                 else:
-                    finer.append(_halve(spectrum, piece, window))
+                    finer.append(_halve(nodes, piece, window))
         queue = finer
     merged = _merge(found, model.zone, model.periodic)
     return sorted(merged, key=lambda pocket: -float(np.prod(pocket.edges)))
@@ -79,43 +119,40 @@ def _zone_box(zone) -> tuple[np.ndarray, np.ndarray]:
     return lo, hi - lo
 
 
-def _halve(spectrum: Spectrum, cells: _Cells, window: tuple[float, float]) -> _Cells:
+def _halve(nodes: Nodes, cells: _Cells, window: tuple[float, float]) -> _Cells:
     """The children of ``cells`` that can hold a level of the window."""
     d, per_edge = cells.corner.shape[1], 2 * cells.per_edge
     if not len(cells.corner):
         return replace(cells, per_edge=per_edge)
     stencil = np.array(list(product(range(3), repeat=d)))
-    nodes = 2 * cells.corner[:, None, :] + stencil  # (N, 3^d, d) on the finer grid
-    keys = np.ravel_multi_index(np.moveaxis(nodes, -1, 0), (per_edge + 1,) * d)
-    unique, inverse = np.unique(keys, return_inverse=True)
-    lo, edges = _zone_box(spectrum.model.zone)
-    k = lo + edges * np.stack(np.unravel_index(unique, (per_edge + 1,) * d), axis=-1) / per_edge
-    energies = spectrum(k)[inverse.reshape(keys.shape)].reshape(len(nodes), *(3,) * d, -1)
+    node = 2 * cells.corner[:, None, :] + stencil  # (N, 3^d, d) on the finer grid
+    energies = nodes.energies(per_edge, node).reshape(len(node), *(3,) * d, -1)
     widening = 0.5 * sum(
         np.abs(np.diff(energies, n=2, axis=axis)).max(axis=tuple(range(1, d + 1))) for axis in range(1, d + 1)
     )
-    corners, bands = [], []
+    axes = tuple(range(1, d + 1))
+    children = []
     for child in product(range(2), repeat=d):
         box = energies[(slice(None), *(slice(c, c + 2) for c in child))]
-        axes = tuple(range(1, d + 1))
-        holds = (box.min(axis=axes) - widening <= window[1]) & (box.max(axis=axes) + widening >= window[0])
-        holds &= cells.band
+        low, high = box.min(axis=axes), box.max(axis=axes)
+        holds = (low - widening <= window[1]) & (high + widening >= window[0]) & cells.band
+        flat = holds & (widening <= 0.5 * (high - low))
         keep = holds.any(axis=1)
-        corners.append(2 * cells.corner[keep] + np.array(child))
-        bands.append(holds[keep])
-    return _Cells(per_edge, np.concatenate(corners), np.concatenate(bands))
+        children.append((2 * cells.corner[keep] + np.array(child), holds[keep], flat[keep]))
+    corner, band, flat = (np.concatenate(part) for part in zip(*children, strict=True))
+    return _Cells(per_edge, corner, band, flat)
 
 
 def _components(cells: _Cells, zone, periodic: bool):
     """Connected pieces, band by band, as (Pocket, its cells)."""
     for band in np.flatnonzero(cells.band.any(axis=0)):
-        corner = cells.corner[cells.band[:, band]]
-        labels = _label(corner, cells.per_edge, periodic)
+        mine = np.flatnonzero(cells.band[:, band])
+        labels = _label(cells.corner[mine], cells.per_edge, periodic)
         for label in np.unique(labels):
-            part = corner[labels == label]
-            one_band = np.zeros((len(part), cells.band.shape[1]), bool)
-            one_band[:, band] = True
-            piece = _Cells(cells.per_edge, part, one_band)
+            part = mine[labels == label]
+            this_band = np.arange(cells.band.shape[1]) == band
+            one_band = np.broadcast_to(this_band, (len(part), len(this_band)))
+            piece = _Cells(cells.per_edge, cells.corner[part], one_band, cells.flat[part] & this_band)
             yield _pocket(piece, zone, periodic), piece
 
 
@@ -184,6 +221,7 @@ def _merge(found: list[tuple[Pocket, _Cells]], zone, periodic: bool) -> list[Poc
                     cells.per_edge,
                     np.concatenate([theirs.corner, cells.corner]),
                     np.concatenate([theirs.band, cells.band]),
+                    np.concatenate([theirs.flat, cells.flat]),
                 )
                 groups[index] = (_pocket(both, zone, periodic), both)
                 break

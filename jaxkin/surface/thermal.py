@@ -26,3 +26,9 @@ def thermal_levels(fermi_level: float, temperature: float, shift: float) -> tupl
     count = int(np.ceil(TAIL / STEP))
     x = STEP * (np.arange(-count, count) + shift)
     return fermi_level + units.BOLTZMANN * temperature * x, STEP * 0.25 / np.cosh(x / 2) ** 2
+
+
+def thermal_windows(fermi_level: float, temperature: float) -> list[tuple[float, float]]:
+    """The interval each level of :func:`thermal_levels` moves in as its shift varies."""
+    low, high = (thermal_levels(fermi_level, temperature, shift)[0] for shift in (0.0, 1.0))
+    return list(zip(low.tolist(), high.tolist(), strict=True))
