@@ -58,7 +58,8 @@ def band_geometry(
 
     A degenerate set is projected out of D as a whole. For an integer ``band`` the quantities are the
     mean over the set the band belongs to (so that adding up its bands gives the trace). For a sequence
-    of bands they are the trace over just these bands, which must be separated from the others.
+    of bands they are the trace over just these bands, which must be separated from the others (``energy``
+    is their mean).
 
     Args:
         model: any Bloch model.
@@ -78,14 +79,14 @@ def band_geometry(
     if k.shape[-1:] != (model.dimension,):
         raise ModelError(f"k has shape {k.shape}; the last axis must hold {model.dimension} coordinates.")
     indices = np.asarray(band) if not isinstance(band, jax.core.Tracer) else None
-    if indices is not None and (indices.min() < 0 or indices.max() >= model.size):
+    if indices is not None and (indices.size == 0 or indices.min() < 0 or indices.max() >= model.size):
         raise ModelError(f"band {indices.tolist()} is outside 0..{model.size - 1} of this model.")
     if isinstance(band, Sequence):
         members = jnp.zeros(model.size).at[jnp.asarray(band)].set(1.0)
         function = eqx.filter_vmap(_trace_geometry, in_axes=(None, 0, None)) if k.ndim == 2 else _trace_geometry
-        return function(model, k, members)
+        return eqx.filter_jit(function)(model, k, members)
     if k.ndim == 1:
-        return _mean_geometry(model, k, band)
+        return eqx.filter_jit(_mean_geometry)(model, k, jnp.asarray(band))
     return batched_geometry(model, k, jnp.broadcast_to(jnp.asarray(band), k.shape[:1]))
 
 

@@ -76,7 +76,7 @@ class KernelDisorder(Disorder):
     def transport_time(self, surface: Surface, shell: Shell) -> float:
         if self.tau is not None:
             return float(self.tau)
-        states, weights = shell_states(surface, shell), surface.level_weight(shell)
+        states, weights = shell_states(surface, shell), surface.level_weight[shell.points]
         loss = pair_integral(_LossColumns(self.symmetric), states, weights)
         v = surface.velocity[shell.points]
         rate = np.sum(weights[:, None] * v * loss) / np.sum(weights[:, None] * v * v)
@@ -85,7 +85,7 @@ class KernelDisorder(Disorder):
         return float(1 / rate)
 
     def scatter(self, surface: Surface, shell: Shell) -> Scattering:
-        states, weights = shell_states(surface, shell), surface.level_weight(shell)
+        states, weights = shell_states(surface, shell), surface.level_weight[shell.points]
         skew, jump, flux = np.zeros((len(weights), 3)), np.zeros((len(weights), 3)), 0.0
         if self.antisymmetric is not None:
             columns = pair_integral(_SkewColumns(self.antisymmetric), states, weights)

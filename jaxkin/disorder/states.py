@@ -40,5 +40,5 @@ def shell_states(surface: Surface, shell: Shell) -> State:
         velocity=jnp.asarray(surface.velocity[part]),
         berry_curvature=jnp.asarray(surface.berry_curvature[part]),
         orbital_moment=jnp.asarray(surface.orbital_moment[part]),
-        density_of_states=jnp.full(count, np.sum(surface.level_weight(shell))),
+        density_of_states=jnp.full(count, np.sum(surface.level_weight[shell.points])),
     )

@@ -2,18 +2,45 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Literal
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Complex, Float
+
+from jaxkin.errors import ModelError
 
 KPoint = Float[Array, " d"]
 Matrix = Complex[Array, "n n"]
 VectorMatrix = Complex[Array, "3 n n"]
 MomentFunction = Callable[[KPoint], Float[Array, "3"]]
+
+
+class jittable:
+    """A method that jax.jit accepts as it is (equinox's bound methods hash their arrays, which have no hash)."""
+
+    def __init__(self, function: Callable):
+        functools.update_wrapper(self, function)
+        self.function = function
+
+    def __get__(self, model, owner=None):
+        return self if model is None else jax.tree_util.Partial(self.function, model)
+
+
+def spin_matrices(spin, n: int) -> VectorMatrix | None:
+    """Checked (3, n, n) Pauli matrices on the basis, or None."""
+    if spin is None:
+        return None
+    matrices = np.asarray(spin, complex)
+    if matrices.shape != (3, n, n):
+        raise ModelError(f"spin has shape {matrices.shape}; it needs (3, {n}, {n}), one matrix per axis.")
+    if not np.allclose(matrices, np.swapaxes(matrices.conj(), 1, 2)):
+        raise ModelError("the spin matrices are not Hermitian, or hold NaN.")
+    return jnp.asarray(matrices)
 
 
 class BlochModel(eqx.Module):
@@ -59,11 +86,13 @@ class BlochModel(eqx.Module):
         """(dk) = d^dk/(2π)^d in Å^-d per unit volume of model coordinates."""
         raise NotImplementedError
 
+    @jittable
     def hamiltonian(self, k: KPoint) -> Matrix:
         """H(k) in eV, (n, n), at model coordinates ``k``."""
         raise NotImplementedError
 
     # --- what follows from it ----------------------------------------------------------------
+    @jittable
     def bands(self, k: KPoint) -> Float[Array, " n"]:
         """Energies ε_n(k) in eV, ascending.
 
@@ -83,6 +112,7 @@ class BlochModel(eqx.Module):
         del k
         return None
 
+    @jittable
     def derivative(self, k: KPoint) -> VectorMatrix:
         """Covariant derivative D_a H = ∂H/∂k_a − i[r_a, H] in eV Å, (3, n, n), Cartesian.
 

@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxkin.errors import ModelError
-from jaxkin.hamiltonian.bloch import BlochModel, KPoint, Matrix, MomentFunction, VectorMatrix
+from jaxkin.hamiltonian.bloch import (
+    BlochModel, KPoint, Matrix, MomentFunction, VectorMatrix, jittable, spin_matrices
+)
 from jaxkin.precision import use_double
 
 
@@ -57,6 +59,8 @@ class KdotP(BlochModel):
     ):
         use_double()
         self.function = hamiltonian
+        if np.ndim(box) != 2 or np.shape(box)[1] != 2:
+            raise ModelError(f"box must be 1 to 3 pairs (lo, hi) with lo < hi in Å⁻¹, not {box}.")
         self.box = tuple((float(lo), float(hi)) for lo, hi in box)
         self.point_group = point_group
         self.moment = moment
@@ -64,13 +68,13 @@ class KdotP(BlochModel):
             raise ModelError(f"box must be 1 to 3 pairs (lo, hi) with lo < hi in Å⁻¹, not {box}.")
         k = jnp.array([lo + 0.3819 * (hi - lo) for lo, hi in self.box])
         try:
-            shape = jax.eval_shape(hamiltonian, k).shape
-        except (TypeError, IndexError, jax.errors.JAXTypeError) as error:
+            shape = jax.eval_shape(lambda q: jnp.asarray(hamiltonian(q)), k).shape
+        except (TypeError, ValueError, IndexError, jax.errors.JAXTypeError) as error:
             raise ModelError(f"hamiltonian(k) could not be traced by JAX for k of shape {k.shape}: {error}") from error
         if len(shape) != 2 or shape[0] != shape[1]:
             raise ModelError(f"hamiltonian(k) returned shape {shape}; it must be (n, n).")
         self._size = shape[0]
-        self.spin = None if spin is None else jnp.asarray(np.asarray(spin, complex).reshape(3, *shape))
+        self.spin = spin_matrices(spin, shape[0])
         h = np.asarray(hamiltonian(k))
         error = np.max(np.abs(h - h.conj().T))
         if not error <= 1e-9 * max(1.0, float(np.max(np.abs(h)))):
@@ -100,5 +104,6 @@ class KdotP(BlochModel):
     def measure(self):
         return jnp.asarray((2 * jnp.pi) ** -self.dimension)
 
+    @jittable
     def hamiltonian(self, k: KPoint) -> Matrix:
         return jnp.asarray(self.function(jnp.asarray(k, float)), complex)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -64,6 +65,8 @@ def read_wannier90(
     if positions is not None:
         content.positions = np.asarray(positions, float)
     if content.positions is None:
+        if not abs(np.linalg.det(content.lattice)) > 1e-6:
+            raise FileFormatError(f"{path}: the lattice vectors of {seed}.win are linearly dependent.")
         content.positions = _centres_from_xyz(Path(f"{seed}_centres.xyz"), path, content)
     if position_matrices and content.position_matrices is None:
         raise FileFormatError(f"{path}: a _hr.dat holds no position matrices; write a _tb.dat (write_tb = true).")
@@ -101,9 +104,11 @@ class _Lines:
             data = gzip.open(path, "rb").read() if path.suffix == ".gz" else path.read_bytes()
         except FileNotFoundError:
             raise FileFormatError(f"{path}: no such file.") from None
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, zlib.error) as error:
             raise FileFormatError(f"{path}: could not be read ({error}).") from error
         self.lines = data.decode(errors="replace").splitlines()
+        if not data.endswith(b"\n"):
+            raise FileFormatError(f"{path}, line {len(self.lines)}: the last line has no end (truncated?).")
 
     def fail(self, what: str, line: int | None = None) -> NoReturn:
         number = (self.cursor if line is None else line) + 1
@@ -181,6 +186,17 @@ def _check_indices(text: _Lines, start: int, found: np.ndarray, n: int) -> None:
         )
 
 
+def _integers(text: _Lines, found: np.ndarray, line: int) -> np.ndarray:
+    if np.any(found != np.rint(found)):
+        text.fail(f"an R vector is three integers, found {found}", line)
+    return found.astype(int)
+
+
+def _check_size(text: _Lines, n: int, count: int) -> None:
+    if count * n * n > len(text.lines):
+        text.fail(f"{count} R vectors of {n} orbitals need {count * n * n} lines, the file has {len(text.lines)}")
+
+
 def _square(columns: np.ndarray, n: int) -> np.ndarray:
     """(n², 2) real and imaginary parts with i fastest → (n, n)."""
     return (columns[:, 0] + 1j * columns[:, 1]).reshape(n, n).T
@@ -190,12 +206,13 @@ def _read_tb(text: _Lines) -> _Content:
     text.skip()
     lattice = text.table(3, 3, "lattice vectors in Å")
     n, count = text.integer("the number of Wannier functions"), text.integer("the number of R vectors")
+    _check_size(text, n, count)
     weights = text.degeneracies(count)
     first = text.cursor + 2
     hoppings, steps = np.empty((count, n, n), complex), np.empty((count, 3), int)
     for r in range(count):
         text.skip_blank()
-        steps[r] = text.numbers(3, "R vector")
+        steps[r] = _integers(text, text.numbers(3, "R vector"), text.cursor - 1)
         start = text.cursor
         rows = text.table(n * n, 4, "i j Re H Im H")
         _check_indices(text, start, rows, n)
@@ -211,6 +228,8 @@ def _read_tb(text: _Lines) -> _Content:
         _check_indices(text, start, rows, n)
         for a in range(3):
             position[r, :, :, a] = _square(rows[:, 2 + 2 * a : 4 + 2 * a], n) / weights[r]
+    if abs(np.linalg.det(lattice)) < 1e-6:
+        raise FileFormatError(f"{text.path}, line 2: the lattice vectors are linearly dependent.")
     home = np.flatnonzero(~steps.any(axis=1))
     if home.size != 1:
         raise FileFormatError(f"{text.path}: R = (0, 0, 0) must appear once, found {home.size} times.")
@@ -228,6 +247,7 @@ def _read_tb(text: _Lines) -> _Content:
 def _read_hr(text: _Lines) -> _Content:
     text.skip()
     n, count = text.integer("the number of Wannier functions"), text.integer("the number of R vectors")
+    _check_size(text, n, count)
     weights = text.degeneracies(count)
     first = text.cursor + 1
     hoppings, steps = np.empty((count, n, n), complex), np.empty((count, 3), int)
@@ -237,7 +257,7 @@ def _read_hr(text: _Lines) -> _Content:
         mixed = np.flatnonzero(np.any(rows[:, :3] != rows[0, :3], axis=1))
         if mixed.size:
             text.fail(f"the R vector changes inside a block of {n}² lines", start + int(mixed[0]))
-        steps[r] = rows[0, :3]
+        steps[r] = _integers(text, rows[0, :3], start)
         _check_indices(text, start, rows[:, 3:5], n)
         hoppings[r] = _square(rows[:, 5:], n) / weights[r]
     return _Content(steps, hoppings, first_line=first)
@@ -246,7 +266,7 @@ def _read_hr(text: _Lines) -> _Content:
 def _lattice_from_win(win: Path, path: Path) -> np.ndarray:
     if not win.exists():
         raise FileFormatError(f"{path}: a _hr.dat holds no lattice; pass lattice=(3, 3) rows in Å or put {win.name} next to it.")
-    lines = [line.split("!")[0].split("#")[0].strip().lower() for line in win.read_text().splitlines()]
+    lines = [line.split("!")[0].split("#")[0].strip().lower() for line in win.read_text(errors="replace").splitlines()]
     try:
         start = lines.index("begin unit_cell_cart") + 1
         block = [line.split() for line in lines[start : lines.index("end unit_cell_cart")] if line]

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 
 from jaxkin.hamiltonian.kdotp import KdotP
+from jaxkin.precision import use_double
 
 
 def massive_dirac_2d(velocity: float = 1.0, mass: float = 0.1, box: float = 1.0) -> KdotP:
@@ -18,7 +19,8 @@ def massive_dirac_2d(velocity: float = 1.0, mass: float = 0.1, box: float = 1.0)
         mass: Δ in eV.
         box: half edge of the box of k in Å⁻¹.
     """
-    return KdotP(Partial(_dirac, velocity, mass), ((-box, box),) * 2)
+    use_double()
+    return KdotP(Partial(_dirac, jnp.asarray(velocity), jnp.asarray(mass)), ((-box, box),) * 2)
 
 
 def _dirac(velocity, mass, k):

@@ -7,6 +7,7 @@ from jax.tree_util import Partial
 
 from jaxkin import units
 from jaxkin.hamiltonian.kdotp import KdotP
+from jaxkin.precision import use_double
 
 
 def helical_isotropic(mass: float = 1.0, moment: float = 0.0, box: float = 2.0) -> KdotP:
@@ -20,7 +21,8 @@ def helical_isotropic(mass: float = 1.0, moment: float = 0.0, box: float = 2.0) 
         moment: μ_int in Bohr magnetons.
         box: half edge of the box of k in Å⁻¹; it must hold the Fermi sphere.
     """
-    return KdotP(Partial(_parabola, units.HBAR2_OVER_2M / mass), ((-box, box),) * 3, moment=Partial(_moment, moment))
+    use_double()
+    return KdotP(Partial(_parabola, jnp.asarray(units.HBAR2_OVER_2M / mass)), ((-box, box),) * 3, moment=Partial(_moment, jnp.asarray(moment)))
 
 
 def _parabola(coefficient, k):

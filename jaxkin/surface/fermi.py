@@ -18,7 +18,7 @@ from jaxkin.surface.lines import Lines
 from jaxkin.surface.samples import Sampler, Samples
 from jaxkin.surface.search import Nodes, Pocket, find_pockets
 from jaxkin.surface.spectrum import Spectrum, buckets, one_lapack_thread, tile_rows
-from jaxkin.surface.thermal import TAIL, thermal_levels, thermal_windows
+from jaxkin.surface.thermal import TAIL, Thermal
 
 FEWEST = 6
 """Lines that the least important thermal levels still get."""
@@ -34,7 +34,6 @@ class Shell:
     points: slice
     replica: int
     energy: float
-    thermal_weight: float
 
 
 @dataclass(frozen=True)
@@ -44,6 +43,7 @@ class Surface:
     Arrays run over the points of all replicas, sorted by shell. Energies in eV, ``k`` in model
     coordinates, ``pocket`` an index into ``pockets``, ``velocity`` ∂ε/∂k in eV Å, ``berry_curvature`` in Å², ``orbital_moment`` in μ_B,
     ``weight`` in 1/(eV Å^d) such that Σ_{points of one replica} W F is one estimate of the integral.
+    ``level_weight`` does the same for ∫(dk) δ(ε−ε_shell)F over the points of a shell.
     """
 
     model: BlochModel
@@ -57,6 +57,7 @@ class Surface:
     pocket: np.ndarray
     replica: np.ndarray
     weight: np.ndarray
+    level_weight: np.ndarray
     energy: np.ndarray
     velocity: np.ndarray
     berry_curvature: np.ndarray
@@ -95,10 +96,6 @@ class Surface:
         for shell in self.shells:
             samples[shell.replica] += terms[shell.points].sum(axis=0)
         return Estimate(samples, self.evaluations)
-
-    def level_weight(self, shell: Shell) -> np.ndarray:
-        """Weights of the shell's points for ∫(dk) δ(ε−shell.energy)F, without the thermal factor."""
-        return self.weight[shell.points] / shell.thermal_weight
 
     def density_of_states(self) -> Estimate:
         """∫(dk)(−f⁰') per eV and Å^d; bands are counted as the model has them (no spin factor)."""
@@ -157,7 +154,7 @@ def fermi_surface(
         raise JaxkinError(f"temperature={temperature} must be a finite number of kelvin, not negative.")
     if replicas < 1 or (rtol is not None and replicas < 2):
         raise JaxkinError(f"replicas={replicas}: at least 1 is needed, and 2 for rtol.")
-    plan = _Plan(model, float(fermi_level), float(temperature), seed, progress)
+    plan = _Plan(model, Thermal(float(fermi_level), float(temperature)), seed, progress)
     made = plan.replicas(sampler, range(replicas))
     if rtol is None:
         surface = plan.surface(sampler, made, f"{replicas} replicas as asked")
@@ -174,32 +171,31 @@ def _moment_velocity(surface: Surface) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Replica:
-    """Points of one random shift, sorted by level, and the shells they form."""
+    """Points of one random shift, sorted into shells of the given energies."""
 
     columns: dict[str, np.ndarray]
-    bounds: np.ndarray
-    levels: np.ndarray
-    thermal: np.ndarray
+    shells: list[tuple[slice, float]]
     filling: np.ndarray
 
 
 class _Plan:
     """What all refinements of one Fermi surface share: the pockets, the seeds and the counts."""
 
-    def __init__(self, model, fermi_level, temperature, seed, progress: Progress | None):
-        self.model, self.fermi_level, self.temperature, self.seed = model, fermi_level, temperature, seed
+    def __init__(self, model: BlochModel, thermal: Thermal, seed: int, progress: Progress | None):
+        self.model, self.thermal, self.seed = model, thermal, seed
         self.report: Progress = progress or (lambda done, total, what: None)
         self.spectrum = Spectrum(model)
         self.nodes = Nodes(self.spectrum)
         self.found: dict[tuple[float, float], list[Pocket]] = {}
 
     def pockets(self, sampler: Sampler) -> list[list[Pocket]]:
-        """Pockets of every thermal window."""
-        windows = [sampler.reach(*window) for window in thermal_windows(self.fermi_level, self.temperature)]
-        for done, window in enumerate(windows):
+        """Pockets of every window of the sampler."""
+        windows = sampler.windows(self.thermal)
+        _, factors = sampler.levels(self.thermal, 0.5)
+        for done, (window, factor) in enumerate(zip(windows, factors, strict=True)):
             if window not in self.found:
                 self.report(done, len(windows), "searching pockets")
-                self.found[window] = find_pockets(self.nodes, window)
+                self.found[window] = find_pockets(self.nodes, window, _importance(factor, factors))
         self.report(len(windows), len(windows), "searching pockets")
         return [self.found[window] for window in windows]
 
@@ -214,37 +210,49 @@ class _Plan:
         return made
 
     def _replica(self, sampler: Sampler, pockets: list[list[Pocket]], rng: np.random.Generator) -> _Replica:
-        levels, thermal = thermal_levels(self.fermi_level, self.temperature, rng.random())
-        measure = float(self.model.measure)
-        filling, index = np.zeros(sum(map(len, pockets))), 0
-        parts = [self._columns(sampler, _nothing(self.model), 0.0, 0.0, 0, 0)]
-        for number, (level, factor) in enumerate(zip(levels, thermal, strict=True)):
+        levels, factors = sampler.levels(self.thermal, rng.random())
+        filling, pocket_index = [], 0
+        parts = [self._columns(sampler, _nothing(self.model), 0.0, 0.0, 0)]
+        for window, level, factor in zip(pockets, levels, factors, strict=True):
             # Levels that hardly count get fewer lines: the integral stays unbiased for any number.
-            n = max(min(sampler.n, FEWEST), round(sampler.n * (factor / thermal.max()) ** 0.125))
+            n = max(min(sampler.n, FEWEST), round(sampler.n * _importance(factor, factors)))
             resized = sampler.resized(n)
-            for pocket in pockets[number]:
-                samples = resized.sample(self.spectrum, pocket, level, rng)
-                parts.append(self._columns(resized, samples, level, measure * factor, number, index))
-                filling[index] = measure * samples.filling * factor
-                index += 1
+            for pocket in window:
+                samples = resized.sample(self.spectrum, pocket, level, self.thermal, rng)
+                parts.append(self._columns(resized, samples, level, factor, pocket_index))
+                filling.append(float(self.model.measure) * samples.filling * factor)
+                pocket_index += 1
         columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        bounds = np.searchsorted(columns.pop("level"), np.arange(len(levels) + 1))
-        return _Replica(columns, bounds, levels, thermal, filling)
+        return _Replica(*self._shells(sampler, columns), np.array(filling))
 
-    def _columns(
-        self, sampler: Sampler, samples: Samples, level: float, factor: float, number: int, pocket: int
-    ) -> dict[str, np.ndarray]:
+    def _shells(self, sampler: Sampler, columns: dict[str, np.ndarray]):
+        """Sort the points by level, or by energy bin, and cut them into shells."""
+        energy = columns.pop("level")
+        width = sampler.bin_width(self.thermal)
+        if width:
+            energy = self.thermal.fermi_level + width * (
+                np.floor((columns["energy"] - self.thermal.fermi_level) / width) + 0.5
+            )
+        order = np.argsort(energy, kind="stable")
+        values, starts = np.unique(energy[order], return_index=True)
+        stops = np.append(starts[1:], len(energy))
+        shells = [(slice(int(a), int(b)), float(v)) for a, b, v in zip(starts, stops, values, strict=True)]
+        return {name: column[order] for name, column in columns.items()}, shells
+
+    def _columns(self, sampler: Sampler, samples: Samples, level: float, factor: float, pocket: int):
         """Geometry and weights of one pocket's points; those of zero weight are dropped."""
         self.spectrum.evaluations += len(samples.k)
         geometry = _geometry(self.model, samples.k, samples.band)
         slope = (geometry["velocity"] @ np.asarray(self.model.basis).T) * samples.edges
-        weight = factor * sampler.weights(samples, geometry["energy"] - level, slope)
+        weight, level_weight = sampler.weights(samples, geometry["energy"] - level, slope, self.thermal)
+        measure = float(self.model.measure)
         columns = {
             "k": samples.k,
             "band": samples.band,
-            "level": np.full(len(weight), number),
+            "level": np.full(len(weight), level),
             "pocket": np.full(len(weight), pocket),
-            "weight": weight,
+            "weight": measure * factor * weight,
+            "level_weight": measure * level_weight,
             **geometry,
         }
         return {name: values[weight != 0] for name, values in columns.items()}
@@ -253,15 +261,14 @@ class _Plan:
         columns = {name: np.concatenate([r.columns[name] for r in made]) for name in made[0].columns}
         starts = np.cumsum([0, *(len(r.columns["k"]) for r in made)])
         shells = tuple(
-            Shell(slice(int(start + a), int(start + b)), number, float(level), float(factor))
+            Shell(slice(int(start) + part.start, int(start) + part.stop), number, energy)
             for number, (start, r) in enumerate(zip(starts, made, strict=False))
-            for a, b, level, factor in zip(r.bounds[:-1], r.bounds[1:], r.levels, r.thermal, strict=True)
-            if b > a
+            for part, energy in r.shells
         )
         return Surface(
             model=self.model,
-            fermi_level=self.fermi_level,
-            temperature=self.temperature,
+            fermi_level=self.thermal.fermi_level,
+            temperature=self.thermal.temperature,
             sampler=sampler,
             replicas=len(made),
             seed=self.seed,
@@ -274,6 +281,11 @@ class _Plan:
             warnings=_doubts(self, columns["k"]),
             **columns,
         )
+
+
+def _importance(factor: float, factors: np.ndarray) -> float:
+    """How finely a thermal level is sampled relative to the most important one."""
+    return float((factor / factors.max()) ** 0.125)
 
 
 def _nothing(model: BlochModel) -> Samples:
@@ -304,9 +316,9 @@ def _geometry(model: BlochModel, k: np.ndarray, band: np.ndarray) -> dict[str, n
 def _doubts(plan: _Plan, k: np.ndarray) -> tuple[str, ...]:
     """Reasons to distrust the surface as a whole."""
     if not len(k):
-        spread = f" ± {TAIL:.0f} kT" if plan.temperature else ""
+        spread = f" ± {TAIL:.0f} kT" if plan.thermal.temperature else ""
         return (
-            f"no state was found at {plan.fermi_level:g} eV{spread}: the Fermi level lies in a gap or outside the "
+            f"no state was found at {plan.thermal.fermi_level:g} eV{spread}: the Fermi level lies in a gap or outside the "
             "bands; compare with model.bands(k) or `jaxkin info`.",
         )
     if not plan.model.periodic:

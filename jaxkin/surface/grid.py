@@ -12,6 +12,7 @@ from scipy import ndimage
 from jaxkin.surface.samples import Samples
 from jaxkin.surface.search import Pocket
 from jaxkin.surface.spectrum import Spectrum
+from jaxkin.surface.thermal import BIN, TAIL, Thermal
 
 
 def _gaussian(x: np.ndarray) -> np.ndarray:
@@ -41,14 +42,16 @@ SMEARINGS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], float]] = {
 
 @dataclass(frozen=True)
 class Grid:
-    """Points of a randomly shifted grid near the surface, with a smeared δ(ε−μ).
+    """Points of a randomly shifted grid near the surface, with a smeared δ(ε−μ) or the thermal −f⁰'.
 
-    Only points in the cells that can hold the level, and near them, are looked at. The standard
-    error knows of the random shift, not of the bias that a finite width leaves: compare widths, or
-    compare with :class:`Lines`.
+    Only points in the cells that can hold the level, and near them, are looked at. At T = 0 the
+    standard error knows of the random shift, not of the bias that a finite width leaves: compare
+    widths, or compare with :class:`Lines`. At T > 0 no smearing is needed, −f⁰' is smooth: the grid
+    converges fast once kT is above the level spacing, and is then the better sampler. Scattering
+    kernels see bins of half a kT there.
 
     Args:
-        n: points per direction of each pocket's box.
+        n: points per direction of each pocket's box; at T > 0 along its steepest direction.
         smearing: ``"gaussian"``, ``"mp1"`` (Methfessel–Paxton), ``"cold"`` (Marzari–Vanderbilt) or
             ``"fermi-dirac"``.
         width: width in eV of the smeared δ; None for the adaptive width
@@ -70,14 +73,27 @@ class Grid:
     def resized(self, n: int) -> Grid:
         return replace(self, n=n)
 
-    def reach(self, low: float, high: float) -> tuple[float, float]:
-        margin = 0.0 if self.width is None else self.width * SMEARINGS[self.smearing][1]
-        return low - margin, high + margin
+    def windows(self, thermal: Thermal) -> list[tuple[float, float]]:
+        margin = TAIL * thermal.width
+        if thermal.temperature == 0 and self.width:
+            margin = self.width * SMEARINGS[self.smearing][1]
+        return [(thermal.fermi_level - margin, thermal.fermi_level + margin)]
 
-    def sample(self, spectrum: Spectrum, pocket: Pocket, level: float, rng: np.random.Generator) -> Samples:
+    def levels(self, thermal: Thermal, shift: float) -> tuple[np.ndarray, np.ndarray]:
+        return np.array([thermal.fermi_level]), np.array([1.0])
+
+    def bin_width(self, thermal: Thermal) -> float | None:
+        return BIN * thermal.width or None
+
+    def sample(
+        self, spectrum: Spectrum, pocket: Pocket, level: float, thermal: Thermal, rng: np.random.Generator
+    ) -> Samples:
         d = len(pocket.edges)
-        pocket, n = self._widened(pocket, spectrum)
+        hot = thermal.temperature > 0
+        pocket = self._widened(pocket, spectrum, hot)
         bands = list(pocket.bands)
+        centres = self._cell_centres(spectrum, pocket)[..., bands]
+        n = self._points(pocket, centres, hot)
         index = np.stack(np.meshgrid(*[np.arange(m) for m in n], indexing="ij"), axis=-1).reshape(-1, d)
         x = (index + rng.random(d)) / n
         cell = (x * np.array(pocket.cells)).astype(int)
@@ -86,23 +102,24 @@ class Grid:
         k = pocket.origin + pocket.edges * x[looked_at]
         energies = spectrum(k)[:, bands].T
         near = near[:, looked_at]
-        centres = self._cell_centres(spectrum, pocket)[..., bands]
-        # Beyond this distance the smeared δ vanishes for the steepest point of the pocket.
-        widest = self.width or self.adaptive * self._steepest(centres, n)
-        close = np.abs(energies - level) < SMEARINGS[self.smearing][1] * widest
+        if hot:
+            reach = TAIL * thermal.width
+        else:  # beyond it the smeared δ vanishes for the steepest point of the pocket
+            reach = SMEARINGS[self.smearing][1] * (self.width or self.adaptive * self._steepest(centres, n))
+        close = np.abs(energies - level) < reach
         row, point = np.nonzero(near & close)
         return Samples(
             k=k[point],
             band=np.array(bands)[row],
             axis=np.zeros(len(row), int),
             edges=pocket.edges * self.n / n,
-            filling=self._filling(pocket, level, centres, energies, near, int(np.prod(n))),
+            filling=self._filling(pocket, thermal, centres, energies, near, int(np.prod(n))),
         )
 
-    def _widened(self, pocket: Pocket, spectrum: Spectrum) -> tuple[Pocket, np.ndarray]:
-        """The pocket with the cells that the smeared δ reaches, and the points per direction of its box."""
+    def _widened(self, pocket: Pocket, spectrum: Spectrum, hot: bool) -> Pocket:
+        """The pocket with the cells that the smeared δ reaches."""
         cells = np.array(pocket.cells)
-        spread = 0.0 if self.width else SMEARINGS[self.smearing][1] * self.adaptive
+        spread = 0.0 if self.width or hot else SMEARINGS[self.smearing][1] * self.adaptive
         grow = np.ceil(spread * cells / self.n).astype(int) + 1
         size = pocket.edges / cells
         lo, hi = np.array(spectrum.model.zone).T
@@ -117,8 +134,16 @@ class Grid:
         wraps = ["constant", *("constant" if closed else "wrap" for closed in pocket.closed)]
         active = ndimage.maximum_filter(active, footprint=reach, mode=wraps)
         grown = cells + before + after
-        wide = replace(pocket, origin=pocket.origin - before * size, edges=size * grown, cells=tuple(grown), active=active)
-        return wide, np.maximum(np.rint(self.n * grown / cells).astype(int), 2)
+        return replace(
+            pocket, origin=pocket.origin - before * size, edges=size * grown, cells=tuple(grown), active=active
+        )
+
+    def _points(self, pocket: Pocket, centres: np.ndarray, hot: bool) -> np.ndarray:
+        """Points per direction of the box: equal at T = 0, as the band is steep at T > 0."""
+        if not hot:
+            return np.full(len(pocket.cells), self.n)
+        change = [np.sqrt(np.mean(np.diff(centres, axis=axis) ** 2)) * c for axis, c in enumerate(pocket.cells)]
+        return np.maximum(np.rint(self.n * np.array(change) / max(change)).astype(int), min(self.n, 8))
 
     @staticmethod
     def _cell_centres(spectrum: Spectrum, pocket: Pocket) -> np.ndarray:
@@ -138,18 +163,25 @@ class Grid:
         return 2 * sqrt(squares) + 1e-12
 
     @staticmethod
-    def _filling(pocket, level, centres, energies, near, points) -> float:
-        """Filled volume: whole cells away from the surface, counted points near it, less a filled outside."""
+    def _filling(pocket, thermal, centres, energies, near, points) -> float:
+        """Filled volume: whole cells away from the surface, points near it, less a filled outside."""
         filled = 0.0
         for row in range(len(pocket.bands)):
-            filled += np.sum(centres[..., row][~pocket.active[row]] < level) / np.prod(pocket.cells)
-            filled += np.sum(energies[row][near[row]] < level) / points
+            filled += np.sum(thermal.occupation(centres[..., row][~pocket.active[row]])) / np.prod(pocket.cells)
+            filled += np.sum(thermal.occupation(energies[row][near[row]])) / points
             if pocket.closed.any():
-                filled -= float(centres[(0,) * (centres.ndim - 1)][row] < level)
+                filled -= float(thermal.occupation(centres[(0,) * (centres.ndim - 1)][row]))
         return float(filled * np.prod(pocket.edges))
 
-    def weights(self, samples: Samples, distance: np.ndarray, slope: np.ndarray) -> np.ndarray:
+    def weights(
+        self, samples: Samples, distance: np.ndarray, slope: np.ndarray, thermal: Thermal
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Cell volume times the smeared δ; at T > 0 times −f⁰' itself, and 1/bin width."""
+        cell = np.prod(samples.edges) / self.n ** slope.shape[1]
+        if thermal.temperature > 0:
+            per_bin = np.full(len(distance), cell / (BIN * thermal.width))
+            return cell * thermal.density(thermal.fermi_level + distance), per_bin
         delta, _ = SMEARINGS[self.smearing]
-        width = self.width or self.adaptive * np.sqrt((slope**2).sum(axis=1)) / self.n
-        width = np.maximum(width, 1e-12)
-        return np.prod(samples.edges) / self.n ** slope.shape[1] * delta(-distance / width) / width
+        width = np.maximum(self.width or self.adaptive * np.sqrt((slope**2).sum(axis=1)) / self.n, 1e-12)
+        weight = cell * delta(-distance / width) / width
+        return weight, weight

@@ -11,6 +11,7 @@ from jaxkin.surface.roots import bracketed_roots, dips
 from jaxkin.surface.samples import Samples
 from jaxkin.surface.search import Pocket
 from jaxkin.surface.spectrum import Spectrum
+from jaxkin.surface.thermal import Thermal
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,18 @@ class Lines:
     def resized(self, n: int) -> Lines:
         return replace(self, n=n)
 
-    def reach(self, low: float, high: float) -> tuple[float, float]:
-        return low, high
+    def windows(self, thermal: Thermal) -> list[tuple[float, float]]:
+        return thermal.windows()
 
-    def sample(self, spectrum: Spectrum, pocket: Pocket, level: float, rng: np.random.Generator) -> Samples:
+    def levels(self, thermal: Thermal, shift: float) -> tuple[np.ndarray, np.ndarray]:
+        return thermal.levels(shift)
+
+    def bin_width(self, thermal: Thermal) -> None:
+        return None
+
+    def sample(
+        self, spectrum: Spectrum, pocket: Pocket, level: float, thermal: Thermal, rng: np.random.Generator
+    ) -> Samples:
         pieces = [self._along(spectrum, pocket, level, axis, rng) for axis in range(len(pocket.edges))]
         x, band, filling = zip(*pieces, strict=True)
         return Samples(
@@ -53,14 +62,16 @@ class Lines:
             filling=sum(filling),
         )
 
-    def weights(self, samples: Samples, distance: np.ndarray, slope: np.ndarray) -> np.ndarray:
+    def weights(
+        self, samples: Samples, distance: np.ndarray, slope: np.ndarray, thermal: Thermal
+    ) -> tuple[np.ndarray, np.ndarray]:
         """∏edges P_i/(n^{d−1}|∂_iε|), so written that nothing overflows where all slopes are small."""
-        del distance
         steepest = np.maximum(np.abs(slope).max(axis=1), 1e-300)
         relative = np.abs(slope) / steepest[:, None]
         own = relative[np.arange(len(slope)), samples.axis]
         partition = own ** (self.power - 1) / (relative**self.power).sum(axis=1)
-        return np.prod(samples.edges) * partition / steepest / self.n ** (slope.shape[1] - 1)
+        weight = np.prod(samples.edges) * partition / steepest / self.n ** (slope.shape[1] - 1)
+        return weight, weight
 
     def _along(self, spectrum: Spectrum, pocket: Pocket, level: float, axis: int, rng: np.random.Generator):
         """All roots on the lines along ``axis``: their box coordinates and bands; and the filling."""

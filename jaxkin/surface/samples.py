@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxkin.surface.search import Pocket
 from jaxkin.surface.spectrum import Spectrum
+from jaxkin.surface.thermal import Thermal
 
 
 @dataclass(frozen=True)
@@ -38,21 +39,34 @@ class Sampler(Protocol):
         """Lines or points per direction of a pocket's box."""
         ...
 
-    def reach(self, low: float, high: float) -> tuple[float, float]:
-        """Energy window (eV) the search has to cover for levels from ``low`` to ``high``."""
+    def resized(self, n: int) -> Sampler:
+        """The same sampler with another ``n``."""
         ...
 
-    def sample(self, spectrum: Spectrum, pocket: Pocket, level: float, rng: np.random.Generator) -> Samples:
-        """Points of ``pocket`` at ``level`` (eV) for one random shift."""
+    def windows(self, thermal: Thermal) -> list[tuple[float, float]]:
+        """Energy intervals (eV) to search for pockets, one for each level."""
         ...
 
-    def weights(self, samples: Samples, distance: np.ndarray, slope: np.ndarray) -> np.ndarray:
-        """(N,) W with Σ W F ≈ ∫dκ δ(ε−level) F in model volume per eV.
+    def levels(self, thermal: Thermal, shift: float) -> tuple[np.ndarray, np.ndarray]:
+        """Levels (eV) to sample and the factor of each in ∫dε (−f⁰')."""
+        ...
 
-        ``distance`` is ε − level in eV, ``slope`` ∂ε/∂x in eV per edge of the box, (N, d).
+    def sample(
+        self, spectrum: Spectrum, pocket: Pocket, level: float, thermal: Thermal, rng: np.random.Generator
+    ) -> Samples:
+        """Points of ``pocket`` for ``level`` (eV) and one random shift."""
+        ...
+
+    def weights(
+        self, samples: Samples, distance: np.ndarray, slope: np.ndarray, thermal: Thermal
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(N,) W and W_ε with Σ W F ≈ ∫dκ (−f⁰')F up to the level's factor and Σ_shell W_ε F ≈ ∫dκ δ(ε−ε_shell)F.
+
+        In model volume per eV; ``distance`` is ε − level in eV, ``slope`` ∂ε/∂x in eV per edge of the
+        box, (N, d).
         """
         ...
 
-    def resized(self, n: int) -> Sampler:
-        """The same sampler with another ``n``."""
+    def bin_width(self, thermal: Thermal) -> float | None:
+        """Width (eV) of the energy bins that make shells of points of different energy; None: a level is a shell."""
         ...

@@ -84,30 +84,28 @@ def generated(generators: list[np.ndarray]) -> list[np.ndarray]:
 
 def lattice_rotations(lattice: np.ndarray) -> list[np.ndarray]:
     """Orthogonal matrices that map a Bravais lattice (rows a_i, 1 to 3 of them) on itself."""
-    d = len(lattice)
     reduced = _reduce(lattice)
+    d = len(reduced)
     metric = reduced @ reduced.T
     inverse = np.linalg.pinv(reduced)
-    found = []
-    for entries in product((-1, 0, 1), repeat=d * d):
-        w = np.array(entries).reshape(d, d)
-        if np.allclose(w @ metric @ w.T, metric, atol=1e-4 * metric.max()):
-            in_span = (inverse @ w @ reduced).T  # Cartesian, acts on the lattice's span
-            found.append(in_span + np.eye(3) - inverse @ reduced)
-    return found
+    maps = np.array(list(product((-1, 0, 1), repeat=d * d))).reshape(-1, d, d)
+    off = np.abs(maps @ metric @ np.swapaxes(maps, 1, 2) - metric).max(axis=(1, 2))
+    rest = np.eye(3) - inverse @ reduced
+    return [(inverse @ w @ reduced).T + rest for w in maps[off <= 1e-4 * metric.max()]]
 
 
 def _reduce(lattice: np.ndarray) -> np.ndarray:
-    """Short lattice vectors, so that symmetries have entries −1, 0, 1."""
+    """The shortest lattice vectors, so that symmetries have entries −1, 0, 1."""
     short = np.array(lattice, float)
-    for _ in range(20):
+    d = len(short)
+    steps = [np.array([n for n in product((-1, 0, 1), repeat=d) if n[i] == 1]) for i in range(d)]
+    changed = True
+    while changed:
         changed = False
-        for i, j in product(range(len(short)), repeat=2):
-            if i != j:
-                steps = np.rint(short[i] @ short[j] / (short[j] @ short[j]) * (1 - 1e-9))
-                if steps:
-                    short[i] -= steps * short[j]
-                    changed = True
-        if not changed:
-            break
+        for i in range(d):
+            candidates = steps[i] @ short
+            lengths = np.linalg.norm(candidates, axis=1)
+            best = int(np.argmin(lengths))
+            if lengths[best] < (1 - 1e-9) * np.linalg.norm(short[i]):
+                short[i], changed = candidates[best], True
     return short
