@@ -1,15 +1,17 @@
-"""Magnetization of an isotropic helical metal in an electric field, against the paper's ~5 G per 10⁴ V/m, after Eq. (14).
+"""Magnetization of an isotropic helical metal in a field: the paper's ~5 G per 10⁴ V/m, after Eq. (14).
 
 The estimate. Skew scattering adds no trace to g, Eq. (75), so χ = g, Eq. (86), and M = −iχE, Eq. (87). For
-ε = ħ²k²/2m without spin degeneracy ν_F v_F = k_F²/2π²ħ, and Eq. (14) at ω = 0 becomes
+ε = ħ²k²/2m without spin degeneracy ν_F v_F = k_F²/2π²ħ, v_F τ = ℓ, and Eq. (14) at ω = 0 becomes
 
     g_ab = −i (1/45) (e²/2π²ħ) (k_F ℓ)² (τ/τ_sk) diag(1, 1, −2),
-    M_z = E_z M₀/(45π² E_z) with M₀ = (e²/ħ) (k_F ℓ)² (τ/τ_sk) E_z,   M_x = −½ of that for the same field along x.
 
-For k_F ℓ = 100, τ/τ_sk = 0.01 and E = 10⁴ V/m: μ₀M₀ = 3.1 G, or 6.1 G with two spins: the paper's 5 G. What Eq. (14) gives
-is μ₀M₀/45π² = 0.0069 G per spin: the angular averages of the helical kernel leave 1/45π² = 1/444. The 5 G is right as a
-count of powers of k_F ℓ and τ/τ_sk with every number set to one; with the numbers in, 5 G need k_F ℓ of about 2700
-at this τ/τ_sk.
+so that a field along z gives M_z = M₀/45π² with M₀ = (e²/ħ) (k_F ℓ)² (τ/τ_sk) E, and one along x gives M_x of half the
+size and the other sign. The mass has dropped out; k_F ℓ = 2 ε_F τ/ħ sets the Fermi level.
+
+For k_F ℓ = 100, τ/τ_sk = 0.01 and E = 10⁴ V/m: μ₀M₀ = 3.1 G, or 6.1 G with two spins: the paper's 5 G. What Eq. (14)
+gives is μ₀M₀/45π² = 0.0069 G per spin: the angular averages of the helical kernel leave 1/45π² = 1/444. The 5 G is
+right as a count of powers of k_F ℓ and τ/τ_sk with every number set to one; with the numbers in, 5 G need k_F ℓ of
+about 2700 at this τ/τ_sk.
 """
 
 from __future__ import annotations
@@ -55,7 +57,7 @@ def main() -> dict[str, float]:
     print(f"{'Eq. (14)':>12} {1e3 * exact:18.5g} {-0.5e3 * exact:18.5g}")
     skew = along["skew"].map(lambda m: m[:, 0, 2].real)
     value = float(skew.mean)
-    print(f"the paper: about {PAPER:g} G; the same without 1/(45 pi^2): {scale():.3g} G, {2 * scale():.3g} G with two spins")
+    print(f"the paper: about {PAPER:g} G; without 1/(45 pi^2): {scale():.3g} G, {2 * scale():.3g} G with two spins")
     print(f"k_F l that would give {PAPER:g} G here: {KF_L * np.sqrt(PAPER / abs(value)):.0f}")
     return {
         "skew": value,

@@ -49,7 +49,7 @@ def main() -> dict[str, float]:
     model = jk.models.get("helical-isotropic", mass=MASS, moment=1.0, box=1.5 * k_fermi)
     surface = jk.fermi_surface(model, fermi_level, sampler=jk.Lines(n=16), replicas=8)
 
-    x = np.array([0.1, 0.3, np.sqrt(4 - np.sqrt(13)), np.sqrt(0.5), 1.0, np.sqrt(3), 3.0])
+    x = np.array([0.1, 0.3, np.sqrt(4 - np.sqrt(13)), np.sqrt(0.5), 1.0, 2.0, 3.0])
     disorder = jk.RelaxationTime(TAU, TAU / SKEW, direction="momentum")
     response = jk.gyrotropic_response(surface, disorder, frequency=x / (2 * np.pi * TAU))
     rho = response.rotatory_power()["skew"].map(lambda values: 1e-3 * values)  # rad/mm
@@ -60,9 +60,10 @@ def main() -> dict[str, float]:
     print(f"{'omega tau':>10} {'f (THz)':>9} {'Re rho':>14} {'Im rho':>14} {'Re exact':>10} {'Im exact':>10}")
     for i, value in enumerate(x):
         mean, error = 1e4 * rho.mean[i], 1e4 * rho.stderr[i]
-        shown = [with_uncertainty(float(mean.real), float(error.real)), with_uncertainty(float(mean.imag), float(error.imag))]
+        rotation = with_uncertainty(float(mean.real), float(error.real))
+        dichroism = with_uncertainty(float(mean.imag), float(error.imag))
         print(
-            f"{value:10.3f} {response.frequency[i]:9.4f} {shown[0]:>14} {shown[1]:>14} "
+            f"{value:10.3f} {response.frequency[i]:9.4f} {rotation:>14} {dichroism:>14} "
             f"{1e4 * exact[i].real:10.4f} {1e4 * exact[i].imag:10.4f}"
         )
     largest = float(np.abs(rho.mean.real).max())

@@ -245,7 +245,7 @@ def _dumps(document: dict) -> str:
 def main() -> None:
     """Entry point: errors are one line on standard error and exit code 1."""
     try:
-        app()
+        app(sys.argv[1:])
     except JaxkinError as error:
         print(f"jaxkin: {error}", file=sys.stderr)
         sys.exit(1)

@@ -70,7 +70,7 @@ class KdotP(BlochModel):
         try:
             shape = jax.eval_shape(lambda q: jnp.asarray(hamiltonian(q)), k).shape
         except (TypeError, ValueError, IndexError, jax.errors.JAXTypeError) as error:
-            raise ModelError(f"hamiltonian(k) could not be traced by JAX for k of shape {k.shape}: {error}") from error
+            raise ModelError(f"hamiltonian(k) could not be traced by JAX for k of shape {k.shape}: {_first_line(error)}") from error
         if len(shape) != 2 or shape[0] != shape[1]:
             raise ModelError(f"hamiltonian(k) returned shape {shape}; it must be (n, n).")
         self._size = shape[0]
@@ -107,3 +107,7 @@ class KdotP(BlochModel):
     @jittable
     def hamiltonian(self, k: KPoint) -> Matrix:
         return jnp.asarray(self.function(jnp.asarray(k, float)), complex)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -234,9 +234,11 @@ class _Plan:
                 np.floor((columns["energy"] - self.thermal.fermi_level) / width) + 0.5
             )
         order = np.argsort(energy, kind="stable")
-        values, starts = np.unique(energy[order], return_index=True)
-        stops = np.append(starts[1:], len(energy))
-        shells = [(slice(int(a), int(b)), float(v)) for a, b, v in zip(starts, stops, values, strict=True)]
+        values, starts, counts = np.unique(energy[order], return_index=True, return_counts=True)
+        shells = [
+            (slice(int(start), int(start + count)), float(value))
+            for value, start, count in zip(values, starts, counts, strict=True)
+        ]
         return {name: column[order] for name, column in columns.items()}, shells
 
     def _columns(self, sampler: Sampler, samples: Samples, level: float, factor: float, pocket: int):
@@ -278,7 +280,7 @@ class _Plan:
             fillings=np.stack([r.filling for r in made]),
             evaluations=self.spectrum.evaluations,
             verdict=verdict,
-            warnings=_doubts(self, columns["k"]),
+            warnings=_doubts(self, columns["k"], sampler.n),
             **columns,
         )
 
@@ -313,7 +315,7 @@ def _geometry(model: BlochModel, k: np.ndarray, band: np.ndarray) -> dict[str, n
     return columns
 
 
-def _doubts(plan: _Plan, k: np.ndarray) -> tuple[str, ...]:
+def _doubts(plan: _Plan, k: np.ndarray, n: int) -> tuple[str, ...]:
     """Reasons to distrust the surface as a whole."""
     if not len(k):
         spread = f" ± {TAIL:.0f} kT" if plan.thermal.temperature else ""
@@ -323,7 +325,7 @@ def _doubts(plan: _Plan, k: np.ndarray) -> tuple[str, ...]:
         )
     if not plan.model.periodic:
         lo, hi = np.array(plan.model.zone).T
-        edge = 1e-3 * (hi - lo)
+        edge = 0.5 * (hi - lo) / n  # a cut surface has points in the outermost half spacing of the lines
         if np.any((k < lo + edge) | (k > hi - edge)):
             return ("the Fermi surface leaves the k·p model's box and is cut there; enlarge `box`.",)
     return ()

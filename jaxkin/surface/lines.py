@@ -78,7 +78,7 @@ class Lines:
         d, n_cells = len(pocket.edges), pocket.cells[axis]
         others = [i for i in range(d) if i != axis]
         shift = rng.random(d - 1)
-        grid = np.stack(np.meshgrid(*[np.arange(self.n)] * (d - 1), indexing="ij"), axis=-1).reshape(-1, d - 1)
+        grid = np.array(list(np.ndindex((self.n,) * (d - 1))))  # one line, no coordinates across, for d = 1
         across = (grid + shift) / self.n
         column = tuple((across * np.array([pocket.cells[i] for i in others])).astype(int).T)
         active = np.moveaxis(pocket.active, axis + 1, -1)[(slice(None), *column)]

@@ -17,7 +17,7 @@ from scipy.sparse import csgraph
 
 from jaxkin.surface.spectrum import Spectrum
 
-BASE_CELLS = {1: 64, 2: 32, 3: 12}
+BASE_CELLS = {1: 256, 2: 32, 3: 12}
 """Cells per direction of the first pass; it looks at twice as many nodes."""
 POCKET_CELLS = 8
 """A pocket is refined until it is this many cells across its shortest direction ..."""
@@ -98,6 +98,8 @@ def find_pockets(nodes: Nodes, window: tuple[float, float], detail: float = 1.0)
     corner = np.stack(np.meshgrid(*[np.arange(base)] * d, indexing="ij"), axis=-1).reshape(-1, d)
     everything = np.ones((len(corner), model.size), bool)
     start = _Cells(base, corner, everything, everything)
+    if d == 1:  # level sets are points, which no box encloses: look at the whole zone
+        return [_pocket(start, model.zone, model.periodic)]
     queue, found = [_halve(nodes, start, window)], []
     for _ in range(DEEPEST):
         finer = []

@@ -1,0 +1,191 @@
+"""Command line and configuration: what a user types, and what they get back."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import jaxkin as jk
+from jaxkin.cli import app, config
+from jaxkin.output import dataset as ds
+from jaxkin.output.uncertainty import with_uncertainty
+
+QUICK = ["--set", "n=6", "--set", "replicas=2", "--set", "frequency=[0.0, 1.0]"]
+
+
+def run(*arguments, code=0):
+    """Run the command in this process; returns (stdout, stderr)."""
+    import contextlib
+    import io
+
+    out, err = io.StringIO(), io.StringIO()
+    sys_argv = sys.argv
+    sys.argv = ["jaxkin", *map(str, arguments)]
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            try:
+                app.main()
+                status = 0
+            except SystemExit as stop:
+                status = int(stop.code or 0)
+    finally:
+        sys.argv = sys_argv
+    assert status == code, err.getvalue()
+    return out.getvalue(), err.getvalue()
+
+
+def test_json_has_what_scripts_read():
+    text, _ = run("run", "kramers-weyl-d4", "--set", "fermi_level=-1.5", *QUICK, "--json")
+    document = json.loads(text)
+    assert document["fermi_level"] == -1.5
+    assert document["frequency"] == [0.0, 1.0]
+    for key in ("g", "g_stderr"):
+        assert set(document[key]) == {"intrinsic", "skew", "side_jump", "total"}
+        assert np.shape(document[key]["total"]) == (2, 3, 3, 2)
+    assert document["evaluations"] > document["surface_points"] > 0
+    assert document["seconds"] > 0
+    assert document["warnings"] == []
+
+
+def test_json_equals_the_library():
+    text, _ = run("run", "kramers-weyl-d4", "--set", "fermi_level=-1.5", *QUICK, "--json")
+    surface = jk.fermi_surface(jk.models.get("kramers-weyl-d4"), -1.5, sampler=jk.Lines(6), replicas=2)
+    response = jk.gyrotropic_response(surface, jk.RelaxationTime(0.6, 200.0, 1.0), [0.0, 1.0])
+    parts = np.array(json.loads(text)["g"]["total"])
+    np.testing.assert_allclose(parts[..., 0] + 1j * parts[..., 1], response.g["total"].mean, rtol=1e-12, atol=1e-25)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("run") / "out"
+    levels, kelvin = "fermi_level=[-1.5, -1.4]", "temperature=[0.0, 300.0]"
+    arguments = ["run", "kramers-weyl-d4", "--set", levels, "--set", kelvin, *QUICK, "--out", path]
+    path.with_suffix(".txt").write_text(run(*arguments)[0])
+    return path
+
+
+def test_table_shows_uncertainties(folder):
+    text = folder.with_suffix(".txt").read_text()
+    assert "gyrotropic tensor, Im g_ab in S at 0 THz" in text
+    assert "components not shown are forbidden by the point group" in text
+    assert "(" in text.split("│ zz │")[1].split("│")[0]  # 0.0123(4)
+
+
+def test_netcdf_is_labelled_and_complete(folder):
+    data = ds.load(folder / "result.nc")
+    assert data.g.dims == ("temperature", "fermi_level", "mechanism", "frequency", "a", "b")
+    assert data.g.attrs["units"] == "S"
+    assert data.fermi_level.values.tolist() == [-1.5, -1.4]
+    assert np.iscomplexobj(data.g)
+    assert {"jax_version", "jaxkin_version", "seed", "config", "verdict"} <= set(data.attrs)
+    again = config._convert(__import__("tomllib").loads(data.attrs["config"]), None)
+    assert config.numbers(again.surface.fermi_level).tolist() == [-1.5, -1.4]
+    document = json.loads((folder / "result.json").read_text())
+    assert len(document["points"]) == 4
+    parts = np.array(document["points"][0]["g"]["total"])
+    np.testing.assert_allclose(parts[..., 1], data.g.values.imag[0, 0, 3], rtol=1e-12, atol=1e-25)
+
+
+def test_saved_configuration_gives_the_same_result(folder):
+    text, _ = run("run", folder / "config.toml", "--set", "fermi_level=-1.5", "--set", "temperature=0.0", "--json")
+    first = json.loads((folder / "result.json").read_text())
+    assert json.loads(text)["g"] == first["g"]
+
+
+def test_pictures(folder):
+    pytest.importorskip("matplotlib")
+    (folder / "spectrum.png").unlink(missing_ok=True)
+    run("plot", folder)
+    for name in ("fermi_surface.png", "convergence.png"):
+        assert (folder / name).stat().st_size > 10_000
+
+
+def test_models_and_info():
+    text, _ = run("models")
+    for name in jk.models.available():
+        assert name.split("-")[0] in text
+    text, _ = run("info", "haldane-chiral")
+    assert "D3, time reversal" in text
+    assert "g_xx, g_yy, g_zz" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "telurium"], "no built-in model 'telurium' (did you mean 'tellurium'?)"),
+        (["run", "--set", "fermi_levl=0.1"], "no key 'fermi_levl' (did you mean 'fermi_level'?)"),
+        (["run", "--set", "n"], "write key=value"),
+        (["run", "--set", "n='many'"], "expected `int`, got `str` at surface.n"),
+        (["run", "--set", "tau=-1"], "tau=-1 must be a positive time in ps"),
+        (["run", "haldane", "--set", "model.parameters.fluks=1"], "no parameter 'fluks' (did you mean 'flux'?)"),
+        (["run", "missing.toml"], "missing.toml: no such file"),
+        (["run", "missing_tb.dat"], "missing_tb.dat: no such file"),
+        (["plot", "missing.nc"], "missing.nc: not a NetCDF file"),
+    ],
+)
+def test_errors_are_one_line(arguments, message):
+    _, err = run(*arguments, code=1)
+    assert message in err
+    assert err.count("\n") == 1
+    assert err.startswith("jaxkin: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[surface]\nfermilevel = 1\n", "unknown key 'fermilevel' in [surface] (did you mean 'fermi_level'?)"),
+        ("[surfaces]\nn = 1\n", "unknown key 'surfaces' (did you mean 'surface'?)"),
+        ("[surface\n", "case.toml: "),
+        ("[surface]\nsampler = 'linse'\n", "nvalid enum value"),
+    ],
+)
+def test_strict_toml(tmp_path, text, message):
+    file = tmp_path / "case.toml"
+    file.write_text(text)
+    _, err = run("run", file, code=1)
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_wrong_stated_point_group_is_refused(tmp_path):
+    file = tmp_path / "case.toml"
+    file.write_text("[model]\nname = 'kramers-weyl-d3'\npoint_group = 'D6'\n[surface]\nfermi_level = -1.3\n")
+    _, err = run("run", file, code=1)
+    assert "is not a symmetry of H(k)" in err
+    assert "H(k) has point group D3" in err
+
+
+def test_ranges_and_nested_settings():
+    loaded = config.load("kramers-weyl-d4", ["frequency={start = 0.1, stop = 10.0, count = 3, spacing = 'log'}", "hopping=0.3"])
+    np.testing.assert_allclose(config.numbers(loaded.response.frequency), [0.1, 1.0, 10.0])
+    assert loaded.model.parameters == {"hopping": 0.3}
+    assert config.load(None, []).model.name == "tellurium"
+
+
+def test_configuration_round_trip():
+    import tomllib
+
+    loaded = config.load("weyl", ["inversion=false", "rtol=1e-3"])
+    assert config._convert(tomllib.loads(config.as_toml(loaded)), None) == loaded
+
+
+def test_module_is_runnable():
+    done = subprocess.run([sys.executable, "-m", "jaxkin", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == jk.__version__
+
+
+@pytest.mark.parametrize(
+    ("mean", "stderr", "text"),
+    [
+        (0.0123456, 0.0004, "0.0123(4)"),
+        (123456.0, 30.0, "1.2346(3)e+05"),
+        (1.0, 0.0149, "1.000(15)"),
+        (-2.5e-9, 1e-10, "-2.50(10)e-09"),
+        (3.0, float("nan"), "3(?)"),
+        (float("nan"), 1.0, "nan"),
+    ],
+)
+def test_uncertainty(mean, stderr, text):
+    assert with_uncertainty(mean, stderr) == text
