@@ -32,7 +32,7 @@ class Estimate:
         (mean − exact)/stderr follows Student's t with replicas − 1 degrees of freedom.
         """
         if np.iscomplexobj(self.samples):
-            return _standard_error(self.samples.real) + 1j * _standard_error(self.samples.imag)
+            return _standard_error(np.real(self.samples)) + 1j * _standard_error(np.imag(self.samples))
         return _standard_error(self.samples)
 
     def map(self, function: Callable[[np.ndarray], np.ndarray]) -> Estimate:

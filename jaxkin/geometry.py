@@ -8,7 +8,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float
+from jax.core import Tracer
+from jaxtyping import Array, Complex, Float, Int
 from scipy.constants import physical_constants
 
 from jaxkin import units
@@ -44,8 +45,8 @@ class BandGeometry(eqx.Module):
 
 def band_geometry(
     model: BlochModel,
-    k: Float[Array, "*batch d"],
-    band: int | Sequence[int] | Float[Array, "*batch"],
+    k: Float[Array | np.ndarray, "*batch d"],
+    band: int | Sequence[int] | Int[Array | np.ndarray, "*batch"],
 ) -> BandGeometry:
     """Velocity, Berry curvature and moment of a band, by automatic differentiation of H(k).
 
@@ -78,7 +79,7 @@ def band_geometry(
     k = jnp.asarray(k, float)
     if k.shape[-1:] != (model.dimension,):
         raise ModelError(f"k has shape {k.shape}; the last axis must hold {model.dimension} coordinates.")
-    indices = np.asarray(band) if not isinstance(band, jax.core.Tracer) else None
+    indices = np.asarray(band) if not isinstance(band, Tracer) else None
     if indices is not None and (indices.size == 0 or indices.min() < 0 or indices.max() >= model.size):
         raise ModelError(f"band {indices.tolist()} is outside 0..{model.size - 1} of this model.")
     if isinstance(band, Sequence):
@@ -92,7 +93,7 @@ def band_geometry(
 
 @eqx.filter_jit
 def simple_geometry(
-    model: BlochModel, k: Float[Array, "N d"], band: Float[Array, " N"]
+    model: BlochModel, k: Float[Array | np.ndarray, "N d"], band: Int[Array | np.ndarray, " N"]
 ) -> tuple[BandGeometry, Float[Array, " N"]]:
     """Geometry of N points as if their bands were not degenerate, and the distance to the nearest other band.
 
@@ -127,7 +128,9 @@ def simple_geometry(
 
 
 @eqx.filter_jit
-def batched_geometry(model: BlochModel, k: Float[Array, "N d"], band: Float[Array, " N"]) -> BandGeometry:
+def batched_geometry(
+    model: BlochModel, k: Float[Array | np.ndarray, "N d"], band: Int[Array | np.ndarray, " N"]
+) -> BandGeometry:
     """:func:`band_geometry` of N points, compiled; no checks."""
     return jax.vmap(lambda point, index: _mean_geometry(model, point, index))(k, band)
 
@@ -157,9 +160,7 @@ def _geometry(model, k, energies, states, members, weights) -> BandGeometry:
     diagonal = jnp.real(jnp.diagonal(velocity, axis1=1, axis2=2)) @ weights
     energy = energies @ weights / weights.sum()
     geometry = _assembled(model, k, energy, diagonal, mixing, gap, states, weights)
-    return eqx.tree_at(
-        lambda g: (g.state, g.covariant_derivative), geometry, (states @ members, states @ mixing)
-    )
+    return eqx.tree_at(lambda g: (g.state, g.covariant_derivative), geometry, (states @ members, states @ mixing))
 
 
 def _assembled(model, k, energy, velocity, mixing, gap, states, weights) -> BandGeometry:

@@ -118,7 +118,7 @@ def test_models_and_info():
         (["run", "--set", "fermi_levl=0.1"], "no key 'fermi_levl' (did you mean 'fermi_level'?)"),
         (["run", "--set", "n"], "write key=value"),
         (["run", "--set", "n='many'"], "expected `int`, got `str` at surface.n"),
-        (["run", "--set", "tau=-1"], "tau=-1 must be a positive time in ps"),
+        (["run", "--set", "tau=-1"], "tau=-1.0 must be a positive time in ps"),
         (["run", "haldane", "--set", "model.parameters.fluks=1"], "no parameter 'fluks' (did you mean 'flux'?)"),
         (["run", "missing.toml"], "missing.toml: no such file"),
         (["run", "missing_tb.dat"], "missing_tb.dat: no such file"),
@@ -158,7 +158,9 @@ def test_wrong_stated_point_group_is_refused(tmp_path):
 
 
 def test_ranges_and_nested_settings():
-    loaded = config.load("kramers-weyl-d4", ["frequency={start = 0.1, stop = 10.0, count = 3, spacing = 'log'}", "hopping=0.3"])
+    loaded = config.load(
+        "kramers-weyl-d4", ["frequency={start = 0.1, stop = 10.0, count = 3, spacing = 'log'}", "hopping=0.3"]
+    )
     np.testing.assert_allclose(config.numbers(loaded.response.frequency), [0.1, 1.0, 10.0])
     assert loaded.model.parameters == {"hopping": 0.3}
     assert config.load(None, []).model.name == "tellurium"

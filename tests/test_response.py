@@ -46,11 +46,15 @@ class TestIdentities:
     def test_rotation_depends_on_the_axis_only(self, g, length):
         f = np.array([1.0])
         rho = observables.rotatory_power(g[None], f, (0, 0, length))
-        np.testing.assert_allclose(rho, 0.5 * units.VACUUM_PERMEABILITY * 2e12 * np.pi * g[2, 2], rtol=1e-12, atol=1e-18)
+        np.testing.assert_allclose(
+            rho, 0.5 * units.VACUUM_PERMEABILITY * 2e12 * np.pi * g[2, 2], rtol=1e-12, atol=1e-18
+        )
 
     def test_magnetization_formula(self):
         """(87) directly: M = Σ W m_tot eE·v f⁰'/(iω − 1/τ), against −iχE."""
-        result = response("kramers-weyl-d4", {}, -1.5, n=8, replicas=2, disorder=jk.RelaxationTime(0.5), frequency=[0.4])
+        result = response(
+            "kramers-weyl-d4", {}, -1.5, n=8, replicas=2, disorder=jk.RelaxationTime(0.5), frequency=[0.4]
+        )
         surface, tau, omega = result.surface, 0.5e-12, 2 * np.pi * 0.4e12
         field = np.array([3.0, -2.0, 5.0])
         charge = -units.ELEMENTARY_CHARGE
@@ -132,7 +136,7 @@ class TestMustVanish:
     @pytest.mark.parametrize("group", ["C3h", "D3h", "Td"])
     def test_groups_that_are_not_gyrotropic(self, group):
         """A k·p model with just this symmetry: |k|² plus the group's invariant, spin–orbit of the same symmetry."""
-        
+
         s = jk.models.pauli.SPIN
 
         def hamiltonian(k):
@@ -154,6 +158,7 @@ class TestMustVanish:
         assert scale > 0
         assert np.all(np.abs(tensor.mean) <= 5 * tensor.stderr + 1e-10 * scale)
         assert tensor.stderr.max() < 1e-2 * scale
+
 
 class TestSymmetry:
     @pytest.mark.parametrize(("name", "parameters", "level"), CHIRAL)
@@ -179,7 +184,9 @@ class TestSymmetry:
             off = ~np.eye(3, dtype=bool)
             assert np.all(np.abs(mean[off]) <= 5 * stderr[off] + 1e-12 * np.abs(mean).max())
             assert abs(mean[2, 2]) > 20 * stderr[2, 2]
-            assert abs(mean[0, 0] + 0.5 * mean[2, 2]) < 5 * np.hypot(stderr[0, 0], stderr[2, 2]) + 1e-9 * abs(mean[2, 2])
+            assert abs(mean[0, 0] + 0.5 * mean[2, 2]) < 5 * np.hypot(stderr[0, 0], stderr[2, 2]) + 1e-9 * abs(
+                mean[2, 2]
+            )
 
     def test_handedness_flips_the_sign(self):
         right, left = (response("haldane-chiral", {"chirality": c}, -2.2).g["intrinsic"] for c in (1, -1))
@@ -213,11 +220,15 @@ class TestFrequency:
 def test_weyl_node_closed_forms():
     """Berry dipole and K of a single node, both chiralities.
 
-    Upper band of χ v k·σ: v = v k̂, Ω = −χ k̂/2k², and m = (|e|/ħ)(ε_− − ε_+)·(−Ω/2) = −χ v k̂/2k · |e|/ħ. On the sphere k = μ/v: ∫(dk) δ(ε−μ) v_a Ω_b = −χ δ_ab/(12π²) and
+    Upper band of χ v k·σ: v = v k̂, Ω = −χ k̂/2k², and
+    m = (|e|/ħ)(ε_− − ε_+)·(−Ω/2) = −χ v k̂/2k · |e|/ħ.
+    On the sphere k = μ/v: ∫(dk) δ(ε−μ) v_a Ω_b = −χ δ_ab/(12π²) and
     ∫ v_a m_b δ = −χ δ_ab μ/(12π²) · (2mₑ/ħ²) μ_B.
     """
     for chirality in (1, -1):
-        model = jk.KdotP(lambda k, c=chirality: c * 1.7 * jnp.tensordot(k, jk.models.pauli.SPIN, axes=1), ((-0.5, 0.5),) * 3)
+        model = jk.KdotP(
+            lambda k, c=chirality: c * 1.7 * jnp.tensordot(k, jk.models.pauli.SPIN, axes=1), ((-0.5, 0.5),) * 3
+        )
         surface = jk.fermi_surface(model, 0.3, sampler=jk.Lines(24), replicas=6)
         dipole = surface.integrate(surface.velocity[:, :, None] * surface.berry_curvature[:, None, :])
         moment = surface.integrate(surface.velocity[:, :, None] * surface.orbital_moment[:, None, :])
@@ -287,7 +298,6 @@ def test_pair_integral_stays_in_memory():
     """10⁴ × 10⁴ pairs need 0.8 GB as an array of doubles; the tiles keep the peak growth below 0.3 GB."""
     import resource
 
-    
     states = jnp.linspace(0, 1, 10_000)
     weights = np.full(10_000, 1e-4)
     jk.pair_integral(lambda p, q: jnp.cos(p - q), states[:2000], weights[:2000])

@@ -133,9 +133,7 @@ def test_small_pockets_are_found_and_resolved(size):
 
 
 def test_pocket_across_the_zone_boundary_is_one():
-    model = jk.TightBinding(
-        np.eye(2), [(1, 0), (-1, 0), (0, 1), (0, -1)], 0.5 * np.ones((4, 1, 1)), [[0.0, 0.0]]
-    )
+    model = jk.TightBinding(np.eye(2), [(1, 0), (-1, 0), (0, 1), (0, -1)], 0.5 * np.ones((4, 1, 1)), [[0.0, 0.0]])
     pockets = find_pockets(Nodes(Spectrum(model)), (-1.8, -1.8))  # round (1/2, 1/2)
     assert len(pockets) == 1
     assert pockets[0].closed.all()

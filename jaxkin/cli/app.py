@@ -26,7 +26,9 @@ app = App(
     help="Gyrotropic response of disordered noncentrosymmetric metals, from a Bloch Hamiltonian.",
     version=jaxkin.__version__,
 )
-Settings = Annotated[list[str] | None, Parameter(name="--set", negative=(), help="key=value on top of the configuration; repeatable")]
+Settings = Annotated[
+    list[str] | None, Parameter(name="--set", negative=(), help="key=value on top of the configuration; repeatable")
+]
 
 
 @app.command
@@ -59,7 +61,9 @@ def run(
             from jaxkin.output.tables import summary
 
             response = config.response
-            console.print(summary(point.response, point.conductivity, study.allowed, response.field, response.optic_axis))
+            console.print(
+                summary(point.response, point.conductivity, study.allowed, response.field, response.optic_axis)
+            )
             console.print()
 
     stopped: BaseException | None = None
@@ -102,7 +106,10 @@ def list_models() -> None:
             name,
             jaxkin.models.get(name).point_group or "continuous",
             what,
-            ", ".join(f"{p.name}={p.default:.4g}" if isinstance(p.default, float) else f"{p.name}={p.default}" for p in parameters),
+            ", ".join(
+                f"{p.name}={p.default:.4g}" if isinstance(p.default, float) else f"{p.name}={p.default}"
+                for p in parameters
+            ),
         )
     _console().print(table)
 
@@ -207,14 +214,14 @@ def _write(study: studies.Study, document: dict, folder: Path, console: Console 
 
 def _document(study: studies.Study, seconds: float) -> dict:
     """One object; a scan adds ``points``, and the top level then holds the first of them."""
-    points = [_point_document(point) for point in study.points]
+    points = [_point_document(point, study.config.response.optic_axis) for point in study.points]
     document = {**points[0], "seconds": seconds, "warnings": study.warnings}
     if len(points) > 1:
         document["points"] = points
     return document
 
 
-def _point_document(point: studies.Point) -> dict:
+def _point_document(point: studies.Point, axis) -> dict:
     response, surface = point.response, point.response.surface
 
     def parts(values: np.ndarray) -> list:
@@ -226,7 +233,7 @@ def _point_document(point: studies.Point) -> dict:
         "frequency": response.frequency.tolist(),
         "g": {name: parts(estimate.mean) for name, estimate in response.g.items()},
         "g_stderr": {name: parts(estimate.stderr) for name, estimate in response.g.items()},
-        "rotatory_power": {name: parts(e.mean) for name, e in response.rotatory_power().items()},
+        "rotatory_power": {name: parts(e.mean) for name, e in response.rotatory_power(axis).items()},
         "sigma": parts(point.conductivity.sigma["total"].mean),
         "density_of_states": float(surface.density_of_states().mean),
         "crossover_frequency": response.crossover_frequency(),

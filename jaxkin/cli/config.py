@@ -25,7 +25,7 @@ class Section(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=T
     """A table of the configuration; unknown keys are errors."""
 
 
-class Range(Section):
+class Range(Section, frozen=True):
     """``count`` values from ``start`` to ``stop``, both included."""
 
     start: float
@@ -41,7 +41,7 @@ class Range(Section):
         return np.linspace(self.start, self.stop, self.count)
 
 
-class ModelConfig(Section):
+class ModelConfig(Section, frozen=True):
     """Which Hamiltonian: a built-in ``name`` with ``parameters``, or a Wannier90 ``file``."""
 
     name: str = "tellurium"
@@ -53,7 +53,7 @@ class ModelConfig(Section):
     point_group: str | None = None
 
 
-class SurfaceConfig(Section):
+class SurfaceConfig(Section, frozen=True):
     """Where on the energy axis, and how finely."""
 
     fermi_level: Floats | Range = -0.02
@@ -69,7 +69,7 @@ class SurfaceConfig(Section):
     budget: int = 5_000_000
 
 
-class DisorderConfig(Section):
+class DisorderConfig(Section, frozen=True):
     """Phenomenological disorder; times in ps, side_jump in Å."""
 
     tau: float = 0.6
@@ -83,7 +83,7 @@ def _default_frequencies() -> list[float]:
     return [0.0, *(float(f) for f in np.geomspace(0.01, 100, 25).round(6))]
 
 
-class ResponseConfig(Section):
+class ResponseConfig(Section, frozen=True):
     """What to compute: frequencies f = ω/2π in THz, a field in V/m, the optic axis."""
 
     frequency: Floats | Range = msgspec.field(default_factory=_default_frequencies)
@@ -91,7 +91,7 @@ class ResponseConfig(Section):
     optic_axis: Vector = (0.0, 0.0, 1.0)
 
 
-class Config(Section):
+class Config(Section, frozen=True):
     """The whole configuration."""
 
     model: ModelConfig = ModelConfig()
@@ -191,9 +191,12 @@ def _convert(tree: dict[str, Any], source: str | None) -> Config:
             choices = list(kind.__struct_fields__)
             place = f" in [{section}]" if section else ""
             raise ConfigError(
-                f"{where}: unknown key {unknown[1]!r}{place}{nearest(unknown[1], choices)}; valid keys: {', '.join(choices)}."
+                f"{where}: unknown key {unknown[1]!r}{place}{nearest(unknown[1], choices)}; "
+                f"valid keys: {', '.join(choices)}."
             ) from None
-        raise ConfigError(f"{where}: {message[0].lower()}{message[1:]} at {path.strip('`$.') or 'the top level'}.") from None
+        raise ConfigError(
+            f"{where}: {message[0].lower()}{message[1:]} at {path.strip('`$.') or 'the top level'}."
+        ) from None
 
 
 def numbers(value: Floats | Range) -> np.ndarray:
@@ -218,6 +221,7 @@ def build_model(config: ModelConfig) -> BlochModel:
 
 
 def build_sampler(config: SurfaceConfig) -> Lines | Grid:
+    """The sampler of the Fermi surface; a value it refuses is reported under [surface]."""
     try:
         if config.sampler == "lines":
             return Lines(n=config.n, power=config.power)
@@ -227,6 +231,7 @@ def build_sampler(config: SurfaceConfig) -> Lines | Grid:
 
 
 def build_disorder(config: DisorderConfig) -> RelaxationTime:
+    """The relaxation-time disorder with the configured times, side jump and axis."""
     return RelaxationTime(config.tau, config.tau_skew, config.side_jump, config.axis, config.direction)
 
 

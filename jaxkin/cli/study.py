@@ -54,7 +54,7 @@ class Study:
         """All points with dimensions temperature and fermi_level; surface points of the first."""
         rows: dict[float, list[xr.Dataset]] = {}
         for point in self.points:
-            one = point.response.to_dataset()
+            one = point.response.to_dataset(self.config.response.optic_axis)
             sigma = point.conductivity.sigma["total"]
             unit = point.conductivity.unit
             one["sigma"] = (("frequency", "a", "b"), sigma.mean, {"units": unit, "long_name": "local conductivity"})

@@ -51,7 +51,7 @@ def _tiles(leaf: Array, padding: int, tile: int) -> Array:
 
 
 @eqx.filter_jit
-def _tile_sum(kernel: Callable, left: PyTree, right: PyTree, weights: Array) -> Array:
+def _tile_sum(kernel: Callable, left: PyTree, right: PyTree, weights: Array | np.ndarray) -> Array:
     def one(p: PyTree) -> Array:
         values = jax.vmap(kernel, in_axes=(None, 0))(p, right)
         return jnp.tensordot(weights, values, axes=1)

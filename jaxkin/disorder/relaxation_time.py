@@ -30,7 +30,7 @@ class RelaxationTime(Disorder):
 
     Args:
         tau: transport time τ in ps.
-        tau_skew: τ_sk in ps; None for no skew scattering.
+        tau_skew: τ_sk in ps; None or infinity for no skew scattering.
         side_jump: a_sj in Å.
         axis: helix axis z, Cartesian.
         direction: e is the unit vector of the ``"velocity"`` (periodic in any crystal) or of the
@@ -66,7 +66,8 @@ class RelaxationTime(Disorder):
             raise JaxkinError(f"axis={axis} must be three Cartesian components, not all zero.")
         if direction not in ("velocity", "momentum"):
             raise JaxkinError(f"direction={direction!r} must be 'velocity' or 'momentum'.")
-        self.tau, self.tau_skew, self.side_jump = tau, tau_skew, side_jump
+        self.tau, self.side_jump = tau, side_jump
+        self.tau_skew = None if tau_skew is None or np.isinf(tau_skew) else tau_skew
         self.axis = (axis[0] / length, axis[1] / length, axis[2] / length)
         self.direction = direction
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Generic, Literal, Self, TypeVar, overload
 
 import equinox as eqx
 import jax
@@ -14,20 +14,29 @@ from jaxtyping import Array, Complex, Float
 
 from jaxkin.errors import ModelError
 
-KPoint = Float[Array, " d"]
+KPoint = Float[Array | np.ndarray, " d"]
 Matrix = Complex[Array, "n n"]
 VectorMatrix = Complex[Array, "3 n n"]
 MomentFunction = Callable[[KPoint], Float[Array, "3"]]
 
 
-class jittable:
+Result = TypeVar("Result")
+
+
+class jittable(Generic[Result]):
     """A method that jax.jit accepts as it is (equinox's bound methods hash their arrays, which have no hash)."""
 
-    def __init__(self, function: Callable):
-        functools.update_wrapper(self, function)
+    def __init__(self, function: Callable[..., Result]):
+        functools.update_wrapper(self, function)  # pyright: ignore[reportArgumentType]
         self.function = function
 
-    def __get__(self, model, owner=None):
+    @overload
+    def __get__(self, model: None, owner: Any = None) -> Self: ...
+
+    @overload
+    def __get__(self, model: object, owner: Any = None) -> Callable[..., Result]: ...
+
+    def __get__(self, model: Any, owner: Any = None) -> Any:
         return self if model is None else jax.tree_util.Partial(self.function, model)
 
 
@@ -103,7 +112,7 @@ class BlochModel(eqx.Module):
         """
         return jnp.linalg.eigvalsh(self.hamiltonian(k))
 
-    def cartesian(self, k: Float[Array, "*batch d"]) -> Float[Array, "*batch 3"]:
+    def cartesian(self, k: Float[Array | np.ndarray, "*batch d"]) -> Float[Array, "*batch 3"]:
         """Cartesian k in Å⁻¹ of model coordinates ``k``."""
         return jnp.asarray(k, float) @ self.basis
 

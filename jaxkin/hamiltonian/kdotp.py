@@ -12,9 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxkin.errors import ModelError
-from jaxkin.hamiltonian.bloch import (
-    BlochModel, KPoint, Matrix, MomentFunction, VectorMatrix, jittable, spin_matrices
-)
+from jaxkin.hamiltonian.bloch import BlochModel, KPoint, Matrix, MomentFunction, VectorMatrix, jittable, spin_matrices
 from jaxkin.precision import use_double
 
 
@@ -70,7 +68,9 @@ class KdotP(BlochModel):
         try:
             shape = jax.eval_shape(lambda q: jnp.asarray(hamiltonian(q)), k).shape
         except (TypeError, ValueError, IndexError, jax.errors.JAXTypeError) as error:
-            raise ModelError(f"hamiltonian(k) could not be traced by JAX for k of shape {k.shape}: {_first_line(error)}") from error
+            raise ModelError(
+                f"hamiltonian(k) could not be traced by JAX for k of shape {k.shape}: {_first_line(error)}"
+            ) from error
         if len(shape) != 2 or shape[0] != shape[1]:
             raise ModelError(f"hamiltonian(k) returned shape {shape}; it must be (n, n).")
         self._size = shape[0]

@@ -11,9 +11,7 @@ from jaxtyping import Array, Complex, Float
 from numpy.typing import ArrayLike
 
 from jaxkin.errors import ModelError
-from jaxkin.hamiltonian.bloch import (
-    BlochModel, KPoint, Matrix, MomentFunction, VectorMatrix, jittable, spin_matrices
-)
+from jaxkin.hamiltonian.bloch import BlochModel, KPoint, Matrix, MomentFunction, VectorMatrix, jittable, spin_matrices
 from jaxkin.precision import use_double
 
 HERMITICITY_TOLERANCE = 1e-6  # of the largest hopping; files carry 6 to 15 digits

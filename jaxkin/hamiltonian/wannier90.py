@@ -101,7 +101,11 @@ class _Lines:
     def __init__(self, path: Path):
         self.path, self.cursor = path, 0
         try:
-            data = gzip.open(path, "rb").read() if path.suffix == ".gz" else path.read_bytes()
+            if path.suffix == ".gz":
+                with gzip.open(path, "rb") as file:
+                    data = file.read()
+            else:
+                data = path.read_bytes()
         except FileNotFoundError:
             raise FileFormatError(f"{path}: no such file.") from None
         except (OSError, EOFError, zlib.error) as error:
@@ -129,8 +133,7 @@ class _Lines:
 
     def numbers(self, count: int, what: str) -> np.ndarray:
         """The ``count`` numbers of the next line."""
-        values = self.table(1, count, what)[0]
-        return values
+        return self.table(1, count, what)[0]
 
     def table(self, rows: int, columns: int, what: str) -> np.ndarray:
         """The next ``rows`` lines as numbers; checks count, format and NaN line by line on failure."""
@@ -265,7 +268,9 @@ def _read_hr(text: _Lines) -> _Content:
 
 def _lattice_from_win(win: Path, path: Path) -> np.ndarray:
     if not win.exists():
-        raise FileFormatError(f"{path}: a _hr.dat holds no lattice; pass lattice=(3, 3) rows in Å or put {win.name} next to it.")
+        raise FileFormatError(
+            f"{path}: a _hr.dat holds no lattice; pass lattice=(3, 3) rows in Å or put {win.name} next to it."
+        )
     lines = [line.split("!")[0].split("#")[0].strip().lower() for line in win.read_text(errors="replace").splitlines()]
     try:
         start = lines.index("begin unit_cell_cart") + 1
@@ -275,7 +280,9 @@ def _lattice_from_win(win: Path, path: Path) -> np.ndarray:
             unit = {"bohr": 0.529177210544, "ang": 1.0}[block.pop(0)[0]]
         return unit * np.array(block, float).reshape(3, 3)
     except (ValueError, KeyError, IndexError) as error:
-        raise FileFormatError(f"{win}: unit_cell_cart block not found or malformed; pass lattice=... instead.") from error
+        raise FileFormatError(
+            f"{win}: unit_cell_cart block not found or malformed; pass lattice=... instead."
+        ) from error
 
 
 def _centres_from_xyz(xyz: Path, path: Path, content: _Content) -> np.ndarray:

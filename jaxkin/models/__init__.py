@@ -45,7 +45,9 @@ def builder(name: str) -> Callable[..., BlochModel]:
         ConfigError: no such model; names the nearest one.
     """
     if name not in _LIBRARY:
-        raise ConfigError(f"no built-in model {name!r}{nearest(name, available())}; there are: {', '.join(available())}.")
+        raise ConfigError(
+            f"no built-in model {name!r}{nearest(name, available())}; there are: {', '.join(available())}."
+        )
     return _LIBRARY[name]
 
 

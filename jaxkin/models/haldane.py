@@ -80,9 +80,7 @@ def haldane_chiral(
         _bond(terms, (*step, 1), 0, 0, interlayer)
         _bond(terms, (*-step, 1), 1, 1, interlayer)
     positions = np.column_stack([_POSITIONS, np.zeros(2)])
-    return TightBinding(
-        lattice, terms.translations, terms.matrices, positions, point_group="D3" if mass else "D6"
-    )
+    return TightBinding(lattice, terms.translations, terms.matrices, positions, point_group="D3" if mass else "D6")
 
 
 def _bond(terms: Hoppings, step, a: int, b: int, value: complex) -> None:

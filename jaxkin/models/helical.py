@@ -22,7 +22,11 @@ def helical_isotropic(mass: float = 1.0, moment: float = 0.0, box: float = 2.0) 
         box: half edge of the box of k in Å⁻¹; it must hold the Fermi sphere.
     """
     use_double()
-    return KdotP(Partial(_parabola, jnp.asarray(units.HBAR2_OVER_2M / mass)), ((-box, box),) * 3, moment=Partial(_moment, jnp.asarray(moment)))
+    return KdotP(
+        Partial(_parabola, jnp.asarray(units.HBAR2_OVER_2M / mass)),
+        ((-box, box),) * 3,
+        moment=Partial(_moment, jnp.asarray(moment)),
+    )
 
 
 def _parabola(coefficient, k):

@@ -17,7 +17,9 @@ def kramers_weyl_d4(
     lattice_constant_z: float = 1.0,
     spin_moment: bool = False,
 ) -> TightBinding:
-    """Tetragonal: H = −2 Σ_i t_i cos(k_i a_i) + Σ_i λ_i σ_i sin(k_i a_i), t_x = t_y, λ_x = λ_y. Point group D4 (C_4 ∥ z).
+    """Tetragonal: H = −2 Σ_i t_i cos(k_i a_i) + Σ_i λ_i σ_i sin(k_i a_i), t_x = t_y, λ_x = λ_y.
+
+    Point group D4 (C_4 ∥ z).
 
     Args:
         hopping, hopping_z: t in the plane and along z, eV.
@@ -27,7 +29,9 @@ def kramers_weyl_d4(
     """
     lattice = np.diag([lattice_constant, lattice_constant, lattice_constant_z])
     terms = Hoppings(3)
-    for axis, t, strength in zip(range(3), (hopping, hopping, hopping_z), (spin_orbit, spin_orbit, spin_orbit_z), strict=True):
+    for axis, t, strength in zip(
+        range(3), (hopping, hopping, hopping_z), (spin_orbit, spin_orbit, spin_orbit_z), strict=True
+    ):
         step = np.eye(3, dtype=int)[axis]
         terms.cosine(step, -2 * t * SIGMA[0])
         terms.sine(step, strength * SPIN[axis])

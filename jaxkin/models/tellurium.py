@@ -118,7 +118,7 @@ def symmetrised_hoppings(parameters: Mapping[Bond, Sequence[float]]) -> tuple[np
             cell = cells @ np.array(step) + away - home
             turned = turn @ block @ turn.T
             for row, column, r, matrix in ((i2, j2, cell, turned), (j2, i2, -cell, turned.T)):
-                whole = found.setdefault(tuple(int(x) for x in r), np.zeros((9, 9)))
+                whole = found.setdefault((int(r[0]), int(r[1]), int(r[2])), np.zeros((9, 9)))
                 whole[3 * row : 3 * row + 3, 3 * column : 3 * column + 3] = matrix
     steps = sorted(found)
     return np.array(steps), np.array([found[step] for step in steps])

@@ -10,6 +10,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import xarray as xr
+from numpy.typing import ArrayLike
 
 from jaxkin.errors import FileFormatError
 from jaxkin.estimate import Estimate
@@ -21,7 +22,7 @@ MOST_POINTS = 20_000
 """Surface points kept in a dataset, for pictures."""
 
 
-def gyrotropic_dataset(response: GyrotropicResponse) -> xr.Dataset:
+def gyrotropic_dataset(response: GyrotropicResponse, axis: ArrayLike) -> xr.Dataset:
     """One response: dimensions mechanism, frequency and Cartesian a, b, c; complex in memory."""
     surface, d = response.surface, response.surface.model.dimension
     tensor = "S" if d == 3 else f"S m{_superscript(3 - d)}"
@@ -45,12 +46,17 @@ def gyrotropic_dataset(response: GyrotropicResponse) -> xr.Dataset:
             "kinetic magnetoelectric susceptibility, Eq. (86)",
         ),
         "rotatory_power": (
-            by_mechanism(response.rotatory_power()),
+            by_mechanism(response.rotatory_power(axis)),
             ("mechanism", "frequency"),
             "rad/m",
-            "rotation (real) and circular dichroism (imaginary) per length along z, Eq. (78)",
+            "rotation (real) and circular dichroism (imaginary) per length along optic_axis, Eq. (78)",
         ),
-        "trace": (by_mechanism(response.trace()), ("mechanism", "frequency"), tensor, "Tr g, dynamic chiral magnetic effect"),
+        "trace": (
+            by_mechanism(response.trace()),
+            ("mechanism", "frequency"),
+            tensor,
+            "Tr g, dynamic chiral magnetic effect",
+        ),
         "tau": (response.tau, (), "ps", "transport time"),
         "density_of_states": (surface.density_of_states(), (), f"1/(eV A^{d})", "thermally averaged density of states"),
         **{
@@ -84,6 +90,7 @@ def gyrotropic_dataset(response: GyrotropicResponse) -> xr.Dataset:
     return dataset.assign_attrs(
         **versions(),
         seed=surface.seed,
+        optic_axis=np.asarray(axis, float),
         replicas=surface.replicas,
         sampler=repr(surface.sampler),
         verdict=surface.verdict,
@@ -116,7 +123,7 @@ def _drawn_k(surface: Surface, mine: np.ndarray) -> np.ndarray:
     """Cartesian k in the first Brillouin zone: closed pockets are moved as a whole, others point by point."""
     model = surface.model
     k = np.asarray(model.cartesian(surface.k[mine]))
-    if not model.periodic:
+    if not model.periodic or not len(k):
         return k
     centres = np.array([pocket.origin + 0.5 * pocket.edges for pocket in surface.pockets])
     closed = np.array([pocket.closed.all() for pocket in surface.pockets])
@@ -152,7 +159,7 @@ def _superscript(power: int) -> str:
 
 def save(dataset: xr.Dataset, path: Path) -> None:
     """Write NetCDF; complex numbers become a last dimension ``part`` = (re, im), which every reader knows."""
-    plain = dataset.map(_split, keep_attrs=True)
+    plain = _each(dataset, _split)
     if any(np.iscomplexobj(v) for v in dataset.values()):
         plain = plain.assign_coords(part=["re", "im"])
     plain.attrs = {key: value for key, value in dataset.attrs.items() if value is not None}
@@ -172,14 +179,19 @@ def load(path: Path) -> xr.Dataset:
         raise FileFormatError(f"{path}: not a NetCDF file of jaxkin ({error}).") from error
     if "g" not in plain:
         raise FileFormatError(f"{path}: holds no gyrotropic tensor g; give a file that `jaxkin run` wrote.")
-    joined = plain.map(_join, keep_attrs=True)
-    return joined.drop_vars("part", errors="ignore").assign_attrs(plain.attrs)
+    return _each(plain, _join).drop_vars("part", errors="ignore")
+
+
+def _each(dataset: xr.Dataset, function: Callable[[xr.DataArray], xr.DataArray]) -> xr.Dataset:
+    """Apply ``function`` to every data variable; coordinates and attributes stay."""
+    coordinates = xr.Dataset(coords=dataset.coords, attrs=dataset.attrs)
+    return coordinates.assign({name: function(variable).variable for name, variable in dataset.items()})
 
 
 def _split(variable: xr.DataArray) -> xr.DataArray:
     if not np.iscomplexobj(variable):
         return variable
-    parts = np.stack([variable.values.real, variable.values.imag], axis=-1)
+    parts = np.stack([np.real(variable.values), np.imag(variable.values)], axis=-1)
     return xr.DataArray(parts, dims=(*variable.dims, "part"), attrs=variable.attrs)
 
 

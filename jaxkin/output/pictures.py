@@ -89,7 +89,7 @@ def spectrum(dataset: xr.Dataset) -> Figure | None:
     """|g_ab(ω)| of the largest component, and rotation, by mechanism with 1σ bands."""
     one = _first(dataset)
     one = one.isel(frequency=one.frequency.values > 0)
-    if one.sizes["frequency"] < 2:
+    if one.sizes["frequency"] < 2 or not np.any(one.g.values):
         return None
     a, b = _largest(one)
     f = one.frequency.values
@@ -101,7 +101,9 @@ def spectrum(dataset: xr.Dataset) -> Figure | None:
         error = np.abs(one.g_stderr.sel(mechanism=name).values[:, a, b])
         if np.abs(g).max() > 0:
             left.loglog(f, np.abs(g), **style)
-            left.fill_between(f, np.maximum(np.abs(g) - error, 1e-3 * np.abs(g)), np.abs(g) + error, color=colour, alpha=0.25)
+            left.fill_between(
+                f, np.maximum(np.abs(g) - error, 1e-3 * np.abs(g)), np.abs(g) + error, color=colour, alpha=0.25
+            )
         rho = one.rotatory_power.sel(mechanism=name).values.real
         error = one.rotatory_power_stderr.sel(mechanism=name).values.real
         right.semilogx(f, rho, **style)
@@ -113,7 +115,7 @@ def spectrum(dataset: xr.Dataset) -> Figure | None:
         ax.set_xlabel("frequency $\\omega/2\\pi$ (THz)")
         ax.grid(alpha=0.25, which="major")
     left.set_ylabel(f"$|g_{{{_AXES[a]}{_AXES[b]}}}|$ ({one.g.attrs['units']})")
-    right.set_ylabel("rotation Re $\\rho$ (rad/m), along $z$")
+    right.set_ylabel("rotation Re $\\rho$ (rad/m)")
     left.legend(frameon=False)
     figure.suptitle(f"{_title(one)}; dotted: skew-to-intrinsic crossover" if f[0] < crossover < f[-1] else _title(one))
     return figure
@@ -124,7 +126,7 @@ def convergence(dataset: xr.Dataset) -> Figure | None:
     one = _first(dataset).isel(frequency=0)
     a, b = _largest(one)
     replicas = one.g_replicas.sel(mechanism="total").values[:, a, b]
-    if len(replicas) < 2:
+    if len(replicas) < 2 or not replicas.any():
         return None
     values = replicas.imag if np.abs(replicas.imag).max() >= np.abs(replicas.real).max() else replicas.real
     mean = values.mean()
@@ -139,7 +141,7 @@ def convergence(dataset: xr.Dataset) -> Figure | None:
     ax.axhline(0, color="0.8", lw=1, zorder=0)
     ax.set_xlabel("replica")
     ax.set_ylabel(f"$g_{{{_AXES[a]}{_AXES[b]}}}$ relative to its mean − 1")
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.xaxis.get_major_locator().set_params(integer=True)  # pyright: ignore[reportCallIssue]
     ax.legend(frameon=False)
     ax.set_title(_title(one))
     return figure

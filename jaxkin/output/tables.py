@@ -44,7 +44,7 @@ def _state(response: GyrotropicResponse, sigma: Conductivity) -> Table:
         ("transport time τ", f"{_show(response.tau)} ps"),
     ]
     static = int(np.argmin(np.abs(sigma.frequency)))
-    drude = sigma.sigma["total"].map(lambda s: np.diagonal(s[:, static].real, axis1=1, axis2=2))
+    drude = sigma.sigma["total"].map(lambda s: np.diagonal(np.real(s[:, static]), axis1=1, axis2=2))
     rows.append((f"σ_xx, σ_yy, σ_zz at {sigma.frequency[static]:g} THz", f"{_show_all(drude)} {sigma.unit}"))
     crossover = response.crossover_frequency()
     if crossover > 0:
@@ -86,7 +86,9 @@ def _tensor(response: GyrotropicResponse, allowed: np.ndarray) -> Table:
 
 def _observables(response: GyrotropicResponse, field, axis) -> Table:
     strength = np.linalg.norm(field)
-    table = Table(title=f"observables: M for E = {strength:g} V/m, rotation ρ along the optic axis", title_justify="left")
+    table = Table(
+        title=f"observables: M for E = {strength:g} V/m, rotation ρ along the optic axis", title_justify="left"
+    )
     table.add_column("", no_wrap=True)
     for name in _COLUMNS:
         table.add_column(name.replace("_", " "), justify="right", no_wrap=True)
@@ -102,12 +104,12 @@ def _observables(response: GyrotropicResponse, field, axis) -> Table:
         f"μ₀M∥E (G){f0}",
         (magnetization[name].map(lambda m: (m[:, static] @ direction).real) for name in _COLUMNS),
     )
-    add(f"Im Tr g (S){f0}", (response.trace()[name].map(lambda t: t[:, static].imag) for name in _COLUMNS))
+    add(f"Im Tr g (S){f0}", (response.trace()[name].map(lambda t: np.imag(t[:, static])) for name in _COLUMNS))
     rotation = response.rotatory_power(axis)
     for index in _few(response.frequency):
         f = f"{response.frequency[index]:.3g} THz"
-        add(f"Re ρ (rad/m) at {f}", (rotation[name].map(lambda r, i=index: r[:, i].real) for name in _COLUMNS))
-        add(f"Im ρ (rad/m) at {f}", (rotation[name].map(lambda r, i=index: r[:, i].imag) for name in _COLUMNS))
+        add(f"Re ρ (rad/m) at {f}", (rotation[name].map(lambda r, i=index: np.real(r[:, i])) for name in _COLUMNS))
+        add(f"Im ρ (rad/m) at {f}", (rotation[name].map(lambda r, i=index: np.imag(r[:, i])) for name in _COLUMNS))
     return table
 
 

@@ -33,7 +33,7 @@ class GyrotropicResponse:
         tau: transport time in ps, thermally averaged, an Estimate.
         skew_acceleration: Q at the surface's points, (N, 3), eV Å / ps.
         side_jump_velocity: v_sj at the surface's points, (N, 3), eV Å.
-        flux_violation: worst violation of ∫w^A δ = 0, relative, over all shells.
+        flux_violation: violation of ∫w^A δ = 0 relative to ∫|w^A| δ, largest of each shell, averaged over shells.
         warnings: reasons for caution.
     """
 
@@ -77,7 +77,7 @@ class GyrotropicResponse:
 
     def circular_dichroism(self, axis: ArrayLike = (0, 0, 1)) -> dict[str, Estimate]:
         """Im ρ in rad/m."""
-        return self._each(lambda g: observables.rotatory_power(g, self.frequency, axis).imag)
+        return self._each(lambda g: np.imag(observables.rotatory_power(g, self.frequency, axis)))
 
     def trace(self) -> dict[str, Estimate]:
         """Tr g in S: the dynamic chiral magnetic effect, and three times the average over a polycrystal."""
@@ -105,11 +105,14 @@ class GyrotropicResponse:
         at_zero = gyrotropic_response(self.surface, self.disorder, frequency=[0.0])
         return {name: estimate.map(lambda g: g[:, 0]) for name, estimate in at_zero.g.items()}
 
-    def to_dataset(self) -> xarray.Dataset:
-        """All responses as a labelled ``xarray.Dataset`` with units and provenance in the attributes."""
+    def to_dataset(self, axis: ArrayLike = (0, 0, 1)) -> xarray.Dataset:
+        """All responses as a labelled ``xarray.Dataset``, rotation along the optic ``axis``.
+
+        Units and provenance are in the attributes.
+        """
         from jaxkin.output.dataset import gyrotropic_dataset
 
-        return gyrotropic_dataset(self)
+        return gyrotropic_dataset(self, axis)
 
 
 def gyrotropic_response(
@@ -157,13 +160,12 @@ def gyrotropic_response(
     tau_weight = np.zeros((surface.replicas, 2))
     to_siemens = 1e-12 * units.moment_velocity_density(surface.model.dimension) * units.ELEMENTARY_CHARGE
     skew, jump = np.zeros_like(surface.velocity), np.zeros_like(surface.velocity)
-    worst_flux = 0.0
+    flux = 0.0
     for done, shell in enumerate(surface.shells):
         if progress:
             progress(done, len(surface.shells), "disorder kernels")
         scattering = disorder.scatter(surface, shell)
         skew[shell.points], jump[shell.points] = scattering.skew_acceleration, scattering.side_jump_velocity
-        worst_flux = max(worst_flux, scattering.flux_violation)
         relaxed = scattering.tau / (1 - 1j * omega * scattering.tau)  # ps
         orders = {"intrinsic": np.ones_like(relaxed), "skew": relaxed**2, "side_jump": relaxed}
         for name, moment in _moments(surface, shell, scattering).items():
@@ -173,9 +175,11 @@ def gyrotropic_response(
             # e/(ω+i/τ)·(−1) with e·m = −|e| m for the electron's m: |e| τ/(i(1−iωτ)).
             g[name][shell.replica] += (-1j * relaxed * orders[name])[:, None, None] * tensor * to_siemens
         dos = float(np.sum(surface.weight[shell.points]))
+        flux += dos * scattering.flux_violation
         tau_weight[shell.replica] += scattering.tau * dos, dos
     if progress:
         progress(len(surface.shells), len(surface.shells), "disorder kernels")
+    violation = flux / max(float(tau_weight[:, 1].sum()), 1e-300)
     g["total"] = g["intrinsic"] + g["skew"] + g["side_jump"]
     return GyrotropicResponse(
         surface=surface,
@@ -185,8 +189,8 @@ def gyrotropic_response(
         tau=Estimate(tau_weight[:, 0] / np.maximum(tau_weight[:, 1], 1e-300), surface.evaluations),
         skew_acceleration=skew,
         side_jump_velocity=jump,
-        flux_violation=worst_flux,
-        warnings=(*surface.warnings, *_flux_warning(worst_flux)),
+        flux_violation=violation,
+        warnings=(*surface.warnings, *_flux_warning(violation)),
     )
 
 

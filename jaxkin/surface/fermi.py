@@ -22,6 +22,8 @@ from jaxkin.surface.thermal import TAIL, Thermal
 
 FEWEST = 6
 """Lines that the least important thermal levels still get."""
+COARSEST = 0.5
+"""How much less resolved the search may be for them."""
 
 Progress = Callable[[int, int, str], None]
 """Called with (done, total, what) while work goes on."""
@@ -41,8 +43,9 @@ class Surface:
     """Points that turn ∫(dk)(−f⁰')F, or ∫(dk) δ(ε−μ)F at T = 0, into a weighted sum.
 
     Arrays run over the points of all replicas, sorted by shell. Energies in eV, ``k`` in model
-    coordinates, ``pocket`` an index into ``pockets``, ``velocity`` ∂ε/∂k in eV Å, ``berry_curvature`` in Å², ``orbital_moment`` in μ_B,
-    ``weight`` in 1/(eV Å^d) such that Σ_{points of one replica} W F is one estimate of the integral.
+    coordinates, ``pocket`` an index into ``pockets``, ``velocity`` ∂ε/∂k in eV Å,
+    ``berry_curvature`` in Å², ``orbital_moment`` in μ_B, ``weight`` in 1/(eV Å^d) such that
+    Σ_{points of one replica} W F is one estimate of the integral.
     ``level_weight`` does the same for ∫(dk) δ(ε−ε_shell)F over the points of a shell.
     """
 
@@ -187,17 +190,26 @@ class _Plan:
         self.spectrum = Spectrum(model)
         self.nodes = Nodes(self.spectrum)
         self.found: dict[tuple[float, float], list[Pocket]] = {}
+        self.largest: float | None = None
 
     def pockets(self, sampler: Sampler) -> list[list[Pocket]]:
         """Pockets of every window of the sampler."""
         windows = sampler.windows(self.thermal)
         _, factors = sampler.levels(self.thermal, 0.5)
-        for done, (window, factor) in enumerate(zip(windows, factors, strict=True)):
+        for done, number in enumerate(np.argsort(-factors)):  # the most important first
+            window = windows[number]
             if window not in self.found:
                 self.report(done, len(windows), "searching pockets")
-                self.found[window] = find_pockets(self.nodes, window, _importance(factor, factors))
+                detail = max(COARSEST, self.importance(float(factors[number])))
+                self.found[window] = find_pockets(self.nodes, window, detail)
+            if self.found[window] and self.largest is None:
+                self.largest = float(factors[number])
         self.report(len(windows), len(windows), "searching pockets")
         return [self.found[window] for window in windows]
+
+    def importance(self, factor: float) -> float:
+        """How finely a thermal level is sampled relative to the most important one that has states."""
+        return 1.0 if self.largest is None else min(1.0, (factor / self.largest) ** 0.125)
 
     def replicas(self, sampler: Sampler, which: range) -> list[_Replica]:
         """Replicas numbered ``which``; the same number always gets the same random shift."""
@@ -215,7 +227,7 @@ class _Plan:
         parts = [self._columns(sampler, _nothing(self.model), 0.0, 0.0, 0)]
         for window, level, factor in zip(pockets, levels, factors, strict=True):
             # Levels that hardly count get fewer lines: the integral stays unbiased for any number.
-            n = max(min(sampler.n, FEWEST), round(sampler.n * _importance(factor, factors)))
+            n = max(min(sampler.n, FEWEST), round(sampler.n * self.importance(factor)))
             resized = sampler.resized(n)
             for pocket in window:
                 samples = resized.sample(self.spectrum, pocket, level, self.thermal, rng)
@@ -285,11 +297,6 @@ class _Plan:
         )
 
 
-def _importance(factor: float, factors: np.ndarray) -> float:
-    """How finely a thermal level is sampled relative to the most important one."""
-    return float((factor / factors.max()) ** 0.125)
-
-
 def _nothing(model: BlochModel) -> Samples:
     d, none = model.dimension, np.zeros(0, int)
     return Samples(k=np.zeros((0, d)), band=none, axis=none, edges=np.ones(d), filling=0.0)
@@ -320,8 +327,8 @@ def _doubts(plan: _Plan, k: np.ndarray, n: int) -> tuple[str, ...]:
     if not len(k):
         spread = f" ± {TAIL:.0f} kT" if plan.thermal.temperature else ""
         return (
-            f"no state was found at {plan.thermal.fermi_level:g} eV{spread}: the Fermi level lies in a gap or outside the "
-            "bands; compare with model.bands(k) or `jaxkin info`.",
+            f"no state was found at {plan.thermal.fermi_level:g} eV{spread}: the Fermi level lies in a gap or "
+            "outside the bands; compare with model.bands(k) or `jaxkin info`.",
         )
     if not plan.model.periodic:
         lo, hi = np.array(plan.model.zone).T
@@ -335,16 +342,17 @@ GROWTH = 1.5
 """Factor by which the number of lines grows while that pays."""
 
 
-def _refine(
-    plan: _Plan, sampler: Sampler, made: list[_Replica], rtol: float, target: Callable, budget: int
-) -> Surface:
+def _refine(plan: _Plan, sampler: Sampler, made: list[_Replica], rtol: float, target: Callable, budget: int) -> Surface:
     """More lines while the error falls faster with them than it would with replicas, else more replicas."""
     more_lines, before = True, (np.inf, 0)
     while True:
         surface = plan.surface(sampler, made, "")
         error = _relative_error(surface.integrate(target(surface)))
         cost = sum(len(r.columns["k"]) for r in made)
-        state = f"relative error {error:.2g} with {len(made)} replicas of n = {sampler.n}, {surface.evaluations} evaluations"
+        state = (
+            f"relative error {error:.2g} with {len(made)} replicas of n = {sampler.n}, "
+            f"{surface.evaluations} evaluations"
+        )
         if error <= rtol:
             return replace(surface, verdict=f"rtol = {rtol:g} met: {state}")
         if cost == 0:

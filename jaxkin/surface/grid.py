@@ -132,7 +132,7 @@ class Grid:
         active = np.pad(pocket.active, [(0, 0), *zip(before, after, strict=True)])
         reach = np.ones((1, *(2 * grow + 1)), bool)
         wraps = ["constant", *("constant" if closed else "wrap" for closed in pocket.closed)]
-        active = ndimage.maximum_filter(active, footprint=reach, mode=wraps)
+        active = ndimage.maximum_filter(active, footprint=reach, mode=wraps)  # pyright: ignore[reportArgumentType]
         grown = cells + before + after
         return replace(
             pocket, origin=pocket.origin - before * size, edges=size * grown, cells=tuple(grown), active=active

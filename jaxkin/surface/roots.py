@@ -36,7 +36,8 @@ def bracketed_roots(function: Callable, low: np.ndarray, high: np.ndarray, f_low
         root[live] = np.where(np.abs(f) < np.abs(fb[live]), x, b[live])
         width = np.abs(b[live] - a[live])
         remaining = width * np.minimum(1.0, np.abs(f) / np.maximum(np.abs(fb[live] - f), 1e-300))
-        t[live] = _next_step(*(v[live] for v in (a, b, c, fa, fb, fc)), tolerance[live] / np.maximum(width, 1e-300))
+        edge = tolerance[live] / np.maximum(width, 1e-300)
+        t[live] = _next_step(a[live], b[live], c[live], fa[live], fb[live], fc[live], edge)
         live = live[(remaining > tolerance[live]) & (width > 2 * tolerance[live])]
     return root
 

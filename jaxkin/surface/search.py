@@ -51,7 +51,10 @@ class Pocket:
 
 @dataclass(frozen=True)
 class _Cells:
-    """Active cells on the grid of one level: integer corners (N, d), bands (N, n), and where these are nearly linear (N, n)."""
+    """Active cells on the grid of one level: integer corners (N, d), bands (N, n).
+
+    ``flat`` is where these are nearly linear, (N, n).
+    """
 
     per_edge: int
     corner: np.ndarray
@@ -162,7 +165,7 @@ def _label(corner: np.ndarray, per_edge: int, periodic: bool) -> np.ndarray:
     """Number the components of a set of cells that touch by a face, an edge or a corner."""
     d = corner.shape[1]
     span = per_edge + 2  # room for neighbours beyond a non-periodic boundary
-    key = np.ravel_multi_index((corner + 1).T, (span,) * d)
+    key = np.asarray(np.ravel_multi_index((corner + 1).T, (span,) * d))
     order = np.argsort(key)
     links = []
     for step in product((-1, 0, 1), repeat=d):

@@ -65,12 +65,12 @@ def _eigenvalues(model: BlochModel, k: np.ndarray) -> np.ndarray:
 
 
 @eqx.filter_jit
-def _hamiltonians(model: BlochModel, k: jax.Array) -> jax.Array:
+def _hamiltonians(model: BlochModel, k: jax.Array | np.ndarray) -> jax.Array:
     return jax.vmap(model.hamiltonian)(k)
 
 
 @eqx.filter_jit
-def _eigenvalues_on_device(model: BlochModel, k: jax.Array) -> jax.Array:
+def _eigenvalues_on_device(model: BlochModel, k: jax.Array | np.ndarray) -> jax.Array:
     return jnp.linalg.eigvalsh(jax.vmap(model.hamiltonian)(k))
 
 
