@@ -96,7 +96,7 @@ def spectrum(dataset: xr.Dataset) -> Figure | None:
     figure = Figure(figsize=(10.5, 4.3), layout="constrained")
     left, right = figure.subplots(1, 2)
     for name, colour in _COLOURS.items():
-        style = {"color": colour, "label": name.replace("_", " "), "lw": 2.4 if name == "total" else 1.5}
+        style = {"color": colour, "label": name.replace("_", " "), "ls": "--" if name == "total" else "-", "lw": 1.8}
         g = one.g.sel(mechanism=name).values[:, a, b]
         error = np.abs(one.g_stderr.sel(mechanism=name).values[:, a, b])
         if np.abs(g).max() > 0:

@@ -31,7 +31,7 @@ def conductivity(surface: Surface, disorder: Disorder, frequency: ArrayLike = (0
         frequency: f = ω/2π in THz.
 
     >>> import jaxkin as jk
-    >>> surface = jk.fermi_surface(jk.models.get("helical-isotropic"), 0.5, sampler=jk.Lines(n=8), replicas=2)
+    >>> surface = jk.fermi_surface(jk.models.get("helical-isotropic"), 0.5, sampler=jk.Lines(n=16), replicas=2)
     >>> sigma = jk.conductivity(surface, jk.RelaxationTime(tau=1.0)).sigma["total"]
     >>> round(float(sigma.mean[0, 0, 0].real) / 1e7, 1)  # n e² τ/m for n = 8.03e26 m⁻³
     2.3
