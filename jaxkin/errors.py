@@ -1,5 +1,8 @@
 """What jaxkin raises and warns with: one line that says what, where, and how to mend it."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class JaxkinError(ValueError):
     """Base of every error jaxkin raises on bad input."""
@@ -23,3 +26,9 @@ class ConfigError(JaxkinError):
 
 class AccuracyWarning(UserWarning):
     """A result is less certain than asked for; says why and which argument to change."""
+
+
+def nearest(word: str, choices: Iterable[str]) -> str:
+    """' (did you mean X?)' for the closest of ``choices``, or nothing."""
+    close = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)
+    return f" (did you mean {close[0]!r}?)" if close else ""

@@ -39,9 +39,6 @@ class Estimate:
         """The estimate of ``function`` of the value, applied replica by replica (leading axis kept)."""
         return Estimate(function(self.samples), self.evaluations)
 
-    def __add__(self, other: Estimate) -> Estimate:
-        return Estimate(self.samples + other.samples, max(self.evaluations, other.evaluations))
-
 
 def _standard_error(samples: np.ndarray) -> np.ndarray:
     count = len(samples)

@@ -12,9 +12,8 @@ import numpy as np
 
 from jaxkin import models
 from jaxkin.disorder import RelaxationTime
-from jaxkin.errors import ConfigError
+from jaxkin.errors import ConfigError, nearest
 from jaxkin.hamiltonian import BlochModel, read_wannier90
-from jaxkin.models import nearest
 from jaxkin.surface import Grid, Lines
 
 Vector = tuple[float, float, float]

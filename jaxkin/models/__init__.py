@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable
 
-from jaxkin.errors import ConfigError
+from jaxkin.errors import ConfigError, nearest
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.models.dirac import massive_dirac_2d
 from jaxkin.models.haldane import haldane, haldane_chiral
@@ -69,12 +68,6 @@ def get(name: str, **parameters) -> BlochModel:
                 f"model {name!r} has no parameter {key!r}{nearest(key, known)}; it has: {', '.join(known)}."
             )
     return function(**parameters)
-
-
-def nearest(word: str, choices) -> str:
-    """', did you mean X?' or nothing."""
-    close = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)
-    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 __all__ = ["available", "builder", "get"]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from jaxkin.errors import ConfigError
-from jaxkin.models import nearest
+from jaxkin.errors import ConfigError, nearest
 from jaxkin.symmetry.operations import Operation, generated, rotation
 
 _Z, _X, _XYZ = (0, 0, 1), (1, 0, 0), (1, 1, 1)
