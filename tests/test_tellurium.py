@@ -1,8 +1,5 @@
 """The built-in tellurium model: its symmetry, and its bands and moments against the Wannier model."""
 
-import os
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -35,12 +32,8 @@ def model():
 
 
 @pytest.fixture(scope="module")
-def reference():
-    shared = Path(os.environ.get("JAXKIN_SHARED", Path(__file__).parents[1] / ".." / "shared"))
-    for path in (shared / "data" / "te_sparse_tb.dat.gz", shared / "te_sparse_tb.dat.gz"):
-        if path.exists():
-            return read_wannier90(path)
-    pytest.skip("the Wannier model of tellurium is not here")
+def reference(shared_data):
+    return read_wannier90(shared_data / "te_sparse_tb.dat.gz")
 
 
 @pytest.mark.parametrize("chirality", [1, -1])

@@ -30,6 +30,7 @@ class GyrotropicResponse:
     Attributes:
         frequency: f = ω/2π in THz, (frequency,).
         g: gyrotropic tensor in S (in 2D: S m), each an Estimate of shape (frequency, 3, 3).
+        static: g at ω = 0, whatever the frequencies, each (3, 3).
         tau: transport time in ps, thermally averaged, an Estimate.
         skew_acceleration: Q at the surface's points, (N, 3), eV Å / ps.
         side_jump_velocity: v_sj at the surface's points, (N, 3), eV Å.
@@ -41,6 +42,7 @@ class GyrotropicResponse:
     disorder: Disorder
     frequency: np.ndarray
     g: dict[str, Estimate]
+    static: dict[str, Estimate]
     tau: Estimate
     skew_acceleration: np.ndarray
     side_jump_velocity: np.ndarray
@@ -88,22 +90,12 @@ class GyrotropicResponse:
 
         From g_int ∝ 1/(1−iωτ) and g_sk ∝ 1/(1−iωτ)³, so |1−iω₀τ|² = |g_sk/g_int| at ω = 0.
         """
-        static = self.static
-        skew, intrinsic = (np.linalg.norm(static[name].mean) for name in ("skew", "intrinsic"))
+        skew, intrinsic = (np.linalg.norm(self.static[name].mean) for name in ("skew", "intrinsic"))
         if not intrinsic:
             return float("inf") if skew else 0.0
         ratio = skew / intrinsic
         tau = float(np.real(self.tau.mean))
         return float(np.sqrt(max(ratio - 1, 0.0)) / (2 * np.pi * tau))
-
-    @cached_property
-    def static(self) -> dict[str, Estimate]:
-        """g at ω = 0 by mechanism, (3, 3)."""
-        if 0.0 in self.frequency:
-            index = int(np.flatnonzero(self.frequency == 0)[0])
-            return self._each(lambda g: g[:, index])
-        at_zero = gyrotropic_response(self.surface, self.disorder, frequency=[0.0])
-        return {name: estimate.map(lambda g: g[:, 0]) for name, estimate in at_zero.g.items()}
 
     def to_dataset(self, axis: ArrayLike = (0, 0, 1)) -> xarray.Dataset:
         """All responses as a labelled ``xarray.Dataset``, rotation along the optic ``axis``.
@@ -155,8 +147,8 @@ def gyrotropic_response(
     f = np.atleast_1d(np.asarray(frequency, float))
     if not np.all(np.isfinite(f)):
         raise JaxkinError("frequency must be finite numbers in THz.")
-    omega = 2 * np.pi * f  # 1/ps
-    g = {name: np.zeros((surface.replicas, len(f), 3, 3), complex) for name in MECHANISMS}
+    omega = 2 * np.pi * np.append(0.0, f)  # 1/ps, the static limit first
+    g = {name: np.zeros((surface.replicas, len(omega), 3, 3), complex) for name in MECHANISMS}
     tau_weight = np.zeros((surface.replicas, 2))
     to_siemens = 1e-12 * units.moment_velocity_density(surface.model.dimension) * units.ELEMENTARY_CHARGE
     skew, jump = np.zeros_like(surface.velocity), np.zeros_like(surface.velocity)
@@ -185,7 +177,8 @@ def gyrotropic_response(
         surface=surface,
         disorder=disorder,
         frequency=f,
-        g={name: Estimate(samples, surface.evaluations) for name, samples in g.items()},
+        g={name: Estimate(samples[:, 1:], surface.evaluations) for name, samples in g.items()},
+        static={name: Estimate(samples[:, 0], surface.evaluations) for name, samples in g.items()},
         tau=Estimate(tau_weight[:, 0] / np.maximum(tau_weight[:, 1], 1e-300), surface.evaluations),
         skew_acceleration=skew,
         side_jump_velocity=jump,
