@@ -13,7 +13,18 @@ from jaxkin.symmetry import find_symmetries, verify_point_group, verify_symmetri
 from jaxkin.geometry import BandGeometry, band_geometry
 from jaxkin.estimate import Estimate
 from jaxkin.surface import Grid, Lines, Surface, fermi_surface
-from jaxkin.disorder import Disorder, KernelDisorder, RelaxationTime, State, pair_integral
+from jaxkin.disorder import (
+    Disorder,
+    FiniteRangeImpurity,
+    Gaussian,
+    KernelDisorder,
+    Mixture,
+    PointImpurity,
+    RelaxationTime,
+    ScreenedCoulomb,
+    State,
+    pair_integral,
+)
 from jaxkin.response import Conductivity, GyrotropicResponse, conductivity, gyrotropic_response
 
 try:
@@ -30,14 +41,19 @@ __all__ = [
     "Disorder",
     "Estimate",
     "FileFormatError",
+    "FiniteRangeImpurity",
+    "Gaussian",
     "Grid",
     "GyrotropicResponse",
     "JaxkinError",
     "KdotP",
     "KernelDisorder",
     "Lines",
+    "Mixture",
     "ModelError",
+    "PointImpurity",
     "RelaxationTime",
+    "ScreenedCoulomb",
     "State",
     "Surface",
     "SymmetryError",

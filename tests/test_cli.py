@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import jaxkin as jk
-from jaxkin.cli import app, config
+from jaxkin.cli import app, config, study
 from jaxkin.output import dataset as ds
 from jaxkin.output.uncertainty import with_uncertainty
 
@@ -191,3 +191,49 @@ def test_module_is_runnable():
 )
 def test_uncertainty(mean, stderr, text):
     assert with_uncertainty(mean, stderr) == text
+
+
+def test_impurities_from_a_configuration(tmp_path):
+    """[[disorder.impurities]] and the exact solver; the configuration written out reads back to itself."""
+    file = tmp_path / "study.toml"
+    file.write_text(
+        """
+[model]
+name = "kramers-weyl-d4"
+[surface]
+fermi_level = -1.2
+n = 7
+replicas = 2
+[[disorder.impurities]]
+kind = "point"
+strength = 0.8
+density = 0.01
+orbitals = [0, 1]
+order = "third"
+[[disorder.impurities]]
+kind = "point"
+strength = 0.8
+density = 0.01
+orbitals = [0]
+order = "born"
+[response]
+solver = "exact"
+frequency = [0.0, 1.0]
+"""
+    )
+    asked = config.load(str(file), [])
+    again = tmp_path / "again.toml"
+    again.write_text(config.as_toml(asked))
+    assert config.load(str(again), []) == asked
+    done = study.run(study.prepare(asked), lambda done, total, what: None)
+    response = done.points[0].response
+    assert response.solver == "exact"
+    assert response.quality.residual < 1e-9
+    assert np.abs(response.g["skew"].mean).max() > 0
+
+
+def test_point_impurity_needs_orbitals(tmp_path):
+    file = tmp_path / "study.toml"
+    file.write_text('[[disorder.impurities]]\nkind = "point"\nstrength = 1.0\ndensity = 0.1\n')
+    with pytest.raises(jk.ConfigError, match="needs orbitals"):
+        study.prepare(config.load(str(file), []))

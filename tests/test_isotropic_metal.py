@@ -127,10 +127,10 @@ def test_user_kernels_equal_built_in(surface):
     built_in = jk.RelaxationTime(TAU, TAU_SKEW, SIDE_JUMP)
     own = jk.KernelDisorder(built_in.symmetric, built_in.antisymmetric, built_in.shift)
     shell = surface.shells[0]
-    a, b = built_in.scatter(surface, shell), own.scatter(surface, shell)
+    a, b = built_in.collisions(surface, shell), own.collisions(surface, shell)
     np.testing.assert_allclose(a.skew_acceleration, b.skew_acceleration, rtol=0, atol=1e-15)
     np.testing.assert_allclose(a.side_jump_velocity, b.side_jump_velocity, rtol=0, atol=1e-15)
-    assert abs(b.tau / TAU - 1) < 1e-6  # isotropic: the transport time is τ
+    assert abs(b.transport_time / TAU - 1) < 1e-6  # isotropic: the transport time is τ
 
 
 def test_finite_temperature_both_samplers(surface):

@@ -243,7 +243,7 @@ def test_flux_violation_warns():
     """An axis that is no symmetry axis: ∫w^A δ ≠ 0, and the result says so."""
     tilted = jk.RelaxationTime(0.5, 30.0, axis=(1, 0, 1))
     result = response("kramers-weyl-d4", {}, -1.5, n=12, replicas=2, disorder=tilted)
-    assert result.flux_violation > 0.02
+    assert result.quality.flux > 0.02
     assert "does not conserve flux" in result.warnings[-1]
     assert response("kramers-weyl-d4", {}, -1.5, n=16, replicas=2).warnings == ()
 

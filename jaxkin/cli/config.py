@@ -11,7 +11,15 @@ import msgspec
 import numpy as np
 
 from jaxkin import models
-from jaxkin.disorder import RelaxationTime
+from jaxkin.disorder import (
+    Disorder,
+    FiniteRangeImpurity,
+    Gaussian,
+    Mixture,
+    PointImpurity,
+    RelaxationTime,
+    ScreenedCoulomb,
+)
 from jaxkin.errors import ConfigError, nearest
 from jaxkin.hamiltonian import BlochModel, read_wannier90
 from jaxkin.surface import Grid, Lines
@@ -68,8 +76,30 @@ class SurfaceConfig(Section, frozen=True):
     budget: int = 5_000_000
 
 
+class ImpurityConfig(Section, frozen=True):
+    """One kind of impurity; ``density`` per Å^d.
+
+    ``point``: ``strength`` in eV on ``orbitals`` (one list, or one for each equivalent site);
+    ``gaussian``: ``strength`` in eV Å^d and ``width`` in Å; ``coulomb``: ``strength`` is the charge,
+    screened with ``length`` (Å, Thomas-Fermi if left out), ``dielectric`` and ``core`` (Å).
+    """
+
+    kind: Literal["point", "gaussian", "coulomb"]
+    strength: float
+    density: float
+    order: Literal["born", "third", "tmatrix"] = "tmatrix"
+    orbitals: list[int | list[int]] = []
+    positions: list[Vector] = []
+    width: float = 5.0
+    dielectric: float = 10.0
+    length: float | None = None
+    core: float = 1.0
+
+
 class DisorderConfig(Section, frozen=True):
-    """Phenomenological disorder; times in ps, side_jump in Å."""
+    """Phenomenological disorder, times in ps, side_jump in Å; or a list of ``impurities`` in its place."""
+
+    impurities: list[ImpurityConfig] = []
 
     tau: float = 0.6
     tau_skew: float | None = 200.0
@@ -83,8 +113,10 @@ def _default_frequencies() -> list[float]:
 
 
 class ResponseConfig(Section, frozen=True):
-    """What to compute: frequencies f = ω/2π in THz, a field in V/m, the optic axis."""
+    """What to compute: frequencies f = ω/2π in THz, a field in V/m, the optic axis; and how."""
 
+    solver: Literal["rta", "exact"] = "rta"
+    skew_order: Literal["first", "all"] = "first"
     frequency: Floats | Range = msgspec.field(default_factory=_default_frequencies)
     field: Vector = (0.0, 0.0, 1e4)
     optic_axis: Vector = (0.0, 0.0, 1.0)
@@ -229,9 +261,27 @@ def build_sampler(config: SurfaceConfig) -> Lines | Grid:
         raise ConfigError(f"[surface]: {error}") from error
 
 
-def build_disorder(config: DisorderConfig) -> RelaxationTime:
-    """The relaxation-time disorder with the configured times, side jump and axis."""
-    return RelaxationTime(config.tau, config.tau_skew, config.side_jump, config.axis, config.direction)
+def build_disorder(config: DisorderConfig) -> Disorder:
+    """The sum of the configured impurities, or the relaxation-time disorder where there are none."""
+    if not config.impurities:
+        return RelaxationTime(config.tau, config.tau_skew, config.side_jump, config.axis, config.direction)
+    parts = [_impurity(one) for one in config.impurities]
+    return parts[0] if len(parts) == 1 else Mixture(tuple(parts))
+
+
+def _impurity(config: ImpurityConfig) -> Disorder:
+    if config.kind == "point":
+        if not config.orbitals:
+            raise ConfigError("[[disorder.impurities]]: kind = 'point' needs orbitals, for example orbitals = [0, 1].")
+        return PointImpurity(config.strength, config.orbitals, config.density, order=config.order)  # pyright: ignore[reportArgumentType]
+    shape = (
+        Gaussian(config.width)
+        if config.kind == "gaussian"
+        else ScreenedCoulomb(config.dielectric, config.length, config.core)
+    )
+    return FiniteRangeImpurity(
+        shape, config.strength, config.density, order=config.order, positions=config.positions or (0.0, 0.0, 0.0)
+    )
 
 
 def as_toml(config: Config) -> str:
@@ -247,7 +297,7 @@ def as_toml(config: Config) -> str:
 
 def _toml(value: Any) -> str:
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + "}"
+        return "{" + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items() if item is not None) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_toml, value)) + "]"
     if isinstance(value, bool):

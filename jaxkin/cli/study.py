@@ -12,7 +12,7 @@ import xarray as xr
 
 from jaxkin.cli import config as cfg
 from jaxkin.disorder import Disorder
-from jaxkin.errors import SymmetryError
+from jaxkin.errors import AccuracyWarning, SymmetryError
 from jaxkin.hamiltonian import BlochModel
 from jaxkin.output import dataset as ds
 from jaxkin.response import Conductivity, GyrotropicResponse, conductivity, gyrotropic_response
@@ -104,8 +104,20 @@ def run(study: Study, progress: Progress, done: Callable[[Point], None] = lambda
                     budget=c.surface.budget,
                     progress=progress,
                 )
-            response = gyrotropic_response(surface, study.disorder, frequency, progress=progress)
-            sigma = conductivity(surface, study.disorder, frequency)
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                response = gyrotropic_response(
+                    surface,
+                    study.disorder,
+                    frequency,
+                    c.response.solver,
+                    skew_order=c.response.skew_order,
+                    progress=progress,
+                )
+                sigma = conductivity(
+                    surface, study.disorder, frequency, c.response.solver, skew_order=c.response.skew_order
+                )
+            study.warnings += dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, AccuracyWarning))
             point = Point(response, sigma, time.perf_counter() - start)
             study.points.append(point)
             study.warnings += [f"μ = {level:g} eV, T = {temperature:g} K: {text}" for text in response.warnings]

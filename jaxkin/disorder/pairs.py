@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import equinox as eqx
@@ -26,34 +26,68 @@ def pair_integral(kernel: Callable, states: PyTree, weights: np.ndarray) -> np.n
     Returns:
         (N, ...) array.
     """
-    count = len(weights)
-    tile = min(TILE, max(64, 1 << (count - 1).bit_length())) if count else TILE
-    padding = -count % tile
-    padded = jax.tree.map(lambda x: _tiles(jnp.asarray(x), padding, tile), states)
-    padded_weights = np.pad(np.asarray(weights), (0, padding)).reshape(-1, tile)
-    parts = [jax.tree.map(lambda x, t=t: x[t], padded) for t in range(len(padded_weights))]
+    return _over_tiles(_vector_tile, kernel, states, np.asarray(weights)[:, None])[0]
 
-    def row(left: PyTree) -> np.ndarray:
-        total = 0.0
-        for right, weight in zip(parts, padded_weights, strict=True):
-            total = total + _tile_sum(kernel, left, right, weight)
-        return np.asarray(total)
+
+def pair_apply(kernel: Callable, states: PyTree, weights: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """y_i = Σ_j W_j K(p_i, p_j) x_j of a scalar kernel for x (N, m), and Σ_j |W_j K(p_i, p_j)|.
+
+    Returns:
+        (N, m) and (N,) arrays.
+    """
+    w = np.asarray(weights)[:, None]
+    y, total = _over_tiles(_scalar_tile, kernel, states, np.concatenate([np.abs(w), w * x], axis=1))
+    return y, total
+
+
+def _over_tiles(tile: Callable, kernel: Callable, states: PyTree, columns: np.ndarray):
+    """Sum ``tile`` over the right states, row of tiles by row; concatenate the rows."""
+    count = len(columns)
+    size = min(TILE, max(64, 1 << (count - 1).bit_length())) if count else TILE
+    padding = -count % size
+    padded = jax.tree.map(lambda x: _tiles(jnp.asarray(x), padding, size), states)
+    right_columns = np.pad(columns, ((0, padding), (0, 0))).reshape(-1, size, columns.shape[1])
+    parts = [jax.tree.map(lambda x, t=t: x[t], padded) for t in range(len(right_columns))]
+
+    def row(left: PyTree) -> list[np.ndarray]:
+        pieces: Iterator[tuple[Array, ...]] = (
+            tile(kernel, left, right, c) for right, c in zip(parts, right_columns, strict=True)
+        )
+        return [np.asarray(total) for total in _sum(pieces)]
 
     # One thread per core hides what XLA does not spread over cores itself.
     with ThreadPoolExecutor(max_workers=2 if jax.default_backend() == "cpu" else 1) as pool:
-        return np.concatenate(list(pool.map(row, parts)))[:count]
+        rows = list(pool.map(row, parts))
+    return tuple(np.concatenate(column)[:count] for column in zip(*rows, strict=True))
 
 
-def _tiles(leaf: Array, padding: int, tile: int) -> Array:
-    """Repeat the last state to fill the last tile (its weight there is zero), and cut."""
+def _sum(pieces: Iterator[tuple[Array, ...]]) -> tuple[Array, ...]:
+    total = next(pieces)
+    for piece in pieces:
+        total = tuple(a + b for a, b in zip(total, piece, strict=True))
+    return total
+
+
+def _tiles(leaf: Array, padding: int, size: int) -> Array:
+    """Repeat the last state to fill the last tile (its columns are zero), and cut."""
     filled = jnp.concatenate([leaf, jnp.repeat(leaf[-1:], padding, axis=0)])
-    return filled.reshape(-1, tile, *leaf.shape[1:])
+    return filled.reshape(-1, size, *leaf.shape[1:])
+
+
+def _matrix(kernel: Callable, left: PyTree, right: PyTree) -> Array:
+    return jax.vmap(lambda p: jax.vmap(lambda q: kernel(p, q))(right))(left)
 
 
 @eqx.filter_jit
-def _tile_sum(kernel: Callable, left: PyTree, right: PyTree, weights: Array | np.ndarray) -> Array:
+def _vector_tile(kernel: Callable, left: PyTree, right: PyTree, columns: Array | np.ndarray) -> tuple[Array, ...]:
     def one(p: PyTree) -> Array:
-        values = jax.vmap(kernel, in_axes=(None, 0))(p, right)
-        return jnp.tensordot(weights, values, axes=1)
+        return jnp.tensordot(columns[:, 0], jax.vmap(lambda q: kernel(p, q))(right), axes=1)
 
-    return jax.vmap(one)(left)
+    return (jax.vmap(one)(left),)
+
+
+@eqx.filter_jit
+def _scalar_tile(kernel: Callable, left: PyTree, right: PyTree, columns: Array | np.ndarray) -> tuple[Array, ...]:
+    """K x as a matrix product, and |K| W."""
+    values = _matrix(kernel, left, right)
+    return values @ columns[:, 1:], jnp.abs(values) @ columns[:, 0]

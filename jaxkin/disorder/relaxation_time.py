@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxkin.disorder.kernels import Disorder, KernelDisorder, Scattering
+from jaxkin.disorder.kernels import Disorder, KernelDisorder, Scatterer
 from jaxkin.disorder.states import State
 from jaxkin.errors import JaxkinError
-from jaxkin.surface.fermi import Shell, Surface
+from jaxkin.surface.fermi import Surface
 
 
 class RelaxationTime(Disorder):
@@ -22,7 +22,7 @@ class RelaxationTime(Disorder):
     With e the direction of a state, z the helix axis and ν the density of states,
 
     - w^S_{pp'} = 1/(ντ),
-    - w^A_{pp'} = (1/ντ_sk) z·(e×e') (z·e + z·e'), Eq. (11),
+    - w^A_{pp'} = −(1/ντ_sk) z·(e×e') (z·e + z·e') for p' → p, Eq. (11) with the sign that (12) and (14) need,
     - δr_{pp'} = a_sj (z·e + z·e') z×(e − e'), Eq. (17): the form Ω×(p−p') of a smooth potential,
       Eq. (16), for Ω ∝ z (z·e) averaged over the two states,
 
@@ -71,21 +71,17 @@ class RelaxationTime(Disorder):
         self.axis = (axis[0] / length, axis[1] / length, axis[2] / length)
         self.direction = direction
 
-    def transport_time(self, surface: Surface, shell: Shell) -> float:
-        return float(self.tau)
-
-    def scatter(self, surface: Surface, shell: Shell) -> Scattering:
+    def on(self, surface: Surface) -> Scatterer:
         if self.direction == "momentum" and surface.model.periodic:
             raise JaxkinError(
                 "direction='momentum' has no meaning in a crystal, where k is periodic; use direction='velocity'."
             )
-        kernels = KernelDisorder(
+        return KernelDisorder(
             symmetric=self.symmetric,
             antisymmetric=None if self.tau_skew is None else self.antisymmetric,
             shift=self.shift if np.any(self.side_jump) else None,
             tau=self.tau,
-        )
-        return kernels.scatter(surface, shell)
+        ).on(surface)
 
     def symmetric(self, p: State, q: State) -> Array:
         """w^S in eV Å^d / ps."""
@@ -96,7 +92,7 @@ class RelaxationTime(Disorder):
         if self.tau_skew is None:
             return jnp.zeros(())
         z, e, f = jnp.array(self.axis), self._unit(p), self._unit(q)
-        return z @ jnp.cross(e, f) * (z @ (e + f)) / (q.density_of_states * self.tau_skew)
+        return -(z @ jnp.cross(e, f)) * (z @ (e + f)) / (q.density_of_states * self.tau_skew)
 
     def shift(self, p: State, q: State) -> Array:
         """δr, Eq. (17), in Å."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from jaxkin.surface.fermi import Shell, Surface
+from jaxkin.surface.points import STATES, point_geometry
 
 
 class State(eqx.Module):
@@ -30,15 +33,43 @@ class State(eqx.Module):
     density_of_states: Float[Array, "..."]
 
 
-def shell_states(surface: Surface, shell: Shell) -> State:
-    """All states of a shell, (N, ...)."""
-    part = shell.points
-    count = part.stop - part.start
-    return State(
-        k=jnp.asarray(surface.model.cartesian(jnp.asarray(surface.k[part]))),
-        energy=jnp.asarray(surface.energy[part]),
-        velocity=jnp.asarray(surface.velocity[part]),
-        berry_curvature=jnp.asarray(surface.berry_curvature[part]),
-        orbital_moment=jnp.asarray(surface.orbital_moment[part]),
-        density_of_states=jnp.full(count, np.sum(surface.level_weight[shell.points])),
-    )
+class ShellStates:
+    """All states of a shell: weights, velocities, and, when asked for, what costs more.
+
+    Attributes:
+        weights: (N,) W_i with Σ_i W_i F_i ≈ ∫(dk) δ(ε−ε_shell) F, 1/(eV Å^d).
+        velocity: (N, 3) in eV Å.
+    """
+
+    def __init__(self, surface: Surface, shell: Shell):
+        self.surface, self.shell = surface, shell
+        self.weights = surface.level_weight[shell.points]
+        self.velocity = surface.velocity[shell.points]
+
+    def __len__(self) -> int:
+        return len(self.weights)
+
+    @cached_property
+    def k(self) -> np.ndarray:
+        """Cartesian k (N, 3) in Å⁻¹."""
+        return np.asarray(self.surface.model.cartesian(self.surface.k[self.shell.points]))
+
+    @cached_property
+    def bloch(self) -> tuple[np.ndarray, np.ndarray]:
+        """|u⟩ (N, n) and the covariant derivative |D_a u⟩ (N, 3, n) in Å."""
+        part = self.shell.points
+        geometry = point_geometry(self.surface.model, self.surface.k[part], self.surface.band[part], STATES)
+        return geometry["state"], geometry["covariant_derivative"]
+
+    @cached_property
+    def state(self) -> State:
+        """The states as one pytree with leaves (N, ...)."""
+        surface, part = self.surface, self.shell.points
+        return State(
+            k=jnp.asarray(self.k),
+            energy=jnp.asarray(surface.energy[part]),
+            velocity=jnp.asarray(self.velocity),
+            berry_curvature=jnp.asarray(surface.berry_curvature[part]),
+            orbital_moment=jnp.asarray(surface.orbital_moment[part]),
+            density_of_states=jnp.full(len(self), np.sum(self.weights)),
+        )

@@ -95,6 +95,16 @@ class BlochModel(eqx.Module):
         """(dk) = d^dk/(2π)^d in Å^-d per unit volume of model coordinates."""
         raise NotImplementedError
 
+    @property
+    def state_volume(self) -> Float[Array, ""]:
+        """𝒱 in Å^d in which |u⟩ is normalised to one: the unit cell of a crystal, 1 in a continuum."""
+        raise NotImplementedError
+
+    @property
+    def centres(self) -> Float[Array, "n 3"]:
+        """Cartesian positions of the orbitals in Å, as far as the Bloch phases carry them."""
+        return jnp.zeros((self.size, 3))
+
     @jittable
     def hamiltonian(self, k: KPoint) -> Matrix:
         """H(k) in eV, (n, n), at model coordinates ``k``."""

@@ -104,6 +104,10 @@ class KdotP(BlochModel):
     def measure(self):
         return jnp.asarray((2 * jnp.pi) ** -self.dimension)
 
+    @property
+    def state_volume(self):
+        return jnp.ones(())
+
     @jittable
     def hamiltonian(self, k: KPoint) -> Matrix:
         return jnp.asarray(self.function(jnp.asarray(k, float)), complex)

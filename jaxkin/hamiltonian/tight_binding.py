@@ -128,6 +128,14 @@ class TightBinding(BlochModel):
         return jnp.sqrt(jnp.linalg.det(self.lattice @ self.lattice.T))
 
     @property
+    def state_volume(self):
+        return self.cell_volume
+
+    @property
+    def centres(self):
+        return self.positions @ self.lattice
+
+    @property
     def measure(self):
         return 1 / self.cell_volume
 

@@ -82,7 +82,8 @@ def gyrotropic_dataset(response: GyrotropicResponse, axis: ArrayLike) -> xr.Data
         {"units": tensor, "long_name": "g of every replica"},
     )
     dataset["crossover_frequency"] = ((), response.crossover_frequency(), {"units": "THz"})
-    dataset["flux_violation"] = ((), response.flux_violation, {"units": "1"})
+    dataset["flux_violation"] = ((), response.quality.flux, {"units": "1"})
+    dataset["onsager_violation"] = ((), response.quality.onsager, {"units": "1"})
     dataset["surface_points"] = ((), len(surface), {"units": "1"})
     dataset["evaluations"] = ((), surface.evaluations, {"units": "1", "long_name": "H(k) diagonalised"})
     dataset = dataset.assign_coords(fermi_level=surface.fermi_level, temperature=surface.temperature)
@@ -94,6 +95,7 @@ def gyrotropic_dataset(response: GyrotropicResponse, axis: ArrayLike) -> xr.Data
         replicas=surface.replicas,
         sampler=repr(surface.sampler),
         verdict=surface.verdict,
+        solver=response.solver,
         point_group=surface.model.point_group or "not stated",
         warnings="\n".join(response.warnings),
     )

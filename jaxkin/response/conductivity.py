@@ -1,4 +1,4 @@
-"""Local conductivity σ_ab(ω)."""
+"""Local conductivity σ_ab(ω) and its Hall parts."""
 
 from __future__ import annotations
 
@@ -6,29 +6,57 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy import constants as si
 
 from jaxkin import units
 from jaxkin.disorder.kernels import Disorder
+from jaxkin.disorder.states import ShellStates
 from jaxkin.estimate import Estimate
+from jaxkin.response.boltzmann import SkewOrder, Solver, check_solver, shell_response
+from jaxkin.response.observables import LEVI_CIVITA
 from jaxkin.surface.fermi import Surface
+from jaxkin.surface.sea import filled_berry_curvature
+from jaxkin.symmetry.operations import Operation
+from jaxkin.symmetry.verify import is_symmetry
 
 
 @dataclass(frozen=True)
 class Conductivity:
-    """σ_ab(ω) by mechanism (``drude``, ``total``) in ``unit``, each (frequency, 3, 3)."""
+    """σ_ab(ω) by mechanism in ``unit``, each (frequency, 3, 3).
+
+    Keys ``drude``, ``intrinsic``, ``skew``, ``side_jump`` and ``total``; the last three before it are
+    antisymmetric and vanish with time reversal (the skew and side-jump parts to sampling error).
+    """
 
     frequency: np.ndarray
     sigma: dict[str, Estimate]
     unit: str
 
 
-def conductivity(surface: Surface, disorder: Disorder, frequency: ArrayLike = (0.0,)) -> Conductivity:
-    """Drude conductivity σ_ab = e² τ/(1−iωτ) ∫(dk)(−f⁰') v_a v_b in the relaxation-time approximation.
+def conductivity(
+    surface: Surface,
+    disorder: Disorder,
+    frequency: ArrayLike = (0.0,),
+    solver: Solver = "rta",
+    *,
+    skew_order: SkewOrder = "first",
+) -> Conductivity:
+    """Local conductivity by mechanism.
+
+    - Drude: σ_ab = −ie²⟨v_a|R|v_b⟩, e² τ/(1−iωτ) ∫(dk)(−f⁰') v_a v_b in the relaxation-time approximation;
+    - intrinsic: σ_ab = −(e²/ħ) ε_abc ∫(dk) f⁰ Ω_c, for models that break time reversal;
+    - skew: −ie²⟨v_a|R iA R|v_b⟩, antisymmetrised;
+    - side jump: −ie²[⟨v_a|R|v_sj,b⟩ − ⟨v_sj,a|R|v_b⟩], half accumulation and half anomalous distribution.
+
+    These are the results without crossed diagrams: what a Boltzmann equation with the T-matrix of a
+    single impurity contains.
 
     Args:
         surface: from :func:`fermi_surface`.
-        disorder: gives τ, shell by shell.
+        disorder: any.
         frequency: f = ω/2π in THz.
+        solver: ``"rta"`` or ``"exact"``.
+        skew_order: ``"first"`` order in w^A, or ``"all"`` (exact solver only).
 
     >>> import jaxkin as jk
     >>> surface = jk.fermi_surface(jk.models.get("helical-isotropic"), 0.5, sampler=jk.Lines(n=16), replicas=2)
@@ -36,14 +64,35 @@ def conductivity(surface: Surface, disorder: Disorder, frequency: ArrayLike = (0
     >>> round(float(sigma.mean[0, 0, 0].real) / 1e7, 1)  # n e² τ/m for n = 8.03e26 m⁻³
     2.3
     """
+    check_solver(solver, skew_order)
     f = np.atleast_1d(np.asarray(frequency, float))
-    omega = 2 * np.pi * f
-    samples = np.zeros((surface.replicas, len(f), 3, 3), complex)
-    scale = 1e-12 * units.ELEMENTARY_CHARGE**2 * units.velocity_velocity_density(surface.model.dimension)
+    omega, d = 2 * np.pi * f, surface.model.dimension
+    parts = {name: np.zeros((surface.replicas, len(f), 3, 3), complex) for name in ("drude", "skew", "side_jump")}
+    scale = 1e-12 * units.ELEMENTARY_CHARGE**2 * units.velocity_velocity_density(d)
+    scatterer = disorder.on(surface)
     for shell in surface.shells:
-        tau = disorder.transport_time(surface, shell)
-        v, w = surface.velocity[shell.points], surface.weight[shell.points]
-        relaxed = tau / (1 - 1j * omega * tau)
-        samples[shell.replica] += scale * relaxed[:, None, None] * ((w[:, None] * v).T @ v)
-    drude = Estimate(samples, surface.evaluations)
-    return Conductivity(f, {"drude": drude, "total": drude}, {3: "S/m", 2: "S", 1: "S m"}[surface.model.dimension])
+        points = shell.points
+        part = shell_response(
+            scatterer(ShellStates(surface, shell)),
+            surface.weight[points],
+            surface.orbital_moment[points],
+            omega,
+            solver,
+            skew_order,
+        )
+        for name, tensor in part.conductivity.items():
+            parts[name][shell.replica] += scale * tensor
+    parts["intrinsic"] = np.broadcast_to(_intrinsic(surface), parts["drude"].shape)
+    total = np.sum(list(parts.values()), axis=0)
+    sigma = {name: Estimate(samples, surface.evaluations) for name, samples in (*parts.items(), ("total", total))}
+    return Conductivity(f, sigma, {3: "S/m", 2: "S", 1: "S m"}[d])
+
+
+def _intrinsic(surface: Surface) -> np.ndarray:
+    """−(e²/ħ) ε_abc ∫(dk) f⁰ Ω_c in SI; zero without looking further where time reversal holds."""
+    model = surface.model
+    if model.dimension == 1 or is_symmetry(model, Operation(np.eye(3), antiunitary=True)):
+        return np.zeros((3, 3))
+    flux = filled_berry_curvature(model, surface.fermi_level, surface.temperature)
+    to_si = si.elementary_charge**2 / si.hbar * si.angstrom ** (2 - model.dimension)
+    return -to_si * np.einsum("abc,c->ab", LEVI_CIVITA, flux.values)

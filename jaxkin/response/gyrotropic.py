@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxkin import units
-from jaxkin.disorder.kernels import Disorder, Scattering
+from jaxkin.disorder.kernels import Disorder
+from jaxkin.disorder.states import ShellStates
 from jaxkin.errors import JaxkinError
 from jaxkin.estimate import Estimate
 from jaxkin.response import observables
+from jaxkin.response.boltzmann import SkewOrder, Solver, check_solver, shell_response
+from jaxkin.response.quality import Quality
 from jaxkin.surface.fermi import Progress, Surface
 
 if TYPE_CHECKING:
     import xarray
 
 MECHANISMS = ("intrinsic", "skew", "side_jump")
-Solver = Literal["rta"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,8 @@ class GyrotropicResponse:
         tau: transport time in ps, thermally averaged, an Estimate.
         skew_acceleration: Q at the surface's points, (N, 3), eV Å / ps.
         side_jump_velocity: v_sj at the surface's points, (N, 3), eV Å.
-        flux_violation: violation of ∫w^A δ = 0 relative to ∫|w^A| δ, largest of each shell, averaged over shells.
+        quality: diagnostics of the run: flux conservation, Onsager relation, residuals.
+        solver: ``"rta"`` or ``"exact"``.
         warnings: reasons for caution.
     """
 
@@ -46,7 +49,8 @@ class GyrotropicResponse:
     tau: Estimate
     skew_acceleration: np.ndarray
     side_jump_velocity: np.ndarray
-    flux_violation: float
+    quality: Quality
+    solver: Solver
     warnings: tuple[str, ...] = field(default=())
 
     def _each(self, function) -> dict[str, Estimate]:
@@ -113,23 +117,30 @@ def gyrotropic_response(
     frequency: ArrayLike = (0.0,),
     solver: Solver = "rta",
     *,
+    skew_order: SkewOrder = "first",
     progress: Progress | None = None,
 ) -> GyrotropicResponse:
-    """Gyrotropic tensor in the relaxation-time approximation, split by mechanism.
+    """Gyrotropic tensor, split by mechanism.
 
-    g_ab = e/(ω+i/τ) ∫(dp)[m_a ∂_b f⁰ − δ_ab m·∂f⁰], Eqs. (10), (74), for each of
+    With ``solver="rta"``, g_ab = e/(ω+i/τ) ∫(dp)[m_a ∂_b f⁰ − δ_ab m·∂f⁰], Eqs. (10), (74), for each of
 
     - m_int, Eq. (4), from the surface's ``orbital_moment``;
     - m_sk = eτ²/(1−iωτ)² Q×v, Eq. (6), Q from the double integral over w^A;
     - m_sj = eτ/(1−iωτ) v_sj×v, Eq. (7), v_sj from the double integral over w^S δr.
 
-    Scattering is elastic: at finite temperature every energy is a problem of its own.
+    With ``solver="exact"`` the resolvent of the whole collision operator stands for 1/(ω+i/τ):
+    :func:`jaxkin.response.boltzmann.shell_response`. In cubic crystals only this gives a skew part.
+
+    Scattering is elastic: at finite temperature every energy is a problem of its own. Valid for dilute
+    impurities and k_Fℓ ≫ 1; crossed diagrams are left out.
 
     Args:
         surface: from :func:`fermi_surface`.
-        disorder: :class:`RelaxationTime`, or kernels of your own.
+        disorder: :class:`RelaxationTime`, :class:`PointImpurity`, :class:`FiniteRangeImpurity`, a sum of
+            them, or kernels of your own.
         frequency: f = ω/2π in THz, any number of them.
-        solver: ``"rta"``.
+        solver: ``"rta"`` or ``"exact"``.
+        skew_order: ``"first"`` order in w^A, or ``"all"`` (exact solver only).
         progress: called with (done, total, what).
 
     Raises:
@@ -142,8 +153,7 @@ def gyrotropic_response(
     >>> response.g["intrinsic"].mean.shape
     (2, 3, 3)
     """
-    if solver != "rta":
-        raise JaxkinError(f"solver={solver!r} is unknown; choose 'rta'.")
+    check_solver(solver, skew_order)
     f = np.atleast_1d(np.asarray(frequency, float))
     if not np.all(np.isfinite(f)):
         raise JaxkinError("frequency must be finite numbers in THz.")
@@ -152,26 +162,24 @@ def gyrotropic_response(
     tau_weight = np.zeros((surface.replicas, 2))
     to_siemens = 1e-12 * units.moment_velocity_density(surface.model.dimension) * units.ELEMENTARY_CHARGE
     skew, jump = np.zeros_like(surface.velocity), np.zeros_like(surface.velocity)
-    flux = 0.0
+    quality = Quality()
+    scatterer = disorder.on(surface)
     for done, shell in enumerate(surface.shells):
         if progress:
             progress(done, len(surface.shells), "disorder kernels")
-        scattering = disorder.scatter(surface, shell)
-        skew[shell.points], jump[shell.points] = scattering.skew_acceleration, scattering.side_jump_velocity
-        relaxed = scattering.tau / (1 - 1j * omega * scattering.tau)  # ps
-        orders = {"intrinsic": np.ones_like(relaxed), "skew": relaxed**2, "side_jump": relaxed}
-        for name, moment in _moments(surface, shell, scattering).items():
-            v, w = surface.velocity[shell.points], surface.weight[shell.points]
-            current = (w[:, None] * moment).T @ v  # ∫(dk)(−f⁰') m_a v_b
-            tensor = current - np.trace(current) * np.eye(3)
-            # e/(ω+i/τ)·(−1) with e·m = −|e| m for the electron's m: |e| τ/(i(1−iωτ)).
-            g[name][shell.replica] += (-1j * relaxed * orders[name])[:, None, None] * tensor * to_siemens
-        dos = float(np.sum(surface.weight[shell.points]))
-        flux += dos * scattering.flux_violation
-        tau_weight[shell.replica] += scattering.tau * dos, dos
+        points = shell.points
+        collisions = scatterer(ShellStates(surface, shell))
+        part = shell_response(
+            collisions, surface.weight[points], surface.orbital_moment[points], omega, solver, skew_order
+        )
+        for name, tensor in part.gyrotropic.items():
+            g[name][shell.replica] += tensor * to_siemens
+        skew[points], jump[points] = collisions.skew_acceleration, collisions.side_jump_velocity
+        dos = float(np.sum(surface.weight[points]))
+        quality = quality.including(collisions, part, dos)
+        tau_weight[shell.replica] += part.tau * dos, dos
     if progress:
         progress(len(surface.shells), len(surface.shells), "disorder kernels")
-    violation = flux / max(float(tau_weight[:, 1].sum()), 1e-300)
     g["total"] = g["intrinsic"] + g["skew"] + g["side_jump"]
     return GyrotropicResponse(
         surface=surface,
@@ -182,29 +190,7 @@ def gyrotropic_response(
         tau=Estimate(tau_weight[:, 0] / np.maximum(tau_weight[:, 1], 1e-300), surface.evaluations),
         skew_acceleration=skew,
         side_jump_velocity=jump,
-        flux_violation=violation,
-        warnings=(*surface.warnings, *_flux_warning(violation)),
+        quality=quality,
+        solver=solver,
+        warnings=(*surface.warnings, *quality.warnings()),
     )
-
-
-FLUX_LIMIT = 0.02
-
-
-def _flux_warning(violation: float) -> tuple[str, ...]:
-    if violation < FLUX_LIMIT:
-        return ()
-    return (
-        f"w^A does not conserve flux: |∫w^A δ| reaches {violation:.2g} of ∫|w^A| δ (Eq. (34) says zero). Either the "
-        "surface is sampled too coarsely (raise n), or the kernel's axis is not a symmetry axis of the surface.",
-    )
-
-
-def _moments(surface: Surface, shell, scattering: Scattering) -> dict[str, np.ndarray]:
-    """Moments (N, 3) in μ_B, without the factors τ^k/(1−iωτ)^k (ps^k)."""
-    v = surface.velocity[shell.points]
-    magneton = -units.KINETIC_MOMENT / units.BOHR_MAGNETON  # electrons: e = −|e|
-    return {
-        "intrinsic": surface.orbital_moment[shell.points],
-        "skew": magneton * np.cross(scattering.skew_acceleration, v),
-        "side_jump": magneton * np.cross(scattering.side_jump_velocity, v),
-    }

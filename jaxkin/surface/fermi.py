@@ -12,12 +12,12 @@ import numpy as np
 
 from jaxkin.errors import AccuracyWarning, JaxkinError
 from jaxkin.estimate import Estimate
-from jaxkin.geometry import DEGENERACY_TOLERANCE, batched_geometry, simple_geometry
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.surface.lines import Lines
+from jaxkin.surface.points import point_geometry
 from jaxkin.surface.samples import Sampler, Samples
 from jaxkin.surface.search import Nodes, Pocket, find_pockets
-from jaxkin.surface.spectrum import Spectrum, buckets, one_lapack_thread, tile_rows
+from jaxkin.surface.spectrum import Spectrum
 from jaxkin.surface.thermal import TAIL, Thermal
 
 FEWEST = 6
@@ -256,7 +256,7 @@ class _Plan:
     def _columns(self, sampler: Sampler, samples: Samples, level: float, factor: float, pocket: int):
         """Geometry and weights of one pocket's points; those of zero weight are dropped."""
         self.spectrum.evaluations += len(samples.k)
-        geometry = _geometry(self.model, samples.k, samples.band)
+        geometry = point_geometry(self.model, samples.k, samples.band)
         slope = (geometry["velocity"] @ np.asarray(self.model.basis).T) * samples.edges
         weight, level_weight = sampler.weights(samples, geometry["energy"] - level, slope, self.thermal)
         measure = float(self.model.measure)
@@ -300,26 +300,6 @@ class _Plan:
 def _nothing(model: BlochModel) -> Samples:
     d, none = model.dimension, np.zeros(0, int)
     return Samples(k=np.zeros((0, d)), band=none, axis=none, edges=np.ones(d), filling=0.0)
-
-
-def _geometry(model: BlochModel, k: np.ndarray, band: np.ndarray) -> dict[str, np.ndarray]:
-    """Energy, velocity, curvature and moment of all points, tile by tile."""
-    widths = {"energy": (), "velocity": (3,), "berry_curvature": (3,), "orbital_moment": (3,)}
-    columns = {name: np.empty((len(k), *width)) for name, width in widths.items()}
-    for part, padded in buckets(k, tile_rows(model, arrays=12)):
-        count = part.stop - part.start
-        padded_band = np.pad(band[part], (0, len(padded) - count), mode="edge")
-        with one_lapack_thread():
-            geometry, distance = jax.block_until_ready(simple_geometry(model, padded, padded_band))
-            if np.min(distance) < DEGENERACY_TOLERANCE:
-                degenerate = np.asarray(distance)[:, None] < DEGENERACY_TOLERANCE
-                full = batched_geometry(model, padded, padded_band)
-                geometry = jax.tree.map(
-                    lambda a, b, d=degenerate: np.where(d.reshape(-1, *(1,) * (a.ndim - 1)), b, a), geometry, full
-                )
-        for name, column in columns.items():
-            column[part] = getattr(geometry, name)[:count]
-    return columns
 
 
 def _doubts(plan: _Plan, k: np.ndarray, n: int) -> tuple[str, ...]:

@@ -54,6 +54,17 @@ class _Probe:
         return None
 
 
+def is_symmetry(model: BlochModel, operation: Operation, *, tolerance: float = ENERGY_TOLERANCE) -> bool:
+    """Whether an operation is a symmetry of H(k).
+
+    >>> import jaxkin as jk, numpy as np
+    >>> time_reversal = jk.symmetry.Operation(np.eye(3), antiunitary=True)
+    >>> jk.symmetry.is_symmetry(jk.models.get("haldane"), time_reversal)
+    False
+    """
+    return _Probe(model, tolerance).fault(operation) is None
+
+
 def verify_symmetries(model: BlochModel, operations: list[Operation], *, tolerance: float = ENERGY_TOLERANCE) -> None:
     """Check that every operation is a symmetry of H(k).
 

@@ -1,0 +1,77 @@
+"""From a scattering amplitude to the kernels w^S, w^A and w^S δr, order by order.
+
+The algebra is the same in the orbitals of a local impurity and on the points of a surface; what
+differs is the spectral density ρ between two scatterings.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Complex
+
+from jaxkin import units
+from jaxkin.errors import JaxkinError, nearest
+
+Order = Literal["born", "third", "tmatrix"]
+ORDERS = ("born", "third", "tmatrix")
+
+
+class Term(NamedTuple):
+    """A part Re[c ⟨p|X|p'⟩⟨p|Y|p'⟩*] of w_{pp'} ħ/2πn."""
+
+    factor: complex
+    left: Complex[Array, "d d"]
+    right: Complex[Array, "d d"]
+
+
+class Terms(NamedTuple):
+    """All parts of w^S and of w^A, and the amplitude T that the coordinate shift belongs to."""
+
+    symmetric: tuple[Term, ...]
+    antisymmetric: tuple[Term, ...]
+    amplitude: Complex[Array, "d d"]
+
+
+def scattering_terms(
+    order: Order, potential: Complex[Array, "d d"], reaction: Complex[Array, "d d"], density: Complex[Array, "d d"]
+) -> Terms:
+    """Kernels of w = (2π/ħ) n |T|², Eqs. (32), (33), to an order in the potential.
+
+    - ``"born"``: T = V, so w^A = 0.
+    - ``"third"``: w^S = |V|² and w^A of third order, 2π Im[V*_{pp'} (VρV)_{pp'}].
+    - ``"tmatrix"``: T = K (1 + iπρK)⁻¹ with the Hermitian reaction matrix K = (1 − V Re G)⁻¹V, which
+      is (1 − VG)⁻¹V for G = Re G − iπρ and satisfies the optical theorem for any K.
+
+    Args:
+        order: as above.
+        potential: V, Hermitian.
+        reaction: K, Hermitian.
+        density: ρ = Σ W |p⟩⟨p|, Hermitian.
+    """
+    if order == "born":
+        return Terms((Term(1, potential, potential),), (), potential)
+    if order == "third":
+        second = potential @ density @ potential
+        return Terms((Term(1, potential, potential),), (Term(-2j * jnp.pi, second, potential),), potential)
+    identity = jnp.eye(len(reaction))
+    # K(1 + iπρK)⁻¹ = (1 + iπKρ)⁻¹K
+    t = jnp.linalg.solve(identity + 1j * jnp.pi * reaction @ density, reaction)
+    back = t.conj().T
+    return Terms((Term(0.5, t, t), Term(0.5, back, back)), (Term(0.5, t, t), Term(-0.5, back, back)), t)
+
+
+def golden_rule(density: float) -> float:
+    """2πn/ħ in 1/(eV ps Å^d)."""
+    return 2 * float(jnp.pi) / units.HBAR * density
+
+
+def check_order(order: str) -> None:
+    """Refuse an unknown order.
+
+    Raises:
+        JaxkinError: with the nearest name.
+    """
+    if order not in ORDERS:
+        raise JaxkinError(f"order={order!r} is unknown{nearest(order, ORDERS)}; choose one of {', '.join(ORDERS)}.")

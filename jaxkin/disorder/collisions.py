@@ -1,0 +1,237 @@
+"""What disorder does on one shell: the collision operator and all that follows from it."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from jaxkin import units
+from jaxkin.disorder.pairs import pair_apply, pair_integral
+from jaxkin.disorder.states import ShellStates
+from jaxkin.errors import JaxkinError
+
+
+class LowRank(NamedTuple):
+    """w^S_ij = X_i S X_jᵀ and w^A_ij = X_i A X_jᵀ with X (N, D) and S, A (D, D) real."""
+
+    features: np.ndarray
+    symmetric: np.ndarray
+    antisymmetric: np.ndarray
+
+
+class Collisions(abc.ABC):
+    """Scattering among the N states of one shell, as operators on functions of the state.
+
+    S_{pp'} = w^S δ(ε−ε') and A_{pp'} = w^A δ(ε−ε') act by ∫(dp') → Σ_j W_j; L = Γ − S, Eq. (47).
+    Rates in 1/ps, velocities in eV Å.
+
+    Args:
+        states: weights and velocities of the shell.
+    """
+
+    def __init__(self, states: ShellStates):
+        self.weights, self.velocity = states.weights, states.velocity
+
+    @abc.abstractmethod
+    def symmetric(self, x: np.ndarray) -> np.ndarray:
+        """S x for x (N, m)."""
+
+    @abc.abstractmethod
+    def antisymmetric(self, x: np.ndarray) -> np.ndarray:
+        """A x for x (N, m)."""
+
+    @property
+    @abc.abstractmethod
+    def antisymmetric_size(self) -> float:
+        """A bound of max_p ∫(dp') |w^A| δ(ε−ε'), to compare its integral with."""
+
+    @property
+    @abc.abstractmethod
+    def side_jump_velocity(self) -> np.ndarray:
+        """v_sj = ∫(dp') w^S_{pp'} δr_{pp'} δ(ε−ε'), Eqs. (9), (68), (N, 3): ħ times Å/ps."""
+
+    @property
+    def optical_theorem(self) -> float | None:
+        """Largest violation of 2 Im T_pp = −ħΓ_p/n, relative; None where T has no imaginary part (Born)."""
+        return None
+
+    def low_rank(self) -> LowRank | None:
+        """The kernels in factorised form, if they have one."""
+        return None
+
+    @cached_property
+    def _of_velocity(self) -> tuple[np.ndarray, np.ndarray]:
+        ones = np.ones((len(self.weights), 1))
+        columns = np.concatenate([ones, self.velocity], axis=1)
+        return self.symmetric(columns), self.antisymmetric(columns)
+
+    @property
+    def rate(self) -> np.ndarray:
+        """Γ_p = ∫(dp') w^S_{pp'} δ(ε−ε') in 1/ps, (N,)."""
+        return self._of_velocity[0][:, 0]
+
+    @property
+    def transport_time(self) -> float:
+        """τ in ps: 1/τ = ⟨v|L|v⟩/⟨v|v⟩."""
+        if not len(self.weights):
+            return 0.0
+        loss = self.rate[:, None] * self.velocity - self._of_velocity[0][:, 1:]
+        w = self.weights[:, None]
+        rate = np.sum(w * self.velocity * loss) / np.sum(w * self.velocity**2)
+        if not rate > 0:
+            raise JaxkinError(f"w^S gives the transport rate {rate:.3g}/ps; it must be positive (or pass tau).")
+        return float(1 / rate)
+
+    @property
+    def skew_acceleration(self) -> np.ndarray:
+        """Q = ∫(dp') w^A_{pp'} δ(ε−ε') (v' − v) in eV Å / ps, (N, 3).
+
+        The order of the velocities is opposite to that printed in Eq. (8), so that m_sk = eτ² Q×v,
+        Eq. (6), follows from the Boltzmann equation with w_{pp'} for p' → p (docs/theory.md).
+        """
+        a = self._of_velocity[1]
+        return a[:, 1:] - a[:, :1] * self.velocity
+
+    @property
+    def flux_violation(self) -> float:
+        """Largest |∫(dp') w^A δ| relative to ∫(dp') |w^A| δ; Eqs. (34), (35) say zero."""
+        largest = float(np.max(np.abs(self._of_velocity[1][:, 0]), initial=0.0))
+        return largest / self.antisymmetric_size if largest else 0.0
+
+
+class DenseCollisions(Collisions):
+    """Kernels as (N, N) matrices.
+
+    Args:
+        states: the shell.
+        symmetric, antisymmetric: w^S and w^A in eV Å^d / ps.
+        side_jump: v_sj (N, 3).
+        optical_theorem: its relative violation, if T is complex.
+    """
+
+    def __init__(
+        self,
+        states: ShellStates,
+        symmetric: Array,
+        antisymmetric: Array | None,
+        side_jump: np.ndarray,
+        optical_theorem: float | None = None,
+    ):
+        super().__init__(states)
+        self._s, self._a = symmetric, antisymmetric
+        self._jump, self._optical = side_jump, optical_theorem
+
+    def symmetric(self, x: np.ndarray) -> np.ndarray:
+        return np.asarray(self._s @ jnp.asarray(self.weights[:, None] * x))
+
+    def antisymmetric(self, x: np.ndarray) -> np.ndarray:
+        if self._a is None:
+            return np.zeros_like(x)
+        return np.asarray(self._a @ jnp.asarray(self.weights[:, None] * x))
+
+    @cached_property
+    def antisymmetric_size(self) -> float:
+        return 0.0 if self._a is None else float(jnp.max(jnp.abs(self._a) @ jnp.abs(jnp.asarray(self.weights))))
+
+    @property
+    def side_jump_velocity(self) -> np.ndarray:
+        return self._jump
+
+    @property
+    def optical_theorem(self) -> float | None:
+        return self._optical
+
+
+class TiledCollisions(Collisions):
+    """Kernels as JAX functions of two states, summed in tiles: no N×N array is made.
+
+    Args:
+        states: the shell.
+        arguments: pytree with leaves (N, ...), of which the kernels get two members (p, p').
+        symmetric, antisymmetric: w^S and w^A in eV Å^d / ps; None is zero.
+        jump: w^S δr (3,) in eV Å^{d+1} / ps; None is zero.
+        transport_time: τ in ps instead of that of w^S.
+    """
+
+    def __init__(
+        self,
+        states: ShellStates,
+        arguments,
+        symmetric: Callable | None,
+        antisymmetric: Callable | None,
+        jump: Callable | None,
+        transport_time: float | None = None,
+    ):
+        super().__init__(states)
+        self._arguments, self._kernels, self._jump = arguments, (symmetric, antisymmetric), jump
+        self._tau = transport_time
+        self._size = 0.0
+
+    def symmetric(self, x: np.ndarray) -> np.ndarray:
+        return self._apply(self._kernels[0], x)[0]
+
+    def antisymmetric(self, x: np.ndarray) -> np.ndarray:
+        y, total = self._apply(self._kernels[1], x)
+        self._size = float(np.max(total, initial=0.0))
+        return y
+
+    def _apply(self, kernel: Callable | None, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        if kernel is None or not len(x):
+            return np.zeros_like(x), np.zeros(len(x))
+        return pair_apply(kernel, self._arguments, self.weights, x)
+
+    @property
+    def antisymmetric_size(self) -> float:
+        return self._size
+
+    @property
+    def transport_time(self) -> float:
+        return super().transport_time if self._tau is None else self._tau
+
+    @cached_property
+    def side_jump_velocity(self) -> np.ndarray:
+        if self._jump is None or not len(self.weights):
+            return np.zeros_like(self.velocity)
+        return units.HBAR * pair_integral(self._jump, self._arguments, self.weights)
+
+
+class SummedCollisions(Collisions):
+    """Several kinds of impurities: their kernels add."""
+
+    def __init__(self, states: ShellStates, parts: Sequence[Collisions]):
+        super().__init__(states)
+        self.parts = tuple(parts)
+
+    def symmetric(self, x: np.ndarray) -> np.ndarray:
+        return np.sum([part.symmetric(x) for part in self.parts], axis=0)
+
+    def antisymmetric(self, x: np.ndarray) -> np.ndarray:
+        return np.sum([part.antisymmetric(x) for part in self.parts], axis=0)
+
+    @property
+    def antisymmetric_size(self) -> float:
+        return float(sum(part.antisymmetric_size for part in self.parts))
+
+    @cached_property
+    def side_jump_velocity(self) -> np.ndarray:
+        return np.sum([part.side_jump_velocity for part in self.parts], axis=0)
+
+    @property
+    def optical_theorem(self) -> float | None:
+        known = [part.optical_theorem for part in self.parts if part.optical_theorem is not None]
+        return max(known, default=None)
+
+    def low_rank(self) -> LowRank | None:
+        from scipy.linalg import block_diag
+
+        factors = [part.low_rank() for part in self.parts]
+        if any(f is None for f in factors):
+            return None
+        x, s, a = zip(*(f for f in factors if f is not None), strict=True)
+        return LowRank(np.concatenate(x, axis=1), np.asarray(block_diag(*s)), np.asarray(block_diag(*a)))

@@ -1,0 +1,241 @@
+"""Impurities that act on a few orbitals: one site, or a cluster of cells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+from numpy.typing import ArrayLike
+
+from jaxkin.disorder.amplitude import Order, check_order, golden_rule, scattering_terms
+from jaxkin.disorder.collisions import Collisions, SummedCollisions, TiledCollisions
+from jaxkin.disorder.factorised import FactorisedCollisions
+from jaxkin.disorder.kernels import Disorder, Scatterer
+from jaxkin.disorder.onshell import on_shell_collisions
+from jaxkin.disorder.states import ShellStates
+from jaxkin.errors import JaxkinError
+from jaxkin.hamiltonian.bloch import BlochModel
+from jaxkin.hamiltonian.tight_binding import TightBinding
+from jaxkin.surface.fermi import Surface
+from jaxkin.surface.sea import local_green_function
+from jaxkin.symmetry.representation import partners
+
+Evaluation = Literal["auto", "factorised", "pairwise", "on-shell"]
+EVALUATIONS = ("auto", "factorised", "pairwise", "on-shell")
+
+
+class Site(NamedTuple):
+    """A local potential ⟨m|V|m'⟩ in eV on orbitals m, each in a cell (integers, (m, d))."""
+
+    potential: np.ndarray
+    orbitals: tuple[int, ...]
+    cells: np.ndarray
+
+
+class PointImpurity(Disorder):
+    """An impurity that acts on a few orbitals, V = Σ_mm' |m⟩ V_mm' ⟨m'|, in the dilute limit.
+
+    w_{pp'} = (2π/ħ) n |⟨p|T|p'⟩|², Eq. (32), with T(ε) = (1 − V G(ε))⁻¹V and the local Green function
+    G(ε) = ∫(dk)(ε + i0 − H)⁻¹ on the impurity's orbitals. Every impurity scatters alone: no crossed
+    diagrams, no weak localisation (docs/impurities.md).
+
+    Args:
+        potential: V in eV, a number (the same on all ``orbitals``) or a Hermitian (m, m) matrix. In a
+            k·p model, which has no cell, eV Å^d.
+        orbitals: indices of the m orbitals it acts on; or a list of such lists, one for each of the
+            equivalent sites that share the ``density`` equally.
+        density: impurities per Å^d, all equivalent sites together.
+        order: ``"tmatrix"`` (all orders in V), ``"third"`` (w^S of second order, w^A of third) or
+            ``"born"`` (no skew scattering; no optical theorem).
+        cells: (m, d) integers, the cell of each orbital: a cluster over several cells.
+        evaluation: ``"auto"``, ``"factorised"`` (O(N d²)), ``"pairwise"`` (tiles) or ``"on-shell"``
+            (N×N matrices); all give the same.
+        rtol: accuracy of Re G, relative; what is missed is a warning.
+
+    Raises:
+        JaxkinError: a potential that is not Hermitian or of the wrong size, a density that is not
+            positive, an orbital the model does not have (when it meets the model).
+
+    >>> import jaxkin as jk
+    >>> model = jk.models.get("kramers-weyl-d4")
+    >>> impurity = jk.PointImpurity(2.0, orbitals=[0, 1], density=0.01)
+    >>> surface = jk.fermi_surface(model, -1.2, sampler=jk.Lines(n=8), replicas=2)
+    >>> impurity.collisions(surface, surface.shells[0]).optical_theorem < 1e-11
+    True
+    """
+
+    sites: tuple[Site, ...]
+    density: float
+    order: Order = eqx.field(static=True)
+    evaluation: Evaluation = eqx.field(static=True)
+    rtol: float = eqx.field(static=True)
+
+    def __init__(
+        self,
+        potential: ArrayLike,
+        orbitals: Sequence[int] | Sequence[Sequence[int]],
+        density: float,
+        *,
+        order: Order = "tmatrix",
+        cells: ArrayLike | None = None,
+        evaluation: Evaluation = "auto",
+        rtol: float = 3e-3,
+    ):
+        check_order(order)
+        if evaluation not in EVALUATIONS:
+            raise JaxkinError(f"evaluation={evaluation!r} is unknown; choose one of {', '.join(EVALUATIONS)}.")
+        if not (np.isfinite(density) and density > 0):
+            raise JaxkinError(f"density={density} must be a positive number of impurities per Å^d.")
+        groups = [orbitals] if np.ndim(orbitals[0]) == 0 else orbitals
+        self.sites = tuple(_site(potential, group, cells) for group in groups)  # pyright: ignore[reportArgumentType]
+        self.density, self.order, self.evaluation, self.rtol = float(density), order, evaluation, rtol
+
+    def symmetrized(self, model: BlochModel) -> PointImpurity:
+        """The same impurity on all sites that the crystal's symmetry makes equivalent, sharing the density.
+
+        How the orbitals transform is found on H(k): :func:`jaxkin.symmetry.partners`.
+
+        Raises:
+            SymmetryError: the orbitals' representation could not be found; list the sites instead.
+            JaxkinError: a k·p model, which has no sites.
+        """
+        if not isinstance(model, TightBinding):
+            raise JaxkinError("a k·p model has no sites to symmetrize over.")
+        sites = [Site(v, o, c) for site in self.sites for v, o, c in partners(model, *_checked(site, model))]
+        return eqx.tree_at(lambda d: d.sites, self, tuple(sites))
+
+    def on(self, surface: Surface) -> Scatterer:
+        model = surface.model
+        sites = [_checked(site, model) for site in self.sites]
+        greens = self._green(surface, sites) if self.order == "tmatrix" else None
+
+        def scatterer(states: ShellStates) -> Collisions:
+            parts = []
+            for number, site in enumerate(sites):
+                green = None if greens is None else greens(states.shell.energy, number)
+                parts.append(self._site_collisions(states, site, green))
+            return parts[0] if len(parts) == 1 else SummedCollisions(states, parts)
+
+        return scatterer
+
+    def _green(self, surface: Surface, sites: list[Site]):
+        """Re G at the energies of all shells, (energy, site number) → (m, m) in 1/eV."""
+        energies = np.unique([shell.energy for shell in surface.shells])
+        orbitals = [m for site in sites for m in site.orbitals]
+        cells = np.concatenate([site.cells for site in sites])
+        green = local_green_function(surface.model, energies, orbitals, cells, rtol=self.rtol)
+        starts = np.cumsum([0, *(len(site.orbitals) for site in sites)])
+
+        def block(energy: float, number: int) -> np.ndarray:
+            g = green.values[np.argmin(np.abs(energies - energy))]
+            part = slice(starts[number], starts[number + 1])
+            return 0.5 * (g[part, part] + g[part, part].conj().T)
+
+        return block
+
+    def _site_collisions(self, states: ShellStates, site: Site, green: np.ndarray | None) -> Collisions:
+        volume = float(states.surface.model.state_volume)
+        local, derivative = local_states(states, site.orbitals, site.cells)
+        rho = jnp.asarray(np.einsum("i,im,in->mn", states.weights, local, local.conj(), optimize=True))
+        bare = volume * site.potential
+        # G stands for 𝒱 ∫(dk), so that VG is a number
+        dressed = bare if green is None else np.linalg.solve(np.eye(len(bare)) - site.potential @ green, bare)
+        reaction = jnp.asarray(0.5 * (dressed + dressed.conj().T))
+        density = self.density / len(self.sites)
+        if self._evaluation(len(states), len(site.orbitals)) == "on-shell":
+            left = jnp.asarray(local.conj())
+            v, k = (left @ jnp.asarray(m) @ left.conj().T for m in (bare, reaction))
+            outer = jnp.asarray(bare) if green is None else reaction
+            slope = jnp.einsum("iam,mn,jn->aij", jnp.asarray(derivative.conj()), outer, left.conj())
+            return on_shell_collisions(states, self.order, v, k, slope, density)
+        terms = scattering_terms(self.order, jnp.asarray(bare), reaction, rho)
+        if self._evaluation(len(states), len(site.orbitals)) == "factorised":
+            return FactorisedCollisions(states, local, derivative, terms, density)
+        return TiledCollisions(
+            states,
+            (jnp.asarray(local), jnp.asarray(derivative)),
+            _Kernel(terms.symmetric, golden_rule(density)),
+            _Kernel(terms.antisymmetric, golden_rule(density)) if terms.antisymmetric else None,
+            _Jump(terms.amplitude, golden_rule(density)),
+        )
+
+    def _evaluation(self, points: int, d: int) -> str:
+        if self.evaluation != "auto":
+            return self.evaluation
+        return "factorised" if d * d <= 2 * points else "pairwise"
+
+
+class _Kernel(eqx.Module):
+    """Σ Re[c ⟨p|X|p'⟩⟨p|Y|p'⟩*]."""
+
+    terms: tuple
+    scale: float
+
+    def __call__(self, p, q) -> Array:
+        total = 0.0
+        for factor, left, right in self.terms:
+            x = p[0].conj() @ (left @ q[0])
+            y = x if right is left else p[0].conj() @ (right @ q[0])
+            total = total + jnp.real(factor * x * y.conj())
+        return self.scale * jnp.asarray(total)
+
+
+class _Jump(eqx.Module):
+    """The part of w δr that is odd under p ↔ p'."""
+
+    amplitude: Array
+    scale: float
+
+    def __call__(self, p, q) -> Array:
+        return -0.5 * self.scale * (self._product(p, q) - self._product(q, p))
+
+    def _product(self, p, q) -> Array:
+        t = self.amplitude
+        z = p[1].conj() @ (t @ q[0]) + (q[1] @ t.T) @ p[0].conj()
+        return jnp.imag(z * (p[0].conj() @ (t @ q[0])).conj())
+
+
+def local_states(states: ShellStates, orbitals: Sequence[int], cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """⟨m|p⟩ = e^{ik·(R_m+τ_m)} u_m (N, m) and ⟨m|D p⟩ = e^{ik·(R_m+τ_m)} (D + i(R_m+τ_m)) u_m (N, 3, m) in Å."""
+    u, du = states.bloch
+    model, chosen = states.surface.model, np.asarray(orbitals)
+    centres = np.asarray(model.centres)[chosen]
+    if isinstance(model, TightBinding):
+        centres = centres + cells @ np.asarray(model.lattice)
+    phase = np.exp(1j * states.k @ centres.T)
+    local = phase * u[:, chosen]
+    return local, phase[:, None, :] * du[:, :, chosen] + 1j * centres.T * local[:, None, :]
+
+
+def _site(potential: ArrayLike, orbitals: Sequence[int], cells: ArrayLike | None) -> Site:
+    chosen = tuple(int(m) for m in orbitals)
+    v = np.asarray(potential, complex)
+    matrix = v * np.eye(len(chosen)) if v.ndim == 0 else v
+    if matrix.shape != (len(chosen), len(chosen)):
+        raise JaxkinError(f"potential has shape {v.shape}; on {len(chosen)} orbitals it must be a number or square.")
+    if not np.all(np.isfinite(matrix)) or not np.allclose(matrix, matrix.conj().T):
+        raise JaxkinError("potential must be a Hermitian matrix in eV without NaN.")
+    where = np.zeros((len(chosen), 0), int) if cells is None else np.asarray(cells, int).reshape(len(chosen), -1)
+    return Site(matrix, chosen, where)
+
+
+def _checked(site: Site, model: BlochModel) -> Site:
+    """The site with a cell of the model's dimension for each orbital."""
+    wrong = [m for m in site.orbitals if not 0 <= m < model.size]
+    if wrong:
+        raise JaxkinError(f"orbital {wrong[0]} of the impurity is outside 0..{model.size - 1} of this model.")
+    pairs = list(zip(site.orbitals, map(tuple, site.cells), strict=True))
+    if len(set(pairs)) < len(pairs):
+        raise JaxkinError(f"the impurity's orbitals {list(site.orbitals)} name one twice.")
+    d = model.dimension
+    if site.cells.shape[1] == 0:
+        return site._replace(cells=np.zeros((len(site.orbitals), d), int))
+    if not isinstance(model, TightBinding):
+        raise JaxkinError("a k·p model has no cells; leave `cells` out.")
+    if site.cells.shape[1] < d or np.any(site.cells[:, d:]):
+        raise JaxkinError(f"cells need {d} integers for each orbital of the impurity.")
+    return site._replace(cells=site.cells[:, :d])

@@ -1,0 +1,80 @@
+"""Form factors V(q) of finite-range potentials."""
+
+from __future__ import annotations
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from jaxkin.errors import JaxkinError
+from jaxkin.surface.fermi import Surface
+
+COULOMB = 14.399645478425668
+"""e²/4πε₀ in eV Å."""
+
+
+class Gaussian(eqx.Module):
+    """exp(−q²ξ²/2): V(r) ∝ exp(−r²/2ξ²), normalised to V(q=0) = 1.
+
+    >>> import jaxkin as jk
+    >>> float(jk.Gaussian(2.0)([0.0, 0.0, 0.0]))
+    1.0
+    """
+
+    width: float
+
+    def __call__(self, q) -> Array:
+        q = jnp.asarray(q)
+        return jnp.exp(-0.5 * self.width**2 * (q @ q))
+
+
+class ScreenedCoulomb(eqx.Module):
+    """Screened charge: 4π e²/4πε₀ε /(q² + 1/λ²) in 3D, 2π e²/4πε₀ε /(q + 1/λ) in 2D, in eV Å^d per unit charge.
+
+    Args:
+        dielectric: ε of the lattice.
+        length: λ in Å; None takes the Thomas–Fermi length from the surface's density of states,
+            λ⁻² = 4π (e²/4πε₀ε) ν in 3D, λ⁻¹ = 2π (e²/4πε₀ε) ν in 2D.
+        core: size a in Å of the orbitals that feel it, exp(−q²a²/2); a crystal's sum over reciprocal
+            vectors does not converge without it.
+
+    >>> import jaxkin as jk
+    >>> charge = jk.ScreenedCoulomb(dielectric=10.0, length=20.0)
+    >>> round(float(charge([0.0, 0.0, 0.0])))  # 4π e²λ²/ε
+    7238
+    """
+
+    dielectric: float
+    length: float | None = None
+    core: float = 1.0
+    dimension: int = eqx.field(static=True, default=3)
+
+    def __check_init__(self):
+        if not self.dielectric > 0 or (self.length is not None and not self.length > 0) or self.core < 0:
+            raise JaxkinError("ScreenedCoulomb needs positive dielectric and length, and core >= 0.")
+
+    def on(self, surface: Surface) -> ScreenedCoulomb:
+        """With the dimension and, if it was left open, the Thomas–Fermi length of a surface."""
+        d = surface.model.dimension
+        if d not in (2, 3):
+            raise JaxkinError("ScreenedCoulomb exists in two and three dimensions.")
+        length = self.length
+        if length is None:
+            nu = float(surface.density_of_states().mean)
+            if not nu > 0:
+                raise JaxkinError("no states at the Fermi level, so no Thomas–Fermi screening: give `length`.")
+            inverse = (4 if d == 3 else 2) * jnp.pi * COULOMB / self.dielectric * nu
+            length = float(inverse**-0.5 if d == 3 else 1 / inverse)
+        return ScreenedCoulomb(self.dielectric, length, self.core, d)
+
+    def __call__(self, q) -> Array:
+        q = jnp.asarray(q)
+        if self.length is None:
+            raise JaxkinError("ScreenedCoulomb has no screening length yet: give `length`, or call on(surface).")
+        square, strength = q @ q, COULOMB / self.dielectric
+        smear = jnp.exp(-0.5 * self.core**2 * square)
+        if self.dimension == 3:
+            return 4 * jnp.pi * strength * smear / (square + self.length**-2)
+        # the norm's derivative is not finite at q = 0, where the kernel's weight is
+        norm = jnp.sqrt(jnp.where(square > 0, square, 1e-300))
+        return 2 * jnp.pi * strength * smear / (norm + 1 / self.length)

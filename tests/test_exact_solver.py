@@ -1,0 +1,151 @@
+"""The exact collision operator: its spectrum, its resolvents, and the response beyond relaxation time."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxkin as jk
+from jaxkin.response.boltzmann import MAGNETON
+from jaxkin.response.resolvent import Resolvent
+
+MODEL_UNITS = 1e-12 * jk.units.moment_velocity_density(3) * jk.units.ELEMENTARY_CHARGE * MAGNETON * jk.units.HBAR**2
+"""S per unit of g^sk with e = ħ = 1, eV and Å."""
+
+
+def matrices(collisions):
+    n = len(collisions.weights)
+    return collisions.symmetric(np.eye(n)), collisions.antisymmetric(np.eye(n))
+
+
+@pytest.fixture(scope="module")
+def tetragonal():
+    return jk.fermi_surface(jk.models.get("kramers-weyl-d4"), -1.2, sampler=jk.Lines(9), replicas=2)
+
+
+@pytest.fixture(scope="module")
+def collisions(tetragonal):
+    disorder = jk.FiniteRangeImpurity(jk.Gaussian(1.2), 3.0, 0.01)
+    return disorder.collisions(tetragonal, tetragonal.shells[0])
+
+
+def test_spectrum(collisions):
+    """L ≥ 0 and symmetric under ⟨·|·⟩, with the constant as its one null vector."""
+    s, a = matrices(collisions)
+    w = collisions.weights
+    loss = np.sqrt(w)[:, None] * (np.diag(collisions.rate) - s) / np.sqrt(w)
+    scale = np.abs(loss).max()
+    assert np.abs(loss - loss.T).max() < 1e-12 * scale
+    assert np.abs(w[:, None] * a + (w[:, None] * a).T).max() < 1e-12 * np.abs(w[:, None] * a).max()
+    values = np.linalg.eigvalsh(0.5 * (loss + loss.T))
+    assert abs(values[0]) < 1e-11 * scale
+    assert values[1] > 1e-3 * scale
+    np.testing.assert_allclose((np.diag(collisions.rate) - s) @ np.ones(len(w)), 0, atol=1e-11 * scale)
+
+
+def test_resolvents_against_dense_solves(collisions):
+    s, a = matrices(collisions)
+    omega = np.array([0.0, 0.4, 30.0])
+    solve = Resolvent(collisions, omega)
+    v, n, root = collisions.velocity, len(collisions.weights), solve.root
+    loss, skew = (root * m / root.T for m in (np.diag(collisions.rate) - s, a))
+    null = root @ root.T / np.sum(root**2)
+    x, z = solve.first_order(v)
+    forward = solve.skewed(v, 1)
+    for f, w in enumerate(omega):
+        # the null vector is given the eigenvalue 1, which no solution contains
+        dense = w * np.eye(n) + 1j * (loss + null)
+        exact = np.linalg.solve(dense, solve.scaled(v))
+        first = np.linalg.solve(dense, 1j * skew @ exact)
+        full = np.linalg.solve(dense - 1j * skew, solve.scaled(v))
+        for got, want in ((x, exact), (z, first), (forward, full)):
+            error = np.abs(got.basis @ got.coefficients[f] - want).max()
+            assert error < 1e-9 * np.abs(want).max()
+    assert max(x.residual, forward.residual) < 1e-10
+
+
+def test_isotropic_kernel_gives_the_relaxation_time_results():
+    """R → 1/(ω+i/τ): equal to the quadrature error of one shift."""
+    surface = jk.fermi_surface(jk.models.get("helical-isotropic", moment=1.0), 0.5, sampler=jk.Lines(14), replicas=2)
+    disorder = jk.RelaxationTime(0.7, 40.0, 0.8)
+    rta, exact = (jk.gyrotropic_response(surface, disorder, [0.0, 0.3], solver) for solver in ("rta", "exact"))
+    for name in ("intrinsic", "skew", "side_jump"):
+        scale = np.abs(rta.g[name].mean).max()
+        assert np.abs(rta.g[name].mean - exact.g[name].mean).max() < 1e-3 * scale, name  # worst 2e-4
+    assert abs(exact.tau.mean / 0.7 - 1) < 1e-3
+
+
+def test_boltzmann_equation_at_finite_wave_vector(collisions):
+    """σ_ab(q) of the Boltzmann equation itself, differentiated: the sign and size of λ^sk.
+
+    This is independent of all formulas for λ: (ω − q·v + iL − iA) f = b, j = v.
+    """
+    s, a = matrices(collisions)
+    v, w, omega, step = collisions.velocity, collisions.weights, 3.0, 1e-3
+    operator = omega * np.eye(len(w)) + 1j * (np.diag(collisions.rate) - s - a)
+
+    def sigma(q):
+        return v.T @ (w[:, None] * np.linalg.solve(operator - np.diag(v @ q), v))
+
+    lam = np.stack([(sigma(step * e) - sigma(-step * e)) / (2 * step) for e in np.eye(3)], axis=-1)
+    lam = 0.5 * (lam - np.swapaxes(lam, 0, 1))
+    from jaxkin.response.boltzmann import shell_response
+
+    g = shell_response(collisions, w, np.zeros_like(v), np.array([omega]), "exact", "all").gyrotropic["skew"][0]
+    # λ = −ie²⟨·⟩ with f⁰' = −w; g = ½ε λ; MAGNETON stands for −e²
+    from jaxkin.response.observables import gyrotropic
+
+    expected = -MAGNETON * 1j * gyrotropic(lam)
+    assert np.abs(g).max() > 1e-3 * abs(MAGNETON) * np.abs(lam).max()
+    assert np.abs(g - expected).max() < 2e-3 * np.abs(expected).max()  # the constant part is projected out: 3e-4
+
+
+def test_finite_range_impurity_in_d4():
+    """g_sk is traceless and ∝ diag(1,1,−2) within the error, in the relaxation-time approximation."""
+    surface = jk.fermi_surface(jk.models.get("kramers-weyl-d4"), -1.2, sampler=jk.Lines(10), replicas=4)
+    disorder = jk.FiniteRangeImpurity(jk.Gaussian(1.2), 3.0, 0.01)
+    skew = jk.gyrotropic_response(surface, disorder, [0.0]).g["skew"]
+    diagonal, sigma = np.imag(np.diag(skew.mean[0])), np.imag(skew.stderr[0]).max()
+    assert abs(diagonal.sum()) < 1e-10 * np.abs(diagonal).max()
+    assert abs(diagonal[0] - diagonal[1]) < 8 * sigma
+    assert sigma < 0.1 * np.abs(diagonal).max()
+
+
+def cubic(anisotropy_level, n, replicas):
+    surface = jk.fermi_surface(
+        jk.models.get("kramers-weyl-o", hopping=0.5, spin_orbit=0.5),
+        anisotropy_level,
+        sampler=jk.Lines(n),
+        replicas=replicas,
+    )
+    disorder = jk.FiniteRangeImpurity(lambda q: jnp.exp(1.44 * (jnp.cos(q).sum() - 3)), 3.0, 0.01, periodic=True)
+    return surface, disorder
+
+
+def test_cubic_trace_beyond_relaxation_time():
+    """Point group O: Tr g^sk and Tr g^sj are zero in the RTA and not with the exact L (physics: 143.6, −5.5)."""
+    surface, disorder = cubic(-1.6, 11, 3)
+    rta = jk.gyrotropic_response(surface, disorder, [0.0]).trace()
+    first = jk.gyrotropic_response(surface, disorder, [0.0], "exact").trace()
+    every = jk.gyrotropic_response(surface, disorder, [0.0], "exact", skew_order="all").trace()
+    for name, value, cap in (("skew", 143.60, 3.0), ("side_jump", 5.544, 0.1)):
+        trace, sigma = (np.imag(x) / abs(MODEL_UNITS) for x in (first[name].mean[0], first[name].stderr[0]))
+        assert abs(np.imag(rta[name].mean[0])) < 1e-10 * abs(MODEL_UNITS) * value
+        assert abs(abs(trace) - value) < 5 * sigma + 1e-3 * value
+        assert sigma < cap
+    ratio = every["skew"].mean[0] / first["skew"].mean[0] - 1
+    assert 1e-6 < abs(ratio) < 1e-4  # 7e-6: the next order is A³, (τ/τ_sk)²
+
+
+def test_only_odd_orders(collisions, tetragonal):
+    """With A → −A the skew part changes sign at all orders."""
+    from jaxkin.disorder.collisions import DenseCollisions
+    from jaxkin.disorder.states import ShellStates
+    from jaxkin.response.boltzmann import shell_response
+
+    states = ShellStates(tetragonal, tetragonal.shells[0])
+    s, a = (m / collisions.weights for m in matrices(collisions))
+    parts = []
+    for sign in (20, -20):  # enlarged, so that higher orders show
+        c = DenseCollisions(states, s, sign * a, np.zeros_like(states.velocity))
+        parts.append(shell_response(c, c.weights, c.velocity, np.zeros(1), "exact", "all").gyrotropic["skew"])
+    assert np.abs(parts[0] + parts[1]).max() < 1e-9 * np.abs(parts[0]).max()
