@@ -88,6 +88,21 @@ def test_kinetic_moments_point_by_point(surface, response):
     np.testing.assert_allclose(response.g["skew"].mean[0], rebuilt, rtol=0, atol=1e-12 * np.abs(rebuilt).max())
 
 
+def test_scales(surface, response):
+    """τ_sk, a_sj, ℓ and k_F come back from Q, v_sj and the surface (worst 2e-6; k_F from filled lengths 1e-4)."""
+    from jaxkin.response.scales import fermi_wave_vector
+
+    assert abs(response.skew_time().mean / TAU_SKEW - 1) < 1e-5
+    assert abs(response.side_jump_length().mean / SIDE_JUMP - 1) < 1e-5
+    assert abs(response.mean_free_path().mean / (V_F * TAU * 1e-12 * 1e10) - 1) < 1e-5
+    assert abs(fermi_wave_vector(surface).mean / (K_F * 1e-10) - 1) < 2e-3
+
+
+def test_short_mean_free_path_warns(surface):
+    warnings = jk.gyrotropic_response(surface, jk.RelaxationTime(tau=2e-4)).warnings
+    assert any("k_Fℓ" in text for text in warnings)
+
+
 def test_crossover(response):
     """|1 − iω₀τ|² = |g_sk/g_int| at ω = 0."""
     skew, intrinsic = (np.linalg.norm(closed_form(name)[0]) for name in ("skew", "intrinsic"))

@@ -12,6 +12,7 @@ from rich.text import Text
 from jaxkin.estimate import Estimate
 from jaxkin.output.uncertainty import with_uncertainty
 from jaxkin.response import Conductivity, GyrotropicResponse
+from jaxkin.response.scales import fermi_wave_vector
 
 _COLUMNS = ("intrinsic", "skew", "side_jump", "total")
 _AXES = "xyz"
@@ -42,6 +43,7 @@ def _state(response: GyrotropicResponse, sigma: Conductivity) -> Table:
             if np.any(density.samples)
         ),
         ("transport time τ", f"{_show(response.tau)} ps"),
+        *_disorder(response),
     ]
     static = int(np.argmin(np.abs(sigma.frequency)))
     drude = sigma.sigma["total"].map(lambda s: np.diagonal(np.real(s[:, static]), axis1=1, axis2=2))
@@ -52,6 +54,21 @@ def _state(response: GyrotropicResponse, sigma: Conductivity) -> Table:
     for label, value in rows:
         table.add_row(Text(label, style="dim"), value)
     return table
+
+
+def _disorder(response: GyrotropicResponse) -> list[tuple[str, str]]:
+    """τ_sk, a_sj, ℓ and k_Fℓ."""
+    path, wave = response.mean_free_path(), fermi_wave_vector(response.surface)
+    rows = [("mean free path ℓ", f"{_show(path)} Å"), ("k_Fℓ", _show(Estimate(path.samples * wave.samples)))]
+    if np.any(response.skew_acceleration):
+        time = response.skew_time()
+        rows += [
+            ("skew time τ_sk", f"{_show(time)} ps"),
+            ("τ/τ_sk", _show(Estimate(response.tau.samples / time.samples))),
+        ]
+    if np.any(response.side_jump_velocity):
+        rows.append(("side jump a_sj", f"{_show(response.side_jump_length())} Å"))
+    return rows
 
 
 def _where(surface) -> str:

@@ -14,7 +14,7 @@ from jaxkin.disorder.kernels import Disorder
 from jaxkin.disorder.states import ShellStates
 from jaxkin.errors import JaxkinError
 from jaxkin.estimate import Estimate
-from jaxkin.response import observables
+from jaxkin.response import observables, scales
 from jaxkin.response.boltzmann import SkewOrder, Solver, check_solver, shell_response
 from jaxkin.response.quality import Quality
 from jaxkin.surface.fermi import Progress, Surface
@@ -101,6 +101,18 @@ class GyrotropicResponse:
         tau = float(np.real(self.tau.mean))
         return float(np.sqrt(max(ratio - 1, 0.0)) / (2 * np.pi * tau))
 
+    def skew_time(self) -> Estimate:
+        """|τ_sk| in ps, from Q as in Eq. (12); infinite without skew scattering."""
+        return scales.skew_time(self.surface, self.skew_acceleration)
+
+    def side_jump_length(self) -> Estimate:
+        """|a_sj| in Å, from v_sj as in Eq. (18)."""
+        return scales.side_jump_length(self.surface, self.side_jump_velocity, self.tau.samples)
+
+    def mean_free_path(self) -> Estimate:
+        """ℓ = τ√⟨v²⟩ in Å."""
+        return scales.mean_free_path(self.surface, self.tau.samples)
+
     def to_dataset(self, axis: ArrayLike = (0, 0, 1)) -> xarray.Dataset:
         """All responses as a labelled ``xarray.Dataset``, rotation along the optic ``axis``.
 
@@ -180,6 +192,7 @@ def gyrotropic_response(
         tau_weight[shell.replica] += part.tau * dos, dos
     if progress:
         progress(len(surface.shells), len(surface.shells), "disorder kernels")
+    tau = tau_weight[:, 0] / np.maximum(tau_weight[:, 1], 1e-300)
     g["total"] = g["intrinsic"] + g["skew"] + g["side_jump"]
     return GyrotropicResponse(
         surface=surface,
@@ -187,10 +200,10 @@ def gyrotropic_response(
         frequency=f,
         g={name: Estimate(samples[:, 1:], surface.evaluations) for name, samples in g.items()},
         static={name: Estimate(samples[:, 0], surface.evaluations) for name, samples in g.items()},
-        tau=Estimate(tau_weight[:, 0] / np.maximum(tau_weight[:, 1], 1e-300), surface.evaluations),
+        tau=Estimate(tau, surface.evaluations),
         skew_acceleration=skew,
         side_jump_velocity=jump,
         quality=quality,
         solver=solver,
-        warnings=(*surface.warnings, *quality.warnings()),
+        warnings=(*surface.warnings, *quality.warnings(), *scales.dilute_warning(surface, tau)),
     )
