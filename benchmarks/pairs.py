@@ -15,18 +15,18 @@ import numpy as np
 from record import save
 
 import jaxkin as jk
-from jaxkin.disorder.states import shell_states
+from jaxkin.disorder.states import ShellStates
 
 
 def main(count: int = 100_000) -> None:
     model = jk.models.get("helical-isotropic")
     n = int(np.ceil(np.sqrt(count / 3.5)))
     surface = jk.fermi_surface(model, 0.5, sampler=jk.Lines(n), replicas=1)
-    states, weights = shell_states(surface, surface.shells[0]), surface.level_weight
+    states, weights = ShellStates(surface, surface.shells[0]).state, surface.level_weight
     kernel = jk.RelaxationTime(1.0, 100.0).antisymmetric
 
     def q(p, other):
-        return kernel(p, other) * (p.velocity - other.velocity)
+        return kernel(p, other) * (other.velocity - p.velocity)
 
     start = time.perf_counter()
     result = jk.pair_integral(q, states, weights)

@@ -1,0 +1,92 @@
+"""What the collision operator costs: points, frequencies, and pairwise tiles against the matrix-product rate.
+
+    python benchmarks/disorder_costs.py [largest]     # 1000000 points by default
+
+States are random unit vectors on d = 24 orbitals: the actions do not care where they come from.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from record import save
+
+import jaxkin as jk
+from jaxkin.disorder.amplitude import scattering_terms
+from jaxkin.disorder.factorised import FactorisedCollisions
+from jaxkin.disorder.pairs import pair_apply
+from jaxkin.disorder.point import _Kernel
+from jaxkin.response.boltzmann import shell_response
+
+ORBITALS = 24
+
+
+def sample(count: int, seed: int = 0):
+    rng = np.random.default_rng(seed)
+    u = rng.normal(size=(count, ORBITALS)) + 1j * rng.normal(size=(count, ORBITALS))
+    u /= np.linalg.norm(u, axis=1)[:, None]
+    states = SimpleNamespace(weights=np.full(count, 1.0 / count), velocity=rng.normal(size=(count, 3)))
+    rho = jnp.asarray((u.T * states.weights) @ u.conj())
+    v = jnp.diag(jnp.linspace(0.5, 2.0, ORBITALS)).astype(complex)
+    return states, u, scattering_terms("tmatrix", v, v, rho)
+
+
+def seconds(function, *arguments) -> float:
+    start = time.perf_counter()
+    jax.block_until_ready(function(*arguments))
+    return time.perf_counter() - start
+
+
+def solve(c: FactorisedCollisions, states, omega: np.ndarray) -> dict:
+    return shell_response(c, states.weights, states.velocity, omega, "exact").gyrotropic
+
+
+def main(largest: int = 1_000_000) -> None:
+    jk.models.get("kramers-weyl-o")  # 64-bit mode
+    rows = []
+    for count in (largest // 100, largest // 10, largest):
+        states, u, terms = sample(count)
+        slope = np.zeros((1, 3, ORBITALS), complex)
+        c = FactorisedCollisions(states, u, np.broadcast_to(slope, (count, 3, ORBITALS)), terms, 0.01)  # pyright: ignore
+        c.symmetric(states.velocity)
+        rows.append(
+            {"points": count, "seconds_per_apply": min(seconds(c.symmetric, states.velocity) for _ in range(3))}
+        )
+        print(rows[-1])
+    states, u, terms = sample(20_000)
+    timings = {}
+    for count in (1, 1000):
+        omega = np.linspace(0, 10, count)
+        c = FactorisedCollisions(states, u, np.zeros((20_000, 3, ORBITALS), complex), terms, 0.01)  # pyright: ignore
+        timings[count] = seconds(solve, c, states, omega)
+    print("one and 1000 frequencies", timings)
+    count = 8192
+    local = jnp.asarray(u[:count])
+    kernel = _Kernel(terms.antisymmetric, 1.0)
+    x = states.velocity[:count]
+    apply = lambda: pair_apply(kernel, (local,), states.weights[:count], x)  # noqa: E731
+    apply()
+    tiles = min(seconds(apply) for _ in range(3))
+    square = jnp.ones((2048, 2048))
+    product = jax.jit(lambda a: a @ a)
+    product(square).block_until_ready()
+    rate = 2 * 2048**3 / min(seconds(lambda: product(square)) for _ in range(3))
+    # two complex amplitudes of d terms, and the product with three columns and the sum of sizes
+    floor = count**2 * (2 * 8 * ORBITALS + 8) / rate
+    print(f"tiles {tiles:.2f} s, floor {floor:.2f} s at {rate / 1e9:.0f} Gflop/s: {floor / tiles:.2f}")
+    path = save(
+        "disorder_costs",
+        rows,
+        frequencies={str(k): v for k, v in timings.items()},
+        pairwise={"states": count, "seconds": tiles, "floor_seconds": floor, "gemm_flops": rate},
+    )
+    print(path)
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
