@@ -15,7 +15,7 @@ from jaxkin.disorder import Disorder
 from jaxkin.errors import AccuracyWarning, SymmetryError
 from jaxkin.hamiltonian import BlochModel
 from jaxkin.output import dataset as ds
-from jaxkin.response import Conductivity, GyrotropicResponse, conductivity, gyrotropic_response
+from jaxkin.response import Conductivity, GyrotropicResponse, gyrotropic_response
 from jaxkin.surface import fermi_surface
 from jaxkin.surface.fermi import Progress
 from jaxkin.symmetry import allowed_components, verify_point_group
@@ -114,9 +114,7 @@ def run(study: Study, progress: Progress, done: Callable[[Point], None] = lambda
                     skew_order=c.response.skew_order,
                     progress=progress,
                 )
-                sigma = conductivity(
-                    surface, study.disorder, frequency, c.response.solver, skew_order=c.response.skew_order
-                )
+                sigma = response.conductivity
             study.warnings += dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, AccuracyWarning))
             point = Point(response, sigma, time.perf_counter() - start)
             study.points.append(point)

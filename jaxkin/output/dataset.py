@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike
 
 from jaxkin.errors import FileFormatError
 from jaxkin.estimate import Estimate
-from jaxkin.response.gyrotropic import MECHANISMS, GyrotropicResponse
+from jaxkin.response.boltzmann import MECHANISMS
+from jaxkin.response.gyrotropic import GyrotropicResponse
 from jaxkin.surface.fermi import Surface
 
 XYZ = ["x", "y", "z"]

@@ -19,6 +19,10 @@ from jaxkin.response.resolvent import Resolvent, bracket, project
 Solver = Literal["rta", "exact"]
 SkewOrder = Literal["first", "all"]
 SOLVERS, SKEW_ORDERS = ("rta", "exact"), ("first", "all")
+MECHANISMS = ("intrinsic", "skew", "side_jump")
+"""Parts of g."""
+CURRENTS = ("drude", "skew", "side_jump")
+"""Parts of σ that scattering makes."""
 MAGNETON = -units.KINETIC_MOMENT / units.BOHR_MAGNETON
 """e v²τ in μ_B for 1 (eV Å)² and 1 ps, for electrons (e = −|e|)."""
 
@@ -70,8 +74,8 @@ def shell_response(
     """
     if not len(weight):
         nothing = np.zeros((len(omega), 3, 3), complex)
-        g: dict[str, np.ndarray] = dict.fromkeys(("intrinsic", "skew", "side_jump"), nothing)
-        sigma: dict[str, np.ndarray] = dict.fromkeys(("drude", "skew", "side_jump"), nothing)
+        g: dict[str, np.ndarray] = dict.fromkeys(MECHANISMS, nothing)
+        sigma: dict[str, np.ndarray] = dict.fromkeys(CURRENTS, nothing)
         return ShellResponse(g, sigma, 0.0, 0.0, 0.0)
     return (_relaxed if solver == "rta" else _exact)(collisions, weight, moment, omega, skew)
 

@@ -8,12 +8,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import constants as si
 
-from jaxkin import units
 from jaxkin.disorder.kernels import Disorder
-from jaxkin.disorder.states import ShellStates
 from jaxkin.estimate import Estimate
-from jaxkin.response.boltzmann import SkewOrder, Solver, check_solver, shell_response
+from jaxkin.response.boltzmann import SkewOrder, Solver
 from jaxkin.response.observables import LEVI_CIVITA
+from jaxkin.response.transport import Transport, transport
 from jaxkin.surface.fermi import Surface
 from jaxkin.surface.sea import filled_berry_curvature
 from jaxkin.symmetry.operations import Operation
@@ -64,28 +63,16 @@ def conductivity(
     >>> round(float(sigma.mean[0, 0, 0].real) / 1e7, 1)  # n e² τ/m for n = 8.03e26 m⁻³
     2.3
     """
-    check_solver(solver, skew_order)
-    f = np.atleast_1d(np.asarray(frequency, float))
-    omega, d = 2 * np.pi * f, surface.model.dimension
-    parts = {name: np.zeros((surface.replicas, len(f), 3, 3), complex) for name in ("drude", "skew", "side_jump")}
-    scale = 1e-12 * units.ELEMENTARY_CHARGE**2 * units.velocity_velocity_density(d)
-    scatterer = disorder.on(surface)
-    for shell in surface.shells:
-        points = shell.points
-        part = shell_response(
-            scatterer(ShellStates(surface, shell)),
-            surface.weight[points],
-            surface.orbital_moment[points],
-            omega,
-            solver,
-            skew_order,
-        )
-        for name, tensor in part.conductivity.items():
-            parts[name][shell.replica] += scale * tensor
+    return from_transport(surface, transport(surface, disorder, frequency, solver, skew_order))
+
+
+def from_transport(surface: Surface, sums: Transport) -> Conductivity:
+    """σ from the sums over the shells, with the intrinsic part added."""
+    parts = {name: samples[:, 1:] for name, samples in sums.conductivity.items()}
     parts["intrinsic"] = np.broadcast_to(_intrinsic(surface), parts["drude"].shape)
-    total = np.sum(list(parts.values()), axis=0)
-    sigma = {name: Estimate(samples, surface.evaluations) for name, samples in (*parts.items(), ("total", total))}
-    return Conductivity(f, sigma, {3: "S/m", 2: "S", 1: "S m"}[d])
+    parts["total"] = np.sum(list(parts.values()), axis=0)
+    sigma = {name: Estimate(samples, surface.evaluations) for name, samples in parts.items()}
+    return Conductivity(sums.frequency, sigma, {3: "S/m", 2: "S", 1: "S m"}[surface.model.dimension])
 
 
 def _intrinsic(surface: Surface) -> np.ndarray:

@@ -9,20 +9,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxkin import units
 from jaxkin.disorder.kernels import Disorder
-from jaxkin.disorder.states import ShellStates
-from jaxkin.errors import JaxkinError
 from jaxkin.estimate import Estimate
 from jaxkin.response import observables, scales
-from jaxkin.response.boltzmann import SkewOrder, Solver, check_solver, shell_response
+from jaxkin.response.boltzmann import SkewOrder, Solver
+from jaxkin.response.conductivity import Conductivity, from_transport
 from jaxkin.response.quality import Quality
+from jaxkin.response.transport import Transport, transport
 from jaxkin.surface.fermi import Progress, Surface
 
 if TYPE_CHECKING:
     import xarray
-
-MECHANISMS = ("intrinsic", "skew", "side_jump")
 
 
 @dataclass(frozen=True)
@@ -34,9 +31,7 @@ class GyrotropicResponse:
         g: gyrotropic tensor in S (in 2D: S m), each an Estimate of shape (frequency, 3, 3).
         static: g at ω = 0, whatever the frequencies, each (3, 3).
         tau: transport time in ps, thermally averaged, an Estimate.
-        skew_acceleration: Q at the surface's points, (N, 3), eV Å / ps.
-        side_jump_velocity: v_sj at the surface's points, (N, 3), eV Å.
-        quality: diagnostics of the run: flux conservation, Onsager relation, residuals.
+        transport: the sums over the shells that all this comes from.
         solver: ``"rta"`` or ``"exact"``.
         warnings: reasons for caution.
     """
@@ -47,11 +42,29 @@ class GyrotropicResponse:
     g: dict[str, Estimate]
     static: dict[str, Estimate]
     tau: Estimate
-    skew_acceleration: np.ndarray
-    side_jump_velocity: np.ndarray
-    quality: Quality
+    transport: Transport
     solver: Solver
     warnings: tuple[str, ...] = field(default=())
+
+    @property
+    def quality(self) -> Quality:
+        """Diagnostics of the run: flux conservation, optical theorem, Onsager relation, residuals."""
+        return self.transport.quality
+
+    @property
+    def skew_acceleration(self) -> np.ndarray:
+        """Q at the surface's points, (N, 3), eV Å / ps."""
+        return self.transport.skew_acceleration
+
+    @property
+    def side_jump_velocity(self) -> np.ndarray:
+        """v_sj at the surface's points, (N, 3), eV Å."""
+        return self.transport.side_jump_velocity
+
+    @cached_property
+    def conductivity(self) -> Conductivity:
+        """Local conductivity from the same kernels: :func:`jaxkin.conductivity`."""
+        return from_transport(self.surface, self.transport)
 
     def _each(self, function) -> dict[str, Estimate]:
         return {name: estimate.map(function) for name, estimate in self.g.items()}
@@ -165,45 +178,16 @@ def gyrotropic_response(
     >>> response.g["intrinsic"].mean.shape
     (2, 3, 3)
     """
-    check_solver(solver, skew_order)
-    f = np.atleast_1d(np.asarray(frequency, float))
-    if not np.all(np.isfinite(f)):
-        raise JaxkinError("frequency must be finite numbers in THz.")
-    omega = 2 * np.pi * np.append(0.0, f)  # 1/ps, the static limit first
-    g = {name: np.zeros((surface.replicas, len(omega), 3, 3), complex) for name in MECHANISMS}
-    tau_weight = np.zeros((surface.replicas, 2))
-    to_siemens = 1e-12 * units.moment_velocity_density(surface.model.dimension) * units.ELEMENTARY_CHARGE
-    skew, jump = np.zeros_like(surface.velocity), np.zeros_like(surface.velocity)
-    quality = Quality()
-    scatterer = disorder.on(surface)
-    for done, shell in enumerate(surface.shells):
-        if progress:
-            progress(done, len(surface.shells), "disorder kernels")
-        points = shell.points
-        collisions = scatterer(ShellStates(surface, shell))
-        part = shell_response(
-            collisions, surface.weight[points], surface.orbital_moment[points], omega, solver, skew_order
-        )
-        for name, tensor in part.gyrotropic.items():
-            g[name][shell.replica] += tensor * to_siemens
-        skew[points], jump[points] = collisions.skew_acceleration, collisions.side_jump_velocity
-        dos = float(np.sum(surface.weight[points]))
-        quality = quality.including(collisions, part, dos)
-        tau_weight[shell.replica] += part.tau * dos, dos
-    if progress:
-        progress(len(surface.shells), len(surface.shells), "disorder kernels")
-    tau = tau_weight[:, 0] / np.maximum(tau_weight[:, 1], 1e-300)
-    g["total"] = g["intrinsic"] + g["skew"] + g["side_jump"]
+    sums = transport(surface, disorder, frequency, solver, skew_order, progress)
+    parts = {**sums.gyrotropic, "total": np.sum(list(sums.gyrotropic.values()), axis=0)}
     return GyrotropicResponse(
         surface=surface,
         disorder=disorder,
-        frequency=f,
-        g={name: Estimate(samples[:, 1:], surface.evaluations) for name, samples in g.items()},
-        static={name: Estimate(samples[:, 0], surface.evaluations) for name, samples in g.items()},
-        tau=Estimate(tau, surface.evaluations),
-        skew_acceleration=skew,
-        side_jump_velocity=jump,
-        quality=quality,
+        frequency=sums.frequency,
+        g={name: Estimate(samples[:, 1:], surface.evaluations) for name, samples in parts.items()},
+        static={name: Estimate(samples[:, 0], surface.evaluations) for name, samples in parts.items()},
+        tau=Estimate(sums.tau, surface.evaluations),
+        transport=sums,
         solver=solver,
-        warnings=(*surface.warnings, *quality.warnings(), *scales.dilute_warning(surface, tau)),
+        warnings=(*surface.warnings, *sums.quality.warnings(), *scales.dilute_warning(surface, sums.tau)),
     )
