@@ -30,7 +30,9 @@ def sample(count: int, seed: int = 0):
     rng = np.random.default_rng(seed)
     u = rng.normal(size=(count, ORBITALS)) + 1j * rng.normal(size=(count, ORBITALS))
     u /= np.linalg.norm(u, axis=1)[:, None]
-    states = SimpleNamespace(weights=np.full(count, 1.0 / count), velocity=rng.normal(size=(count, 3)))
+    states = SimpleNamespace(
+        weights=np.full(count, 1.0 / count), velocity=rng.normal(size=(count, 3)), sheet=np.zeros(count, int)
+    )
     rho = jnp.asarray((u.T * states.weights) @ u.conj())
     v = jnp.diag(jnp.linspace(0.5, 2.0, ORBITALS)).astype(complex)
     return states, u, scattering_terms("tmatrix", v, v, rho)
@@ -40,6 +42,14 @@ def seconds(function, *arguments) -> float:
     start = time.perf_counter()
     jax.block_until_ready(function(*arguments))
     return time.perf_counter() - start
+
+
+def product_rate(size: int = 2048) -> float:
+    """Flop/s of a float64 matrix product."""
+    square = jnp.ones((size, size))
+    product = jax.jit(lambda a: a @ a)
+    product(square).block_until_ready()
+    return 2 * size**3 / min(seconds(product, square) for _ in range(5))
 
 
 def solve(c: FactorisedCollisions, states, omega: np.ndarray) -> dict:
@@ -54,9 +64,10 @@ def main(largest: int = 1_000_000) -> None:
         slope = np.zeros((1, 3, ORBITALS), complex)
         c = FactorisedCollisions(states, u, np.broadcast_to(slope, (count, 3, ORBITALS)), terms, 0.01)  # pyright: ignore
         c.symmetric(states.velocity)
-        rows.append(
-            {"points": count, "seconds_per_apply": min(seconds(c.symmetric, states.velocity) for _ in range(3))}
-        )
+        elapsed = min(seconds(c.symmetric, states.velocity) for _ in range(5))
+        # two real products with (2d)² numbers for each of three columns
+        floor = 2 * 2 * count * (2 * ORBITALS) ** 2 * 3 / product_rate()
+        rows.append({"points": count, "seconds_per_apply": elapsed, "floor_seconds": floor, "ratio": elapsed / floor})
         print(rows[-1])
     states, u, terms = sample(20_000)
     timings = {}
@@ -72,10 +83,7 @@ def main(largest: int = 1_000_000) -> None:
     apply = lambda: pair_apply(kernel, (local,), states.weights[:count], x)  # noqa: E731
     apply()
     tiles = min(seconds(apply) for _ in range(3))
-    square = jnp.ones((2048, 2048))
-    product = jax.jit(lambda a: a @ a)
-    product(square).block_until_ready()
-    rate = 2 * 2048**3 / min(seconds(lambda: product(square)) for _ in range(3))
+    rate = product_rate()
     # two complex amplitudes of d terms, and the product with three columns and the sum of sizes
     floor = count**2 * (2 * 8 * ORBITALS + 8) / rate
     print(f"tiles {tiles:.2f} s, floor {floor:.2f} s at {rate / 1e9:.0f} Gflop/s: {floor / tiles:.2f}")

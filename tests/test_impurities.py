@@ -71,6 +71,19 @@ def test_three_evaluations_agree(tetragonal, order):
 
 
 @pytest.mark.parametrize("order", ["third", "tmatrix"])
+def test_size_of_skew_scattering_is_a_bound(tetragonal, order):
+    """What flux conservation is compared with: ∫|w^A| or, factorised, not much more (worst 1.8 times)."""
+    matrix = np.array([[1.0, 0.3 - 0.2j], [0.3 + 0.2j, 2.0]])
+    exact, bound = (
+        jk.PointImpurity(matrix, [0, 1], 0.01, order=order, evaluation=evaluation, rtol=0.1)
+        .collisions(tetragonal, tetragonal.shells[0])
+        .antisymmetric_size
+        for evaluation in ("on-shell", "factorised")
+    )
+    assert exact <= bound <= 3 * exact
+
+
+@pytest.mark.parametrize("order", ["third", "tmatrix"])
 @pytest.mark.parametrize("kind", ["point", "cluster", "gaussian", "coulomb"])
 def test_flux_and_optical_theorem(tetragonal, kind, order):
     """Eqs. (34), (35) and the optical theorem hold at any resolution (worst 1e-13)."""

@@ -6,9 +6,11 @@ differs is the spectral density ρ between two scatterings.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Complex
 
 from jaxkin import units
@@ -65,6 +67,23 @@ def scattering_terms(
 def golden_rule(density: float) -> float:
     """2πn/ħ in 1/(eV ps Å^d)."""
     return 2 * float(jnp.pi) / units.HBAR * density
+
+
+def optical_theorem(
+    amplitude: Complex[Array, "d d"], scale: float, rate: np.ndarray, forward: Callable[[Array], np.ndarray]
+) -> float | None:
+    """max |Γ + (2n/ħ) Im T_pp| / max Γ; None for an amplitude that is real (Hermitian).
+
+    Args:
+        amplitude: T.
+        scale: 2πn/ħ, see :func:`golden_rule`.
+        rate: Γ in 1/ps, (N,).
+        forward: (T − T†)/2i → its expectation value Im T_pp in every state, (N,).
+    """
+    imaginary = (amplitude - amplitude.conj().T) / 2j
+    if not len(rate) or jnp.max(jnp.abs(imaginary)) <= 0.5e-12 * jnp.max(jnp.abs(amplitude)):
+        return None
+    return float(np.max(np.abs(rate + scale / np.pi * forward(imaginary))) / np.max(np.abs(rate)))
 
 
 def check_order(order: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -15,14 +14,6 @@ from jaxkin import units
 from jaxkin.disorder.pairs import pair_apply, pair_integral
 from jaxkin.disorder.states import ShellStates
 from jaxkin.errors import JaxkinError
-
-
-class LowRank(NamedTuple):
-    """w^S_ij = X_i S X_jᵀ and w^A_ij = X_i A X_jᵀ with X (N, D) and S, A (D, D) real."""
-
-    features: np.ndarray
-    symmetric: np.ndarray
-    antisymmetric: np.ndarray
 
 
 class Collisions(abc.ABC):
@@ -36,7 +27,7 @@ class Collisions(abc.ABC):
     """
 
     def __init__(self, states: ShellStates):
-        self.weights, self.velocity = states.weights, states.velocity
+        self.weights, self.velocity, self.sheet = states.weights, states.velocity, states.sheet
 
     @abc.abstractmethod
     def symmetric(self, x: np.ndarray) -> np.ndarray:
@@ -59,10 +50,6 @@ class Collisions(abc.ABC):
     @property
     def optical_theorem(self) -> float | None:
         """Largest violation of 2 Im T_pp = −ħΓ_p/n, relative; None where T has no imaginary part (Born)."""
-        return None
-
-    def low_rank(self) -> LowRank | None:
-        """The kernels in factorised form, if they have one."""
         return None
 
     @cached_property
@@ -226,12 +213,3 @@ class SummedCollisions(Collisions):
     def optical_theorem(self) -> float | None:
         known = [part.optical_theorem for part in self.parts if part.optical_theorem is not None]
         return max(known, default=None)
-
-    def low_rank(self) -> LowRank | None:
-        from scipy.linalg import block_diag
-
-        factors = [part.low_rank() for part in self.parts]
-        if any(f is None for f in factors):
-            return None
-        x, s, a = zip(*(f for f in factors if f is not None), strict=True)
-        return LowRank(np.concatenate(x, axis=1), np.asarray(block_diag(*s)), np.asarray(block_diag(*a)))

@@ -11,9 +11,8 @@ import numpy as np
 from jaxtyping import Array, Complex
 
 from jaxkin import units
-from jaxkin.disorder.amplitude import Order, Term, golden_rule, scattering_terms
+from jaxkin.disorder.amplitude import Order, Term, golden_rule, optical_theorem, scattering_terms
 from jaxkin.disorder.collisions import DenseCollisions
-from jaxkin.disorder.factorised import optical_theorem
 from jaxkin.disorder.states import ShellStates
 from jaxkin.errors import JaxkinError
 
@@ -62,7 +61,7 @@ def on_shell_collisions(
         symmetric,
         antisymmetric if terms.antisymmetric else None,
         -units.HBAR * scale * np.stack([np.asarray(j) for j in jump], axis=1),
-        optical_theorem(terms, scale, rate, lambda t: np.diagonal(t) / states.weights),
+        optical_theorem(t, scale, rate, lambda m: np.real(np.diagonal(m)) / states.weights),
     )
 
 

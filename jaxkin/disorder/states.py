@@ -39,10 +39,12 @@ class ShellStates:
     Attributes:
         weights: (N,) W_i with Σ_i W_i F_i ≈ ∫(dk) δ(ε−ε_shell) F, 1/(eV Å^d).
         velocity: (N, 3) in eV Å.
+        sheet: (N,) which closed piece of the surface, one band in one pocket, a state belongs to.
     """
 
     def __init__(self, surface: Surface, shell: Shell):
         self.surface, self.shell = surface, shell
+        self.sheet = surface.pocket[shell.points] * surface.model.size + surface.band[shell.points]
         self.weights = surface.level_weight[shell.points]
         self.velocity = surface.velocity[shell.points]
 
