@@ -10,7 +10,7 @@ from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.models.dirac import massive_dirac_2d
 from jaxkin.models.haldane import haldane, haldane_chiral
 from jaxkin.models.helical import helical_isotropic
-from jaxkin.models.kramers_weyl import kramers_weyl_d3, kramers_weyl_d4, kramers_weyl_o
+from jaxkin.models.kramers_weyl import kramers_weyl_d3, kramers_weyl_d4, kramers_weyl_o, kramers_weyl_t
 from jaxkin.models.tellurium import tellurium
 from jaxkin.models.weyl import weyl
 
@@ -18,6 +18,7 @@ _LIBRARY: dict[str, Callable[..., BlochModel]] = {
     "tellurium": tellurium,
     "helical-isotropic": helical_isotropic,
     "kramers-weyl-o": kramers_weyl_o,
+    "kramers-weyl-t": kramers_weyl_t,
     "kramers-weyl-d4": kramers_weyl_d4,
     "kramers-weyl-d3": kramers_weyl_d3,
     "weyl": weyl,

@@ -57,6 +57,34 @@ def kramers_weyl_o(
     return _spinful(lattice, terms, "O", spin_moment)
 
 
+def kramers_weyl_t(
+    hopping: float = 0.5,
+    spin_orbit: float = 0.5,
+    tetrahedral: float = 0.3,
+    lattice_constant: float = 1.0,
+    spin_moment: bool = False,
+) -> TightBinding:
+    """Cubic without fourfold axes: ``kramers-weyl-o`` with one term more. Point group T.
+
+    H = H_O + η Σ σ_x sin(k_x a)[cos(k_y a) − cos(k_z a)], the sum over cyclic xyz.
+
+    Args:
+        hopping, spin_orbit, tetrahedral: t, λ and η in eV.
+        lattice_constant: in Å.
+        spin_moment: add the spin's magnetic moment to the orbital one.
+    """
+    unit = np.eye(3, dtype=int)
+    terms = Hoppings(3)
+    for axis in range(3):
+        x, y, z = np.roll(unit, -axis, axis=0)
+        terms.cosine(x, -2 * hopping * SIGMA[0])
+        terms.sine(x, spin_orbit * SPIN[axis])
+        for other, sign in ((y, 1), (z, -1)):  # 2 sin a cos b = sin(a+b) + sin(a−b)
+            terms.sine(x + other, 0.5 * sign * tetrahedral * SPIN[axis])
+            terms.sine(x - other, 0.5 * sign * tetrahedral * SPIN[axis])
+    return _spinful(lattice_constant * np.eye(3), terms, "T", spin_moment)
+
+
 def kramers_weyl_d3(
     hopping: float = 0.4,
     hopping_z: float = 0.35,

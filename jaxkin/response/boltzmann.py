@@ -115,8 +115,9 @@ def _exact(collisions: Collisions, weight, moment, omega, skew) -> ShellResponse
     solve = Resolvent(collisions, omega)
     v, root = collisions.velocity, solve.root
     jump = collisions.side_jump_velocity
-    x, z = solve.first_order(v)  # R v and R iA R v
-    s = solve.even(jump)
+    start = solve.velocity()
+    x, z = solve.first_order(start)  # R v and R iA R v
+    s = solve.even(solve.scaled(jump))
     solved = [x, s]
     over = weight[:, None] / root  # from scaled functions back to the weighted sum
 
@@ -129,7 +130,7 @@ def _exact(collisions: Collisions, weight, moment, omega, skew) -> ShellResponse
         skewed = crossed(z, x)
         hall = project(over * v, z)
     else:
-        forward, backward = solve.skewed(v, 1), solve.skewed(v, -1)
+        forward, backward = solve.skewed(start, 1), solve.skewed(start, -1)
         solved += [forward, backward]
         skewed = -0.5 * crossed(backward, forward)
         hall = project(over * v, forward)

@@ -1,8 +1,11 @@
 """Resolvents (ω + iL)⁻¹ of the collision operator for all frequencies from one Krylov space.
 
-A shift leaves a Krylov space as it is, so the space that is grown for ω = 0 serves every frequency. In
-the scaled functions √W x the operator L is symmetric, and 1 → √W is its null vector on both sides
-(as it is of A, by flux conservation): the space is kept orthogonal to it, nothing is regularised.
+A shift leaves a Krylov space as it is, so the space that is grown for ω = 0 serves every frequency: a
+thousand cost little more than one, where Woodbury's formula would factorise a d²×d² matrix for each
+(docs/method.md). In the scaled functions √W x the operator L is symmetric. A function that is constant on
+all sheets that the impurities couple is its null vector on both sides (as it is of A, by flux conservation):
+the space is kept orthogonal to it, nothing is regularised. Where rates spread so widely that the space grows
+without end, a small problem is solved densely.
 """
 
 from __future__ import annotations
@@ -11,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg import block_diag
+from scipy.sparse import csgraph
 
 from jaxkin.disorder.collisions import Collisions
 from jaxkin.errors import JaxkinError
@@ -18,7 +23,11 @@ from jaxkin.errors import JaxkinError
 TOLERANCE = 1e-11
 """Residual of the solutions relative to their right-hand side."""
 MOST = 600
-"""Columns of the Krylov space."""
+"""Columns of the Krylov space ..."""
+DENSE = 4000
+"""... beyond which a problem of at most so many unknowns is solved densely."""
+DECOUPLED = 1e-12
+"""Sheets with a smaller rate between them, relative to their own, are taken as not coupled."""
 DEPENDENT = 1e-13
 """A new direction shorter than this part of what it was made from is rounding."""
 
@@ -61,23 +70,39 @@ class Resolvent:
             )
         self.collisions, self.omega = collisions, omega
         self.root = np.sqrt(collisions.weights)[:, None]
-        self._null = self.root / np.linalg.norm(self.root)
+        sheets = self.root * (collisions.sheet[:, None] == np.unique(collisions.sheet))
+        self._sheets = sheets / np.linalg.norm(sheets, axis=0)
+        self._null = self._constants()
+
+    def _constants(self) -> np.ndarray:
+        """Orthonormal null vectors of L: constants on the sheets that scattering connects, (N, parts)."""
+        size = np.sum(self.root * self._sheets, axis=0)  # √∫δ of each sheet
+        coupling = self._sheets.T @ (self.root * self.collisions.symmetric(self._sheets / self.root))
+        strength = np.abs(np.diag(coupling))
+        coupled = np.abs(coupling) > DECOUPLED * max(float(strength.max()), 1e-300)
+        count, part = csgraph.connected_components(coupled, directed=False)
+        null = self._sheets @ (size[:, None] * (part[:, None] == np.arange(count)))
+        return null / np.linalg.norm(null, axis=0)
 
     def scaled(self, x: np.ndarray) -> np.ndarray:
-        """√W x without its constant part, for which the exact integral ∫(dk) δ x is zero."""
+        """√W x without its null part, for which the exact integral ∫(dk) δ x is zero."""
         return self._project(self.root * x)
 
-    def even(self, x: np.ndarray) -> Resolved:
-        """R x = (ω + iL)⁻¹ x."""
-        return self._solve(self._loss, self.scaled(x))
+    def velocity(self) -> np.ndarray:
+        """√W v. ∫(dk) δ(ε−μ) ∂ε/∂k vanishes on every closed sheet, however weakly scattering connects it."""
+        v = self.root * self.collisions.velocity
+        return v - self._sheets @ (self._sheets.T @ v)
 
-    def skewed(self, x: np.ndarray, sign: int) -> Resolved:
-        """(ω + iL − i sign A)⁻¹ x: R̃ for sign = 1, its transpose for −1."""
-        return self._solve(lambda y: self._loss(y) - sign * self._skew(y), self.scaled(x))
+    def even(self, start: np.ndarray) -> Resolved:
+        """R x = (ω + iL)⁻¹ x of a scaled x."""
+        return self._solve(self._loss, start)
 
-    def first_order(self, x: np.ndarray) -> tuple[Resolved, Resolved]:
-        """R x and R iA R x, from L and −A on pairs of functions."""
-        start = self.scaled(x)
+    def skewed(self, start: np.ndarray, sign: int) -> Resolved:
+        """(ω + iL − i sign A)⁻¹ x of a scaled x: R̃ for sign = 1, its transpose for −1."""
+        return self._solve(lambda y: self._loss(y) - sign * self._skew(y), start)
+
+    def first_order(self, start: np.ndarray) -> tuple[Resolved, Resolved]:
+        """R x and R iA R x of a scaled x, from L and −A on pairs of functions."""
         n = len(start)
 
         def apply(pair: np.ndarray) -> np.ndarray:
@@ -90,7 +115,7 @@ class Resolvent:
         return solved.half(0), solved.half(1)
 
     def _project(self, x: np.ndarray) -> np.ndarray:
-        return x - self._null * (self._null.T @ x)
+        return x - self._null @ (self._null.T @ x)
 
     def _loss(self, x: np.ndarray) -> np.ndarray:
         gain = self.root * self.collisions.symmetric(x / self.root)
@@ -108,7 +133,12 @@ class Resolvent:
         hardest = np.unique([np.abs(self.omega).min(), np.abs(self.omega).max()])
         while True:
             residual = _galerkin(basis, image, start, size, hardest)[1]
-            if residual <= TOLERANCE or basis.shape[1] >= MOST:
+            if residual <= TOLERANCE:
+                break
+            if basis.shape[1] >= MOST:
+                if len(start) <= DENSE:
+                    basis = self._everything(len(start))
+                    image = apply(basis)
                 break
             last = image[:, -block.shape[1] :]
             block = _orthonormal(last, basis, float(np.linalg.norm(last, axis=0).max()))
@@ -116,6 +146,11 @@ class Resolvent:
                 break
             basis, image = np.concatenate([basis, block], axis=1), np.concatenate([image, apply(block)], axis=1)
         return Resolved(basis, *_galerkin(basis, image, start, size, self.omega))
+
+    def _everything(self, rows: int) -> np.ndarray:
+        """An orthonormal basis of all scaled functions (or pairs of them) but the null ones."""
+        null = self._null if rows == len(self._null) else np.asarray(block_diag(self._null, self._null))
+        return np.linalg.qr(null, mode="complete")[0][:, null.shape[1] :]
 
 
 def _orthonormal(new: np.ndarray, basis: np.ndarray, scale: float) -> np.ndarray:
