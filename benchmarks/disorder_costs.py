@@ -19,8 +19,8 @@ from record import save
 import jaxkin as jk
 from jaxkin.disorder.amplitude import scattering_terms
 from jaxkin.disorder.factorised import FactorisedCollisions
+from jaxkin.disorder.orbital_kernels import OrbitalKernel
 from jaxkin.disorder.pairs import pair_apply
-from jaxkin.disorder.point import _Kernel
 from jaxkin.response.boltzmann import shell_response
 
 ORBITALS = 24
@@ -78,11 +78,11 @@ def main(largest: int = 1_000_000) -> None:
     print("one and 1000 frequencies", timings)
     count = 8192
     local = jnp.asarray(u[:count])
-    kernel = _Kernel(terms.antisymmetric, 1.0)
+    kernel = OrbitalKernel(terms.antisymmetric, 1.0)
     x = states.velocity[:count]
     apply = lambda: pair_apply(kernel, (local,), states.weights[:count], x)  # noqa: E731
     apply()
-    tiles = min(seconds(apply) for _ in range(3))
+    tiles = min(seconds(apply) for _ in range(5))
     rate = product_rate()
     # two complex amplitudes of d terms, and the product with three columns and the sum of sizes
     floor = count**2 * (2 * 8 * ORBITALS + 8) / rate

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxkin import units
-from jaxkin.disorder.pairs import pair_apply, pair_integral
+from jaxkin.disorder.pairs import Kernel, pair_apply, pair_integral
 from jaxkin.disorder.states import ShellStates
 from jaxkin.errors import JaxkinError
 
@@ -136,7 +136,7 @@ class DenseCollisions(Collisions):
 
 
 class TiledCollisions(Collisions):
-    """Kernels as JAX functions of two states, summed in tiles: no N×N array is made.
+    """Kernels as JAX functions of two states or of tiles, summed in tiles: no N×N array is made.
 
     Args:
         states: the shell.
@@ -150,9 +150,9 @@ class TiledCollisions(Collisions):
         self,
         states: ShellStates,
         arguments,
-        symmetric: Callable | None,
-        antisymmetric: Callable | None,
-        jump: Callable | None,
+        symmetric: Kernel | None,
+        antisymmetric: Kernel | None,
+        jump: Kernel | None,
         transport_time: float | None = None,
     ):
         super().__init__(states)
@@ -168,7 +168,7 @@ class TiledCollisions(Collisions):
         self._size = float(np.max(total, initial=0.0))
         return y
 
-    def _apply(self, kernel: Callable | None, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _apply(self, kernel: Kernel | None, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if kernel is None or not len(x):
             return np.zeros_like(x), np.zeros(len(x))
         return pair_apply(kernel, self._arguments, self.weights, x)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,13 +14,27 @@ from jaxtyping import Array, PyTree
 
 TILE = 1024
 """States per side of a tile: 10⁶ pairs, some ten MB, whatever the number of states."""
+BLOCK = 128
+"""Columns of a tile whose values exist at a time: they stay in the cache."""
 
 
-def pair_integral(kernel: Callable, states: PyTree, weights: np.ndarray) -> np.ndarray:
+class TileKernel(eqx.Module):
+    """A kernel that computes whole tiles of pairs, where that is faster than pair by pair."""
+
+    @abc.abstractmethod
+    def tile(self, left: PyTree, right: PyTree) -> Array:
+        """K(p_i, p_j) of all pairs, (I, J, ...), for pytrees with leaves (I, ...) and (J, ...)."""
+
+
+Kernel = Callable[..., Array] | TileKernel
+
+
+def pair_integral(kernel: Kernel, states: PyTree, weights: np.ndarray) -> np.ndarray:
     """y_i = Σ_j W_j K(p_i, p_j) for all i, which is ∫(dk') δ(ε−ε') K(p, p').
 
     Args:
-        kernel: JAX function of two states (pytrees of single states) that returns an array.
+        kernel: JAX function of two states (pytrees of single states) that returns an array, or a
+            :class:`TileKernel`.
         states: pytree whose leaves have the N states as leading axis.
         weights: (N,) quadrature weights of one shell.
 
@@ -29,7 +44,7 @@ def pair_integral(kernel: Callable, states: PyTree, weights: np.ndarray) -> np.n
     return _over_tiles(_vector_tile, kernel, states, np.asarray(weights)[:, None])[0]
 
 
-def pair_apply(kernel: Callable, states: PyTree, weights: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def pair_apply(kernel: Kernel, states: PyTree, weights: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """y_i = Σ_j W_j K(p_i, p_j) x_j of a scalar kernel for x (N, m), and Σ_j |W_j K(p_i, p_j)|.
 
     Returns:
@@ -40,7 +55,7 @@ def pair_apply(kernel: Callable, states: PyTree, weights: np.ndarray, x: np.ndar
     return y, total
 
 
-def _over_tiles(tile: Callable, kernel: Callable, states: PyTree, columns: np.ndarray):
+def _over_tiles(tile: Callable, kernel: Kernel, states: PyTree, columns: np.ndarray):
     """Sum ``tile`` over the right states, row of tiles by row; concatenate the rows."""
     count = len(columns)
     size = min(TILE, max(64, 1 << (count - 1).bit_length())) if count else TILE
@@ -74,12 +89,21 @@ def _tiles(leaf: Array, padding: int, size: int) -> Array:
     return filled.reshape(-1, size, *leaf.shape[1:])
 
 
-def _matrix(kernel: Callable, left: PyTree, right: PyTree) -> Array:
+def _matrix(kernel: Kernel, left: PyTree, right: PyTree) -> Array:
+    if isinstance(kernel, TileKernel):
+        return kernel.tile(left, right)
     return jax.vmap(lambda p: jax.vmap(lambda q: kernel(p, q))(right))(left)
 
 
 @eqx.filter_jit
-def _vector_tile(kernel: Callable, left: PyTree, right: PyTree, columns: Array | np.ndarray) -> tuple[Array, ...]:
+def _vector_tile(kernel: Kernel, left: PyTree, right: PyTree, columns: Array | np.ndarray) -> tuple[Array, ...]:
+    if isinstance(kernel, TileKernel):
+
+        def block(states: PyTree, weights: Array) -> tuple[Array, ...]:
+            return (jnp.einsum("ij...,j->i...", kernel.tile(left, states), weights[:, 0]),)
+
+        return _over_blocks(block, right, columns)
+
     def one(p: PyTree) -> Array:
         return jnp.tensordot(columns[:, 0], jax.vmap(lambda q: kernel(p, q))(right), axes=1)
 
@@ -87,7 +111,24 @@ def _vector_tile(kernel: Callable, left: PyTree, right: PyTree, columns: Array |
 
 
 @eqx.filter_jit
-def _scalar_tile(kernel: Callable, left: PyTree, right: PyTree, columns: Array | np.ndarray) -> tuple[Array, ...]:
+def _scalar_tile(kernel: Kernel, left: PyTree, right: PyTree, columns: Array | np.ndarray) -> tuple[Array, ...]:
     """K x as a matrix product, and |K| W."""
-    values = _matrix(kernel, left, right)
-    return values @ columns[:, 1:], jnp.abs(values) @ columns[:, 0]
+
+    def block(states: PyTree, x: Array) -> tuple[Array, ...]:
+        values = _matrix(kernel, left, states)
+        return values @ x[:, 1:], jnp.abs(values) @ x[:, 0]
+
+    return _over_blocks(block, right, columns)
+
+
+def _over_blocks(block: Callable, right: PyTree, columns: Array | np.ndarray) -> tuple[Array, ...]:
+    """Sum ``block`` over parts of the right states."""
+    size = min(BLOCK, len(columns))
+    parts = jax.tree.map(lambda x: x.reshape(-1, size, *x.shape[1:]), (right, jnp.asarray(columns)))
+    shapes = jax.eval_shape(block, *jax.tree.map(lambda x: x[0], parts))
+    start = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
+
+    def step(total, part):
+        return jax.tree.map(jnp.add, total, block(*part)), None
+
+    return jax.lax.scan(step, start, parts)[0]

@@ -8,7 +8,6 @@ from typing import Literal, NamedTuple
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
 from numpy.typing import ArrayLike
 
 from jaxkin.disorder.amplitude import Order, check_order, golden_rule, scattering_terms
@@ -16,6 +15,7 @@ from jaxkin.disorder.collisions import Collisions, SummedCollisions, TiledCollis
 from jaxkin.disorder.factorised import FactorisedCollisions
 from jaxkin.disorder.kernels import Disorder, Scatterer
 from jaxkin.disorder.onshell import on_shell_collisions
+from jaxkin.disorder.orbital_kernels import OrbitalJump, OrbitalKernel
 from jaxkin.disorder.states import ShellStates
 from jaxkin.errors import JaxkinError
 from jaxkin.hamiltonian.bloch import BlochModel
@@ -158,45 +158,15 @@ class PointImpurity(Disorder):
         return TiledCollisions(
             states,
             (jnp.asarray(local), jnp.asarray(derivative)),
-            _Kernel(terms.symmetric, golden_rule(density)),
-            _Kernel(terms.antisymmetric, golden_rule(density)) if terms.antisymmetric else None,
-            _Jump(terms.amplitude, golden_rule(density)),
+            OrbitalKernel(terms.symmetric, golden_rule(density)),
+            OrbitalKernel(terms.antisymmetric, golden_rule(density)) if terms.antisymmetric else None,
+            OrbitalJump(terms.amplitude, golden_rule(density)),
         )
 
     def _evaluation(self, points: int, d: int) -> str:
         if self.evaluation != "auto":
             return self.evaluation
         return "factorised" if d * d <= 2 * points else "pairwise"
-
-
-class _Kernel(eqx.Module):
-    """Σ Re[c ⟨p|X|p'⟩⟨p|Y|p'⟩*]."""
-
-    terms: tuple
-    scale: float
-
-    def __call__(self, p, q) -> Array:
-        total = 0.0
-        for factor, left, right in self.terms:
-            x = p[0].conj() @ (left @ q[0])
-            y = x if right is left else p[0].conj() @ (right @ q[0])
-            total = total + jnp.real(factor * x * y.conj())
-        return self.scale * jnp.asarray(total)
-
-
-class _Jump(eqx.Module):
-    """The part of w δr that is odd under p ↔ p'."""
-
-    amplitude: Array
-    scale: float
-
-    def __call__(self, p, q) -> Array:
-        return -0.5 * self.scale * (self._product(p, q) - self._product(q, p))
-
-    def _product(self, p, q) -> Array:
-        t = self.amplitude
-        z = p[1].conj() @ (t @ q[0]) + (q[1] @ t.T) @ p[0].conj()
-        return jnp.imag(z * (p[0].conj() @ (t @ q[0])).conj())
 
 
 def local_states(states: ShellStates, orbitals: Sequence[int], cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
