@@ -215,6 +215,7 @@ kind = "point"
 strength = 0.8
 density = 0.01
 orbitals = [0]
+symmetrized = true
 order = "born"
 [response]
 solver = "exact"

@@ -137,6 +137,20 @@ def test_cubic_trace_beyond_relaxation_time():
     assert 1e-6 < abs(ratio) < 1e-4  # 7e-6: the next order is A³, (τ/τ_sk)²
 
 
+def test_tetrahedral_group_beyond_relaxation_time():
+    """Point group T: the side jump's trace is zero in the RTA, many σ from zero with the exact L, and g ∝ 1."""
+    surface = jk.fermi_surface(jk.models.get("kramers-weyl-t"), -1.6, sampler=jk.Lines(11), replicas=4)
+    bond = jk.PointImpurity(2.0, [0, 1, 0, 1], 0.01, cells=[[0, 0, 0]] * 2 + [[1, 0, 0]] * 2, order="third")
+    disorder = bond.symmetrized(surface.model)
+    rta, exact = (jk.gyrotropic_response(surface, disorder, [0.0], solver) for solver in ("rta", "exact"))
+    for name in ("skew", "side_jump"):
+        trace, sigma = np.imag(exact.trace()[name].mean[0]), np.imag(exact.trace()[name].stderr[0])
+        assert abs(np.imag(rta.trace()[name].mean[0])) < 1e-10 * abs(trace)
+        assert abs(trace) > 10 * sigma, name
+        g, error = np.imag(exact.g[name].mean[0]), np.imag(exact.g[name].stderr[0]).max()
+        assert np.abs(g - np.trace(g) / 3 * np.eye(3)).max() < 8 * error
+
+
 def test_only_odd_orders(collisions, tetragonal):
     """With A → −A the skew part changes sign at all orders."""
     from jaxkin.disorder.collisions import DenseCollisions

@@ -79,7 +79,8 @@ class SurfaceConfig(Section, frozen=True):
 class ImpurityConfig(Section, frozen=True):
     """One kind of impurity; ``density`` per Å^d.
 
-    ``point``: ``strength`` in eV on ``orbitals`` (one list, or one for each equivalent site);
+    ``point``: ``strength`` in eV on ``orbitals`` (one list, or one for each equivalent site; with
+    ``symmetrized`` the model's symmetry adds the partners);
     ``gaussian``: ``strength`` in eV Å^d and ``width`` in Å; ``coulomb``: ``strength`` is the charge,
     screened with ``length`` (Å, Thomas-Fermi if left out), ``dielectric`` and ``core`` (Å).
     """
@@ -89,6 +90,7 @@ class ImpurityConfig(Section, frozen=True):
     density: float
     order: Literal["born", "third", "tmatrix"] = "tmatrix"
     orbitals: list[int | list[int]] = []
+    symmetrized: bool = False
     positions: list[Vector] = []
     width: float = 5.0
     dielectric: float = 10.0
@@ -261,19 +263,20 @@ def build_sampler(config: SurfaceConfig) -> Lines | Grid:
         raise ConfigError(f"[surface]: {error}") from error
 
 
-def build_disorder(config: DisorderConfig) -> Disorder:
+def build_disorder(config: DisorderConfig, model: BlochModel) -> Disorder:
     """The sum of the configured impurities, or the relaxation-time disorder where there are none."""
     if not config.impurities:
         return RelaxationTime(config.tau, config.tau_skew, config.side_jump, config.axis, config.direction)
-    parts = [_impurity(one) for one in config.impurities]
+    parts = [_impurity(one, model) for one in config.impurities]
     return parts[0] if len(parts) == 1 else Mixture(tuple(parts))
 
 
-def _impurity(config: ImpurityConfig) -> Disorder:
+def _impurity(config: ImpurityConfig, model: BlochModel) -> Disorder:
     if config.kind == "point":
         if not config.orbitals:
             raise ConfigError("[[disorder.impurities]]: kind = 'point' needs orbitals, for example orbitals = [0, 1].")
-        return PointImpurity(config.strength, config.orbitals, config.density, order=config.order)  # pyright: ignore[reportArgumentType]
+        point = PointImpurity(config.strength, config.orbitals, config.density, order=config.order)  # pyright: ignore[reportArgumentType]
+        return point.symmetrized(model) if config.symmetrized else point
     shape = (
         Gaussian(config.width)
         if config.kind == "gaussian"

@@ -70,7 +70,7 @@ class Study:
 def prepare(config: cfg.Config) -> Study:
     """Build model and disorder; verify the stated point group on H(k) before anything uses it."""
     model = cfg.build_model(config.model)
-    study = Study(config, model, cfg.build_disorder(config.disorder), np.ones((3, 3), bool))
+    study = Study(config, model, cfg.build_disorder(config.disorder, model), np.ones((3, 3), bool))
     stated = config.model.point_group or model.point_group
     if stated:
         try:
