@@ -22,10 +22,12 @@ class KdotP(BlochModel):
     Args:
         hamiltonian: JAX function of k (Å⁻¹, shape (d,)) that returns (n, n) in eV. Make it a
             ``jax.tree_util.Partial`` or an equinox module to differentiate with respect to its parameters.
+            Best it is analytic in k: ``k_x + 1j * k_y``, not the conjugate of ``k_x - 1j * k_y``.
         box: ((lo, hi), ...) in Å⁻¹, one pair per direction; the Fermi surface must lie inside.
         spin: (3, n, n) Pauli matrices on the basis; adds the spin moment.
         moment: JAX function of k that returns an extra moment (3,) in μ_B, the same for every band.
         point_group: Schoenflies name if known.
+        unbounded: H(k) holds for all k: integrals over filled states go on beyond the box.
 
     Model coordinates are k itself, in Å⁻¹.
 
@@ -43,6 +45,7 @@ class KdotP(BlochModel):
     moment: MomentFunction | None
     box: tuple[tuple[float, float], ...] = eqx.field(static=True)
     point_group: str | None = eqx.field(static=True)
+    unbounded: bool = eqx.field(static=True)
     _size: int = eqx.field(static=True)
     periodic: ClassVar[bool] = False
 
@@ -54,8 +57,10 @@ class KdotP(BlochModel):
         spin: ArrayLike | None = None,
         moment: MomentFunction | None = None,
         point_group: str | None = None,
+        unbounded: bool = False,
     ):
         use_double()
+        self.unbounded = unbounded
         self.function = hamiltonian
         if np.ndim(box) != 2 or np.shape(box)[1] != 2:
             raise ModelError(f"box must be 1 to 3 pairs (lo, hi) with lo < hi in Å⁻¹, not {box}.")

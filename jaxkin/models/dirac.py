@@ -12,7 +12,8 @@ from jaxkin.precision import use_double
 def massive_dirac_2d(velocity: float = 1.0, mass: float = 0.1, box: float = 1.0) -> KdotP:
     """H = v (k_x σ_x + k_y σ_y) + Δ σ_z: one massive Dirac cone, time reversal broken.
 
-    Continuous rotations about z; no crystallographic group.
+    Continuous rotations about z; no crystallographic group. H holds for all k: the box is where the Fermi
+    surface is looked for, and the cutoff of the local Green function.
 
     Args:
         velocity: ħv in eV Å.
@@ -20,9 +21,9 @@ def massive_dirac_2d(velocity: float = 1.0, mass: float = 0.1, box: float = 1.0)
         box: half edge of the box of k in Å⁻¹.
     """
     use_double()
-    return KdotP(Partial(_dirac, jnp.asarray(velocity), jnp.asarray(mass)), ((-box, box),) * 2)
+    return KdotP(Partial(_dirac, jnp.asarray(velocity), jnp.asarray(mass)), ((-box, box),) * 2, unbounded=True)
 
 
 def _dirac(velocity, mass, k):
-    off_diagonal = velocity * (k[0] - 1j * k[1])
-    return jnp.array([[mass, off_diagonal], [jnp.conj(off_diagonal), -mass]])
+    # no conjugate: analytic in k
+    return jnp.array([[mass, velocity * (k[0] - 1j * k[1])], [velocity * (k[0] + 1j * k[1]), -mass]])

@@ -1,0 +1,212 @@
+"""Integrals over the zone of functions of H that are singular where a band meets a level.
+
+k is displaced into the complex round the level, so that the integrand is smooth there
+(:mod:`jaxkin.surface.deformation`), and a tree of cells integrates it (:mod:`jaxkin.surface.zone`). Where no
+displacement is possible - a k·p function that is not analytic, sheets that touch with opposite velocities -
+k stays real, and the function of x = ε − ε_n + i0 is replaced by its mean Σ_j c_j F(x + η a_j), with the
+nodes a_j above the axis and the coefficients of an extrapolation to η → 0 (Colbrook, Horning, Townsend 2021):
+the error is O(η^8).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from jaxkin.hamiltonian.bloch import BlochModel
+from jaxkin.surface.continuation import continued, is_analytic
+from jaxkin.surface.deformation import SLACK, Deformation, crosses, displaced, find_deformation
+from jaxkin.surface.search import Nodes, Pocket, find_pockets
+from jaxkin.surface.spectrum import Spectrum, buckets, one_lapack_thread, tile_rows
+from jaxkin.surface.zone import Cells, Integral, adaptive_integral, first_mesh
+
+ORDER = 8
+"""Nodes of the kernel."""
+WIDTHS = 12
+"""Widths η of the kernel that are tried, each half the one before."""
+ATTEMPTS = 4
+"""Displacements that are tried, each for half the depth of the one before."""
+VALUES = 2**22
+"""Energies times levels that are worked on at once."""
+
+NODES = np.linspace(-1, 1, ORDER) + 1j
+COEFFICIENTS = np.linalg.solve(np.vander(NODES, increasing=True).T, np.eye(ORDER)[0])
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """H̃ = R λ L at N points k, real or displaced: (N, d), (N, n), (N, n, n), (N, n, n); L = R† at real k."""
+
+    k: np.ndarray
+    eigenvalues: np.ndarray
+    right: np.ndarray
+    left: np.ndarray
+
+    def __getitem__(self, index) -> Resolved:
+        return Resolved(self.k[index], self.eigenvalues[index], self.right[index], self.left[index])
+
+
+class Integrand(Protocol):
+    """A function of H that is analytic but for what a function of x = ε − λ, Im x > 0, does at x = 0."""
+
+    levels: np.ndarray
+    """ε, (E,)."""
+
+    def __call__(self, resolved: Resolved, width: float, jacobian: np.ndarray) -> np.ndarray:
+        """(N, E, C) values times the ``jacobian`` (N,); :func:`kernel_mean` at ``width`` η, if that is not zero."""
+        ...
+
+
+def kernel_mean(function: Callable, x: np.ndarray, width: float) -> np.ndarray:
+    """Σ_j c_j F(x + η a_j) → F(x + i0); F(x) itself at η = 0."""
+    if width == 0:
+        return function(x)
+    return np.sum([c * function(x + width * a) for c, a in zip(COEFFICIENTS, NODES, strict=True)], axis=0)
+
+
+def singular_integral(model: BlochModel, integrand: Integrand, rtol: float, budget: int) -> Integral:
+    """The integral of an integrand over the zone in model coordinates."""
+    spectrum = Spectrum(model)
+    low, high = float(integrand.levels.min()), float(integrand.levels.max())
+    pockets = find_pockets(Nodes(spectrum), (low, high))
+    mesh = first_mesh(model.zone, [(pocket.origin, pocket.edges) for pocket in pockets], model.periodic)
+    deformation = find_deformation(model, pockets, low, high)
+    if deformation is None:  # no state at the levels
+        result = adaptive_integral(Points(model, integrand), mesh, rtol, budget)
+    else:
+        result = _by_displacement(model, integrand, deformation, pockets, mesh, rtol, budget)
+        if result is None:
+            result = _by_kernel(model, integrand, mesh, rtol, budget)
+    return replace(result, evaluations=result.evaluations + spectrum.evaluations)
+
+
+class Points:
+    """An integrand as a function of k: (N, d) → (N, E, C)."""
+
+    def __init__(
+        self, model: BlochModel, integrand: Integrand, deformation: Deformation | None = None, width: float = 0.0
+    ):
+        self.model, self.integrand, self.deformation, self.width = model, integrand, deformation, width
+        self.rows = max(64, VALUES // (len(integrand.levels) * model.size))
+
+    def __call__(self, k: np.ndarray) -> np.ndarray:
+        return np.concatenate([self._values(k[start : start + self.rows]) for start in range(0, len(k), self.rows)])
+
+    def _values(self, k: np.ndarray) -> np.ndarray:
+        energies, states = _eigenstates(self.model, k)
+        real = Resolved(k, energies, states, states.conj().swapaxes(1, 2))
+        near = np.zeros(len(k), bool) if self.deformation is None else self.deformation.reaches(energies)
+        parts, places = [], []
+        if not near.all():
+            places.append(np.flatnonzero(~near))
+            parts.append(self.integrand(real[~near], self.width, np.ones(len(places[-1]))))
+        if self.deformation is not None and near.any():
+            places.append(np.flatnonzero(near))
+            parts.append(self.integrand(*self._displaced(self.deformation, real[near])))
+        return np.concatenate(parts)[np.argsort(np.concatenate(places))]
+
+    def _displaced(self, deformation: Deformation, real: Resolved) -> tuple[Resolved, float, np.ndarray]:
+        k, jacobian, h, wrong = in_tiles(
+            lambda *part: displaced(self.model, deformation, *part),
+            tile_rows(self.model, arrays=16),
+            real.k,
+            real.eigenvalues,
+            real.right,
+        )
+        if wrong.max() > SLACK * deformation.depth:
+            raise _Crossed
+        eigenvalues, right = _in_threads(np.linalg.eig, h)
+        return Resolved(k, eigenvalues, right, np.linalg.inv(right)), 0.0, jacobian
+
+
+class _Crossed(Exception):
+    """A level came to the wrong side: the displacement is too far."""
+
+
+def _by_displacement(
+    model: BlochModel,
+    integrand: Integrand,
+    deformation: Deformation,
+    pockets: list[Pocket],
+    mesh: Cells,
+    rtol: float,
+    budget: int,
+) -> Integral | None:
+    """With smaller and smaller displacements until no pole is crossed; None if there is none."""
+    if not is_analytic(model):
+        return None
+    for _ in range(ATTEMPTS):
+        if not crosses(model, deformation, pockets):
+            with suppress(_Crossed):
+                return adaptive_integral(Points(model, integrand, deformation), mesh, rtol, budget)
+        deformation = deformation.shallower()
+    return None
+
+
+def _by_kernel(model: BlochModel, integrand: Integrand, mesh: Cells, rtol: float, budget: int) -> Integral:
+    """At real k, for narrower and narrower kernels until two in a row agree."""
+    lo, hi = np.array(model.zone).T
+    k = lo + (hi - lo) * np.random.default_rng(0).random((64, model.dimension))
+    width = 0.125 * max(float(np.ptp(Spectrum(model)(k))), 1e-6)
+    best, before, last, spent = None, None, np.inf, 0
+    for _ in range(WIDTHS):
+        result = adaptive_integral(Points(model, integrand, width=width), mesh, rtol, budget - spent)
+        spent, mesh, width = spent + result.evaluations, result.cells, 0.5 * width
+        if before is not None:
+            change = np.abs(result.values - before.values).max(axis=1)
+            # the next change shrinks by the same factor, or more
+            error = result.error + change * np.minimum(1.0, change / last)
+            if best is None or error.max() < best.error.max():
+                best = replace(result, error=error)
+            if np.all(best.error <= rtol * best.scale) or spent >= budget:
+                break
+            last = np.maximum(change, 1e-300)
+        before = result
+    assert best is not None
+    return replace(best, evaluations=spent)
+
+
+def _eigenstates(model: BlochModel, k: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Energies (N, n) and states (N, n, n) in the periodic gauge; NumPy's LAPACK on a CPU, XLA's elsewhere."""
+    rows = tile_rows(model, arrays=4)
+    if jax.default_backend() != "cpu":
+        return in_tiles(lambda part: _eigh(model, part), rows, k)  # pyright: ignore[reportReturnType]
+    return _in_threads(np.linalg.eigh, *in_tiles(lambda part: (_hamiltonians(model, part),), rows, k))
+
+
+@eqx.filter_jit
+def _hamiltonians(model: BlochModel, k: Array) -> Array:
+    return jax.vmap(lambda point: continued(model, point))(k)
+
+
+@eqx.filter_jit
+def _eigh(model: BlochModel, k: Array) -> tuple[Array, Array]:
+    energies, states = jnp.linalg.eigh(_hamiltonians(model, k))
+    return energies, states
+
+
+def in_tiles(function: Callable, rows: int, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+    """``function``, which returns a tuple, of arrays that share their first axis, padded tile by tile."""
+    parts = []
+    for part, index in buckets(np.arange(len(arrays[0])), rows):
+        results = function(*(array[index] for array in arrays))
+        parts.append([np.asarray(result)[: part.stop - part.start] for result in results])
+    return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
+
+
+def _in_threads(function: Callable, matrices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """An eigenvalue solver on a stack of matrices, in parts on all cores with one LAPACK thread each."""
+    workers = max(1, min(os.cpu_count() or 1, len(matrices) // 32))
+    with one_lapack_thread(), ThreadPoolExecutor(workers) as pool:
+        values, vectors = zip(*pool.map(function, np.array_split(matrices, workers)), strict=True)
+    return np.concatenate(values), np.concatenate(vectors)

@@ -1,0 +1,159 @@
+"""A displacement of k into the complex that keeps the poles of (ε + i0 − H)⁻¹ away from the integrand.
+
+∫dk F(k) = ∫dk det(1 + i∂h) F(k + ih(k)) for an analytic F and a smooth real h, if no pole is crossed on
+the way. With Φ(k) = Tr X(H(k)), X' = χ a bump round ε, and
+
+    h = −α g/(1 + |g|²/s²),   g = ∇Φ = Σ_n χ(ε_n) v_n,
+
+Im(ε − ε_n(k + ih)) ≈ −h·v_n = α χ v² is positive wherever a band meets ε, as +i0 asks for: no width has to go
+to zero, and a rule for smooth functions converges geometrically. The Jacobian needs the Hessian of Φ,
+
+    ∂_i∂_jΦ = Σ_nm [χ(ε_n) − χ(ε_m)]/(ε_n − ε_m) (∂_iH)_nm (∂_jH)_mn + Tr χ(H) ∂_i∂_jH,
+
+which is invariant under the gauge and finite where bands touch (Duchemin et al., arXiv:2204.07063, use the
+same displacement on uniform grids).
+"""
+
+from __future__ import annotations
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import erf
+from jaxtyping import Array
+
+from jaxkin.hamiltonian.bloch import BlochModel
+from jaxkin.surface.continuation import continued, hessian_trace, slopes
+from jaxkin.surface.search import Pocket
+
+STRENGTH = 0.5
+"""α ⟨v²⟩ over the depth of the shallowest pocket: in a parabola, k + ih = k (1 − i/4)."""
+WIDTH = 0.6
+"""Width of the flanks of χ over that depth."""
+SATURATION = 4.0
+"""s over the root mean square velocity."""
+REACH = 8.0
+"""Widths beyond which χ is zero to rounding."""
+SAMPLE = 256
+"""Points of every pocket that the depth, the velocity and the check are taken from."""
+SLACK = 1e-3
+"""Displacement to the wrong side, over the depth, that is called a crossing."""
+EDGE = 8
+"""In a k·p box h_i is multiplied with 1 − x_i^8, which vanishes on the faces x_i = ±1."""
+
+
+class Deformation(eqx.Module):
+    """The displacement for levels from ``low`` to ``high`` (eV).
+
+    Attributes:
+        depth: energy scale in eV.
+        speed: root mean square velocity in eV Å.
+    """
+
+    low: float
+    high: float
+    depth: float
+    speed: float
+
+    def shallower(self) -> Deformation:
+        return Deformation(self.low, self.high, 0.5 * self.depth, self.speed)
+
+    def reaches(self, energies: np.ndarray) -> np.ndarray:
+        """Which k of (N, n) energies are displaced, (N,)."""
+        margin = (REACH + 2) * WIDTH * self.depth
+        return np.any((energies > self.low - margin) & (energies < self.high + margin), axis=1)
+
+
+def find_deformation(model: BlochModel, pockets: list[Pocket], low: float, high: float) -> Deformation | None:
+    """The displacement that suits the shallowest of the pockets with a level in [low, high]; None without any."""
+    found = []
+    for pocket, k in zip(pockets, _samples(pockets), strict=True):
+        energies, speeds = (np.asarray(part)[:, list(pocket.bands)] for part in _speeds(model, k))
+        found.append((min(energies.max() - low, high - energies.min()), energies, speeds))
+    depth = min((depth for depth, *_ in found if depth > 0), default=0.0)
+    if depth == 0:
+        return None
+    squares, total = 0.0, 0.0
+    for _, energies, speeds in found:
+        weight = np.exp(-(((energies - np.clip(energies, low, high)) / (0.5 * depth)) ** 2))
+        squares, total = squares + np.sum(weight * speeds**2), total + np.sum(weight)
+    return Deformation(low, high, float(depth), float(np.sqrt(squares / total)))
+
+
+def crosses(model: BlochModel, deformation: Deformation, pockets: list[Pocket]) -> bool:
+    """Whether an eigenvalue of H(k + ish) comes to the wrong side of the levels on the way, s = ⅓, ⅔, 1."""
+    for k in _samples(pockets):
+        for part in (1 / 3, 2 / 3, 1.0):
+            values = np.linalg.eigvals(np.asarray(_on_the_way(model, deformation, k, part)))
+            distance = np.abs(values.real - np.clip(values.real, deformation.low, deformation.high))
+            if np.any(values.imag - distance > SLACK * deformation.depth):
+                return True
+    return False
+
+
+@eqx.filter_jit
+def displaced(model: BlochModel, deformation: Deformation, k: Array, energies: Array, states: Array):
+    """κ = k + ih (K, d), det(1 + i∂h) (K,), H̃(κ) (K, n, n), and by how much a level goes to the wrong side (K,)."""
+
+    def one(point, bands, vectors):
+        h, jacobian, wrong = _displacement(model, deformation, point, bands, vectors)
+        kappa = point + 1j * h
+        return kappa, jnp.linalg.det(jnp.eye(len(point)) + 1j * jacobian), continued(model, kappa), wrong
+
+    return jax.vmap(one)(k, energies, states)
+
+
+def _displacement(model: BlochModel, deformation: Deformation, k: Array, energies: Array, states: Array):
+    """h (d,), ∂_jh_i (d, d) and the worst wrong-sided level."""
+    d, low, high = deformation, deformation.low, deformation.high
+    width, alpha, limit = WIDTH * d.depth, STRENGTH * d.depth / d.speed**2, SATURATION * d.speed
+    v = states.conj().T @ slopes(model, k) @ states
+    up, down = (energies - low) / width + 2, (energies - high) / width - 2
+    chi = 0.5 * (erf(up) - erf(down))
+    slope = (jnp.exp(-(up**2)) - jnp.exp(-(down**2))) / (jnp.sqrt(jnp.pi) * width)
+    gap = energies[:, None] - energies[None, :]
+    apart = jnp.abs(gap) > 1e-5 * width
+    quotient = (chi[:, None] - chi[None, :]) / jnp.where(apart, gap, 1.0)
+    quotient = jnp.where(apart, quotient, 0.5 * (slope[:, None] + slope[None, :]))
+    velocity = jnp.real(jnp.diagonal(v, axis1=1, axis2=2))  # (d, n)
+    bump = (states * chi) @ states.conj().T
+    hessian = hessian_trace(model, k, bump) + jnp.real(jnp.einsum("nm,inm,jmn->ij", quotient, v, v))
+    metric = model.dual @ model.dual.T  # Cartesian length of a gradient
+    raised, gradient = metric @ (velocity @ chi), velocity @ chi
+    damping = 1 / (1 + gradient @ raised / limit**2)
+    h = -alpha * damping * raised
+    jacobian = -alpha * damping * (metric @ hessian - 2 * damping / limit**2 * jnp.outer(raised, raised @ hessian))
+    if not model.periodic:
+        lo, hi = jnp.array(model.zone).T
+        x = (2 * k - lo - hi) / (hi - lo)
+        jacobian = (1 - x**EDGE)[:, None] * jacobian - jnp.diag(EDGE * x ** (EDGE - 1) * 2 / (hi - lo) * h)
+        h = (1 - x**EDGE) * h
+    wrong = h @ velocity - jnp.abs(energies - jnp.clip(energies, low, high))
+    return h, jacobian, jnp.max(wrong)
+
+
+def _samples(pockets: list[Pocket]) -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    return [pocket.origin + pocket.edges * rng.random((SAMPLE, len(pocket.edges))) for pocket in pockets]
+
+
+@eqx.filter_jit
+def _speeds(model: BlochModel, k: Array | np.ndarray) -> tuple[Array, Array]:
+    """ε_n and |v_n| in eV Å, (K, n)."""
+
+    def one(point):
+        energies, states = jnp.linalg.eigh(continued(model, point))
+        v = jnp.real(jnp.einsum("mb,imn,nb->ib", states.conj(), slopes(model, point), states))
+        return energies, jnp.linalg.norm(model.dual.T @ v, axis=0)
+
+    return jax.vmap(one)(k)
+
+
+@eqx.filter_jit
+def _on_the_way(model: BlochModel, deformation: Deformation, k: Array | np.ndarray, part: float) -> Array:
+    def one(point):
+        energies, states = jnp.linalg.eigh(continued(model, point))
+        return continued(model, point + 1j * part * _displacement(model, deformation, point, energies, states)[0])
+
+    return jax.vmap(one)(k)
