@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 import jaxkin as jk
+from jaxkin.surface.bundle import Bundle
 from jaxkin.surface.roots import bracketed_roots
 from jaxkin.surface.search import Nodes, find_pockets
 from jaxkin.surface.spectrum import Spectrum
@@ -290,3 +291,41 @@ def test_nondegenerate_carriers(sampler):
     tail = 1e-6 * exact  # what is cut at 16.5 kT: 3.3e-8 measured, where the grid's own error is 3e-10
     assert abs(density.mean - exact) < 5 * density.stderr + tail
     assert density.stderr < 0.02 * exact
+
+
+@pytest.mark.parametrize(
+    ("name", "level"),
+    [("kramers-weyl-d4", -1.2), ("kramers-weyl-d4", 0.1), ("kramers-weyl-o", -2.9), ("haldane-chiral", 0.6)],
+)
+def test_elements_find_the_roots_of_a_scan(name, level):
+    """Line by line the same roots; pairs that only one of the two sees graze the level, where P_i is zero."""
+    spectrum = Spectrum(jk.models.get(name))
+    d = spectrum.model.dimension
+    across = np.random.default_rng(1).random((400, d - 1))
+    compared = grazing = 0
+    for pocket in find_pockets(Nodes(spectrum), (level, level)):
+        for axis in range(d):
+            bundle = Bundle(spectrum, pocket, level, axis, across)
+            fast, sure = bundle.roots(), bundle._scanned(np.ones((len(pocket.bands), len(across)), bool))
+            for line in range(len(across)):
+                for band in pocket.bands:
+                    one, two = (np.sort(r.t[(r.line == line) & (r.band == band)]) for r in (fast, sure))
+                    compared += 1
+                    if len(one) == len(two):
+                        assert np.abs(one - two).max(initial=0.0) < 1e-9  # worst 3e-11
+                    else:
+                        grazing += 1
+                        pair = np.sort(np.setxor1d(np.round(one, 8), np.round(two, 8)))
+                        assert len(pair) == 2
+                        assert min(np.ptp(pair), 1 - np.ptp(pair)) < 0.5 / pocket.cells[axis]
+    assert compared > 1000
+    assert grazing < 2e-3 * compared
+
+
+def test_evaluations_per_surface_point(shared_data):
+    """N = 64 lines through the tellurium pockets: within 4 energies or eigensystems for each surface point."""
+    model = jk.read_wannier90(shared_data / "te_sparse_tb.dat.gz")
+    counts = [jk.fermi_surface(model, 6.05184, sampler=jk.Lines(n), replicas=1) for n in (16, 64)]
+    few, many = ((s.evaluations, len(s)) for s in counts)
+    assert 12 < many[1] / few[1] < 18  # ∝ N²: 16
+    assert (many[0] - few[0]) / (many[1] - few[1]) < 4.0  # 3.91: three energies and one eigensystem

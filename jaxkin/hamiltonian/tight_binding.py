@@ -149,10 +149,15 @@ class TightBinding(BlochModel):
         return jnp.moveaxis(self._bloch_sum(k, self.position_matrices), -1, 0)
 
     def _bloch_sum(self, k: KPoint, matrices: Complex[Array, "R n n ..."]) -> Array:
+        """Σ_R e^{ik·(R + τ_β − τ_α)} M_R, written as real sums, which for many k is one real matrix product."""
         k = jnp.asarray(k, float)
-        cells = jnp.exp(2j * jnp.pi * (self.translations @ k))
+        angle = 2 * jnp.pi * (self.translations @ k)
+        flat = matrices.reshape(len(matrices), -1)
+        parts = jnp.concatenate([flat.real, flat.imag], axis=1)
+        turned = jnp.concatenate([-flat.imag, flat.real], axis=1)
+        real, imaginary = jnp.split(jnp.cos(angle) @ parts + jnp.sin(angle) @ turned, 2)
+        summed = (real + 1j * imaginary).reshape(matrices.shape[1:])
         sites = jnp.exp(2j * jnp.pi * (self.positions @ k))
-        summed = jnp.tensordot(cells, matrices, axes=1)
         phases = sites.conj()[:, None] * sites[None, :]
         return summed * phases.reshape(phases.shape + (1,) * (summed.ndim - 2))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from jaxkin.surface.roots import bracketed_roots, dips
+from jaxkin.surface.bundle import Bundle
 from jaxkin.surface.samples import Samples
 from jaxkin.surface.search import Pocket
 from jaxkin.surface.spectrum import Spectrum
@@ -75,66 +75,13 @@ class Lines:
 
     def _along(self, spectrum: Spectrum, pocket: Pocket, level: float, axis: int, rng: np.random.Generator):
         """All roots on the lines along ``axis``: their box coordinates and bands; and the filling."""
-        d, n_cells = len(pocket.edges), pocket.cells[axis]
-        others = [i for i in range(d) if i != axis]
+        d = len(pocket.edges)
         shift = rng.random(d - 1)
         grid = np.array(list(np.ndindex((self.n,) * (d - 1))))  # one line, no coordinates across, for d = 1
-        across = (grid + shift) / self.n
-        column = tuple((across * np.array([pocket.cells[i] for i in others])).astype(int).T)
-        active = np.moveaxis(pocket.active, axis + 1, -1)[(slice(None), *column)]
-        active = active.reshape(len(pocket.bands), len(across), n_cells)
-
-        def points(line: np.ndarray, t: np.ndarray) -> np.ndarray:
-            x = np.empty((len(line), d))
-            x[:, others], x[:, axis] = across[line], t
-            return x
-
-        def energies(x: np.ndarray) -> np.ndarray:
-            return spectrum(pocket.origin + pocket.edges * x)
-
-        # Scan the faces of the active cells only.
-        needed = np.zeros((len(across), n_cells + 1), bool)
-        needed[:, :-1] |= active.any(axis=0)
-        needed[:, 1:] |= active.any(axis=0)
-        row = np.cumsum(needed).reshape(needed.shape) - 1
-        line, face = np.nonzero(needed)
-        scan = energies(points(line, face / n_cells))[:, pocket.bands]
-        where, cell_line, cell = np.nonzero(active)
-        bands = np.array(pocket.bands)
-
-        def excess(line: np.ndarray, band: np.ndarray) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-            def function(t: np.ndarray, index: np.ndarray) -> np.ndarray:
-                return energies(points(line[index], t))[np.arange(len(index)), band[index]] - level
-
-            return function
-
-        f_low = scan[row[cell_line, cell], where] - level
-        f_high = scan[row[cell_line, cell + 1], where] - level
-        hit = (f_low < 0) != (f_high < 0)
-        brackets = [
-            (cell_line[hit], bands[where[hit]], cell[hit] / n_cells, (cell[hit] + 1) / n_cells, f_low[hit], f_high[hit])
-        ]
-        # A band may dip through the level inside a cell: look at the bottom where it seems to turn.
-        before = _beyond(scan, needed, row, cell_line, cell - 1, where, level)
-        after = _beyond(scan, needed, row, cell_line, cell + 2, where, level)
-        turns = ~hit & (np.abs(before) > np.abs(f_low)) & (np.abs(after) > np.abs(f_high))
-        brackets += dips(
-            excess(cell_line[turns], bands[where[turns]]),
-            (cell_line[turns], bands[where[turns]]),
-            cell[turns] / n_cells,
-            (cell[turns] + 1) / n_cells,
-            f_low[turns],
-            f_high[turns],
-        )
-        line, band, start, stop, f_low, f_high = (np.concatenate(part) for part in zip(*brackets, strict=True))
-        t = bracketed_roots(excess(line, band), start, stop, f_low, f_high)
-        signed = np.sum(np.where(f_high > f_low, t, -t)) / len(across)
-
-        def starts_filled() -> float:
-            start = energies(points(np.arange(len(across)), np.zeros(len(across))))[:, pocket.bands]
-            return float((start < level).sum(axis=1).mean())
-
-        return points(line, t), band, self._filling(pocket, axis, signed, starts_filled)
+        bundle = Bundle(spectrum, pocket, level, axis, (grid + shift) / self.n)
+        line, t, band, rising = bundle.roots()
+        signed = float(np.sum(np.where(rising, t, -t))) / len(grid)
+        return bundle.points(line, t), band, self._filling(pocket, axis, signed, bundle.starts_filled)
 
     @staticmethod
     def _filling(pocket: Pocket, axis: int, signed: float, starts_filled: Callable[[], float]) -> float:
@@ -148,12 +95,3 @@ class Lines:
         else:
             length = signed + starts_filled() if axis == 0 else 0.0
         return float(np.prod(pocket.edges) * length)
-
-
-def _beyond(scan, needed, row, line, face, where, level) -> np.ndarray:
-    """ε − level at the face next to a cell; infinite where it was not scanned, as the level is far there."""
-    inside = (face >= 0) & (face < needed.shape[1])
-    known = inside & needed[line, np.clip(face, 0, needed.shape[1] - 1)]
-    values = np.full(len(line), np.inf)
-    values[known] = scan[row[line[known], face[known]], where[known]] - level
-    return values

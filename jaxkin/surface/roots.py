@@ -8,6 +8,11 @@ import numpy as np
 
 TOLERANCE = 1e-11
 """Of the bracket's first length."""
+POLISH_STEPS = 8
+POLISHED = 1e-9
+"""Of a cell: the sum over the surface is then as exact as its geometry, which is taken at the root."""
+FARTHEST = 0.3
+"""Polished roots may move by this part of a cell; what moves farther was not understood."""
 MOST_STEPS = 60
 
 
@@ -40,6 +45,38 @@ def bracketed_roots(function: Callable, low: np.ndarray, high: np.ndarray, f_low
         t[live] = _next_step(a[live], b[live], c[live], fa[live], fb[live], fc[live], edge)
         live = live[(remaining > tolerance[live]) & (width > 2 * tolerance[live])]
     return root
+
+
+def polished_roots(
+    function: Callable, t: np.ndarray, slope: np.ndarray, bend: np.ndarray, cell: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Roots of function(t, index) near estimates t with estimated slopes, by secants: (t, whether it is one).
+
+    ``bend``, half the second derivative, turns a secant's slope into that at its end. A step is the last
+    one when the next, which shrinks like the product of the two before, would be below ``POLISHED`` cells.
+    """
+    root, slope, last = t.copy(), slope.copy(), np.full(len(t), cell)
+    good, live = np.zeros(len(t), bool), np.arange(len(t))
+    before = np.zeros(len(t))
+    for count in range(POLISH_STEPS):
+        if not len(live):
+            break
+        f = function(root[live], live)
+        if count:
+            with np.errstate(all="ignore"):
+                slope[live] = (f - before[live]) / last[live] + bend[live] * last[live]
+        before[live] = f
+        with np.errstate(all="ignore"):
+            step = np.where(f == 0, 0.0, -f / slope[live])
+        near = np.isfinite(step) & (np.abs(root[live] + step - t[live]) < FARTHEST * cell)
+        done = near & (np.abs(step) * np.minimum(1.0, np.abs(step / last[live])) < POLISHED * cell)
+        if count == 0:
+            done &= f == 0  # the first slope is an estimate
+        root[live[near]] += step[near]
+        good[live[done]] = True
+        last[live] = step
+        live = live[near & ~done]
+    return root, good
 
 
 def _next_step(a, b, c, fa, fb, fc, edge):

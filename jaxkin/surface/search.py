@@ -8,13 +8,15 @@ band and covers the kink of a linear crossing; it is an estimate, not a certific
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import product
 
 import numpy as np
 from scipy import sparse
 from scipy.sparse import csgraph
 
+from jaxkin.surface.elements import Elements, build_elements
 from jaxkin.surface.spectrum import Spectrum
 
 BASE_CELLS = {1: 256, 2: 32, 3: 12}
@@ -39,6 +41,8 @@ class Pocket:
         closed: directions in which the piece does not wrap round the zone, (d,).
         bands: indices of the bands that have the level here.
         active: (len(bands), *cells) cells that can hold the level.
+        per_edge, start: the cells are ``start``, ``start`` + 1, ... of ``per_edge`` on an edge of the zone, (d,).
+        nodes: the energies known at the corners of cells.
     """
 
     origin: np.ndarray
@@ -47,6 +51,18 @@ class Pocket:
     closed: np.ndarray
     bands: tuple[int, ...]
     active: np.ndarray
+    per_edge: int
+    start: np.ndarray
+    nodes: Nodes = field(repr=False)
+
+    @cached_property
+    def elements(self) -> Elements:
+        """The bands inside the active cells, from what the search has diagonalised."""
+
+        def energies(node: np.ndarray) -> np.ndarray:
+            return self.nodes.energies(self.per_edge, node)
+
+        return build_elements(energies, self.per_edge, self.start, self.active, self.bands)
 
 
 @dataclass(frozen=True)
@@ -102,12 +118,12 @@ def find_pockets(nodes: Nodes, window: tuple[float, float], detail: float = 1.0)
     everything = np.ones((len(corner), model.size), bool)
     start = _Cells(base, corner, everything, everything)
     if d == 1:  # level sets are points, which no box encloses: look at the whole zone
-        return [_pocket(start, model.zone, model.periodic)]
+        return [_pocket(nodes, start)]
     queue, found = [_halve(nodes, start, window)], []
     for _ in range(DEEPEST):
         finer = []
         for cells in queue:
-            for pocket, piece in _components(cells, model.zone, model.periodic):
+            for pocket, piece in _components(nodes, cells):
                 if max(pocket.cells) >= MOST_CELLS or (
                     min(pocket.cells) >= POCKET_CELLS and piece.flatness >= FLAT * detail
                 ):
@@ -115,7 +131,7 @@ def find_pockets(nodes: Nodes, window: tuple[float, float], detail: float = 1.0)
                 else:
                     finer.append(_halve(nodes, piece, window))
         queue = finer
-    merged = _merge(found, model.zone, model.periodic)
+    merged = _merge(nodes, found)
     return sorted(merged, key=lambda pocket: -float(np.prod(pocket.edges)))
 
 
@@ -148,8 +164,9 @@ def _halve(nodes: Nodes, cells: _Cells, window: tuple[float, float]) -> _Cells:
     return _Cells(per_edge, corner, band, flat)
 
 
-def _components(cells: _Cells, zone, periodic: bool):
+def _components(nodes: Nodes, cells: _Cells):
     """Connected pieces, band by band, as (Pocket, its cells)."""
+    periodic = nodes.spectrum.model.periodic
     for band in np.flatnonzero(cells.band.any(axis=0)):
         mine = np.flatnonzero(cells.band[:, band])
         labels = _label(cells.corner[mine], cells.per_edge, periodic)
@@ -158,7 +175,7 @@ def _components(cells: _Cells, zone, periodic: bool):
             this_band = np.arange(cells.band.shape[1]) == band
             one_band = np.broadcast_to(this_band, (len(part), len(this_band)))
             piece = _Cells(cells.per_edge, cells.corner[part], one_band, cells.flat[part] & this_band)
-            yield _pocket(piece, zone, periodic), piece
+            yield _pocket(nodes, piece), piece
 
 
 def _label(corner: np.ndarray, per_edge: int, periodic: bool) -> np.ndarray:
@@ -192,9 +209,10 @@ def _extent(index: np.ndarray, per_edge: int, periodic: bool) -> tuple[int, int]
     return start, int(per_edge - gaps[widest] + 1)
 
 
-def _pocket(cells: _Cells, zone, periodic: bool) -> Pocket:
+def _pocket(nodes: Nodes, cells: _Cells) -> Pocket:
     """The box round a set of cells."""
-    lo, edges = _zone_box(zone)
+    periodic = nodes.spectrum.model.periodic
+    lo, edges = _zone_box(nodes.spectrum.model.zone)
     extents = [_extent(cells.corner[:, i], cells.per_edge, periodic) for i in range(len(lo))]
     # A piece that fills a direction but for less than a cell is treated as wrapping round it.
     start = np.array([0 if length >= cells.per_edge else begin for begin, length in extents])
@@ -212,10 +230,13 @@ def _pocket(cells: _Cells, zone, periodic: bool) -> Pocket:
         closed=np.array([not periodic or length < cells.per_edge for length in shape]),
         bands=tuple(int(b) for b in bands),
         active=active,
+        per_edge=cells.per_edge,
+        start=start,
+        nodes=nodes,
     )
 
 
-def _merge(found: list[tuple[Pocket, _Cells]], zone, periodic: bool) -> list[Pocket]:
+def _merge(nodes: Nodes, found: list[tuple[Pocket, _Cells]]) -> list[Pocket]:
     """Join pockets of different bands whose boxes nearly coincide, so that one diagonalisation serves both."""
     groups: list[tuple[Pocket, _Cells]] = []
     for pocket, cells in found:
@@ -228,7 +249,7 @@ def _merge(found: list[tuple[Pocket, _Cells]], zone, periodic: bool) -> list[Poc
                     np.concatenate([theirs.band, cells.band]),
                     np.concatenate([theirs.flat, cells.flat]),
                 )
-                groups[index] = (_pocket(both, zone, periodic), both)
+                groups[index] = (_pocket(nodes, both), both)
                 break
         else:
             groups.append((pocket, cells))
