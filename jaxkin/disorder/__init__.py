@@ -6,6 +6,7 @@ from jaxkin.disorder.kernels import Disorder, KernelDisorder, Mixture
 from jaxkin.disorder.pairs import pair_integral
 from jaxkin.disorder.point import PointImpurity
 from jaxkin.disorder.potentials import Gaussian, ScreenedCoulomb
+from jaxkin.disorder.real_space import RealSpace
 from jaxkin.disorder.relaxation_time import RelaxationTime
 from jaxkin.disorder.states import State
 
@@ -17,6 +18,7 @@ __all__ = [
     "KernelDisorder",
     "Mixture",
     "PointImpurity",
+    "RealSpace",
     "RelaxationTime",
     "ScreenedCoulomb",
     "State",

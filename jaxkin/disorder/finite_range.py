@@ -1,31 +1,28 @@
-"""Impurities with a potential of finite range: the on-shell T-matrix of V(q)."""
+"""Impurities with a potential of finite range: the on-shell T-matrix of V(q) or V(r)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import product
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex
+from jaxtyping import Array
 
 from jaxkin.disorder.amplitude import Order, check_order
 from jaxkin.disorder.collisions import Collisions, SummedCollisions
+from jaxkin.disorder.form_factors import FARTHEST, FormFactors, PeriodicFactor, ReciprocalSum, reciprocal_vectors
 from jaxkin.disorder.kernels import Disorder, Scatterer
 from jaxkin.disorder.onshell import on_shell_collisions
+from jaxkin.disorder.potentials import Gaussian
+from jaxkin.disorder.real_space import RealSpace, sites_within
 from jaxkin.disorder.states import ShellStates
 from jaxkin.errors import JaxkinError
 from jaxkin.hamiltonian.tight_binding import TightBinding
 from jaxkin.surface.fermi import Surface
 
-NEGLIGIBLE = 1e-13
-"""Reciprocal vectors on which V(q + G) is below this part of its largest value are left out."""
-FARTHEST = 8
-"""Shells of reciprocal vectors that are tried."""
-ROWS = 128
-"""Rows of the N×N matrices that are computed at a time."""
+SITES_PER_VECTOR = 12
+"""Sites of a potential that cost as much as one reciprocal vector of its transform, measured."""
 
 
 class FiniteRangeImpurity(Disorder):
@@ -40,8 +37,8 @@ class FiniteRangeImpurity(Disorder):
 
     Args:
         form_factor: V(q)/strength, a JAX function of Cartesian q (3,) in Å⁻¹: :class:`Gaussian`,
-            :class:`ScreenedCoulomb`, or your own.
-        strength: eV Å^d (for ScreenedCoulomb, the charge in units of |e|, positive repels).
+            :class:`ScreenedCoulomb`, or your own; or V(r)/strength as :class:`RealSpace`.
+        strength: eV Å^d (eV for RealSpace; for ScreenedCoulomb, the charge in units of |e|, positive repels).
         density: impurities per Å^d.
         periodic: V(q) already has the reciprocal lattice's period; ``strength`` is then in eV, per cell,
             and V = Σ_R V_R e^{−iq·R} is the same for all orbitals of a cell.
@@ -49,7 +46,7 @@ class FiniteRangeImpurity(Disorder):
         positions: r₀ in reduced coordinates, (3,) or several equivalent ones that share the density.
 
     Raises:
-        JaxkinError: a density that is not positive, V(q) that does not fall off.
+        JaxkinError: a density that is not positive, V(q) that does not fall off, ``periodic`` with RealSpace.
 
     >>> import jaxkin as jk
     >>> model = jk.models.get("kramers-weyl-d4")
@@ -79,6 +76,8 @@ class FiniteRangeImpurity(Disorder):
         check_order(order)
         if not (np.isfinite(density) and density > 0):
             raise JaxkinError(f"density={density} must be a positive number of impurities per Å^d.")
+        if periodic and isinstance(form_factor, RealSpace):
+            raise JaxkinError("periodic=True is for a V(q) with the lattice's period; leave it out with RealSpace.")
         self.form_factor, self.strength, self.density = form_factor, float(strength), float(density)
         self.periodic, self.order = periodic, order
         self.positions = tuple(tuple(map(float, row)) for row in np.atleast_2d(np.asarray(positions, float)))
@@ -87,94 +86,76 @@ class FiniteRangeImpurity(Disorder):
         model, d = surface.model, surface.model.dimension
         if self.periodic and not model.periodic:
             raise JaxkinError("periodic=True needs a crystal; a k·p model has no reciprocal lattice.")
-        bind = getattr(self.form_factor, "on", None)
-        form_factor = self.form_factor if bind is None else bind(surface)
-        vectors = np.zeros((1, 3))
-        if isinstance(model, TightBinding) and not self.periodic:
-            vectors = _reciprocal_vectors(form_factor, np.asarray(model.basis))
-        centres = np.asarray(model.centres)
-        sites, group = np.unique(np.round(centres, 9), axis=0, return_inverse=True)
+        sites, group = np.unique(np.round(np.asarray(model.centres), 9), axis=0, return_inverse=True)
         origins = (
             [np.asarray(p)[:d] @ np.asarray(model.lattice) for p in self.positions]
             if isinstance(model, TightBinding)
             else [np.zeros(3)]
         )
+        factors = [self._factors(surface, origin, sites) for origin in origins]
         scale = self.strength * (float(model.state_volume) if self.periodic else 1.0)
 
         def scatterer(states: ShellStates) -> Collisions:
             parts = []
-            for origin in origins:
-                factors = _Factors(form_factor, vectors, sites - origin, self.periodic)
-                v, slope = _matrices(states, factors, group.ravel(), scale)
+            for one in factors:
+                v, slope = _matrices(states, one, group.ravel(), scale)
                 parts.append(on_shell_collisions(states, self.order, v, v, slope, self.density / len(origins)))
             return parts[0] if len(parts) == 1 else SummedCollisions(states, parts)
 
         return scatterer
 
-
-class _Factors(eqx.Module):
-    """f_s(q) = Σ_G V(q + G) e^{iG·(τ_s − r₀)} of every distinct orbital position s."""
-
-    form_factor: Callable
-    vectors: Array | np.ndarray
-    sites: Array | np.ndarray
-    periodic: bool = eqx.field(static=True)
-
-    def __call__(self, q: Array) -> Complex[Array, " s"]:
-        if self.periodic:  # the potential of a cell: only the phases of the orbitals' positions are left
-            return jnp.exp(-1j * (jnp.asarray(self.sites) @ q)) * self.form_factor(q)
-        vectors = jnp.asarray(self.vectors)
-        values = jax.vmap(self.form_factor)(q + vectors)
-        return jnp.exp(1j * (jnp.asarray(self.sites) @ vectors.T)) @ values.astype(complex)
-
-
-def _reciprocal_vectors(form_factor: Callable, basis: np.ndarray) -> np.ndarray:
-    """All G on which V(k − k' + G) counts for some k and k' in the zone."""
-    d = len(basis)
-    corners = np.array(list(product((-1.0, -0.5, 0.0, 0.5, 1.0), repeat=d))) @ basis
-    evaluate = jax.jit(jax.vmap(form_factor))
-    largest = float(np.max(np.abs(evaluate(jnp.asarray(corners)))))
-    for reach in range(1, FARTHEST + 1):
-        steps = np.array(list(product(range(-reach, reach + 1), repeat=d)))
-        g = steps @ basis
-        q = (g[:, None, :] + corners).reshape(-1, 3)
-        size = np.abs(np.asarray(evaluate(jnp.asarray(q)))).reshape(len(g), -1).max(axis=1)
-        edge = np.abs(steps).max(axis=1) == reach
-        if np.all(size[edge] <= NEGLIGIBLE * largest):
-            return g[size > NEGLIGIBLE * largest]
-    raise JaxkinError(
-        f"V(q) falls off too slowly to be summed over the reciprocal lattice: beyond {FARTHEST} vectors it is still "
-        f"{size[edge].max() / largest:.1g} of its largest value. Smooth the potential (a larger `core` of "
-        "ScreenedCoulomb), or use PointImpurity for a potential that sits on one site."
-    )
+    def _factors(self, surface: Surface, origin: np.ndarray, sites: np.ndarray) -> FormFactors:
+        """What is cheapest for the potential: its transform, or itself."""
+        model, potential, x = surface.model, self.form_factor, sites - origin
+        bind = getattr(potential, "on", None)
+        if bind is not None:
+            potential = bind(surface)
+        if self.periodic:
+            return PeriodicFactor(potential, x)
+        if not isinstance(model, TightBinding):
+            if not isinstance(potential, RealSpace):
+                return ReciprocalSum(potential, x, None, np.zeros((1, 3)))
+            k = np.asarray(model.cartesian(surface.k))
+            return potential.on_ball(model.dimension, np.ptp(k, axis=0) if len(k) else np.zeros(3))
+        lattice = np.asarray(model.lattice)
+        if isinstance(potential, RealSpace):
+            return potential.on_sites(lattice, x)
+        vectors, missed = reciprocal_vectors(potential, np.asarray(model.basis))
+        if isinstance(potential, Gaussian):
+            local = potential.in_real_space(model.dimension)
+            size = sum(len(sites_within(lattice, one, local.radius)) for one in x)
+            if size and (missed or size < SITES_PER_VECTOR * len(vectors)):
+                return local.on_sites(lattice, x)
+        if missed:
+            raise JaxkinError(
+                f"V(q) falls off too slowly to be summed over the reciprocal lattice: beyond {FARTHEST} vectors it is "
+                f"still {missed:.1g} of its largest value. Smooth the potential (a larger `core` of ScreenedCoulomb), "
+                "give it as RealSpace, or use PointImpurity for a potential that sits on one site."
+            )
+        return ReciprocalSum(potential, x, np.asarray(model.basis), vectors)
 
 
-def _matrices(states: ShellStates, factors: _Factors, group: np.ndarray, scale: float) -> tuple[Array, Array]:
+def _matrices(states: ShellStates, factors: FormFactors, group: np.ndarray, scale: float) -> tuple[Array, Array]:
     """⟨p|V|p'⟩ (N, N) and ⟨D_a p|V|p'⟩ with the derivative of V's phases included (3, N, N)."""
     k = jnp.asarray(states.k)
     u, du = map(jnp.asarray, states.bloch)
     members = jnp.asarray(group[:, None] == np.arange(group.max() + 1), float)  # (n, s)
+    size = min(factors.rows, max(16, 1 << max(len(k) - 1, 0).bit_length()))
     rows = []
-    for start in range(0, len(k), ROWS):
-        part = slice(start, min(start + ROWS, len(k)))
-        fill = ROWS - (part.stop - part.start)
+    for start in range(0, len(k), size):
+        part = slice(start, min(start + size, len(k)))
+        fill = size - (part.stop - part.start)
         mine = tuple(jnp.pad(x[part], ((0, fill), *((0, 0),) * (x.ndim - 1))) for x in (k, u, du))
         v, slope = _rows(factors, mine, k, u, members)
-        rows.append((v[: ROWS - fill], slope[:, : ROWS - fill]))
+        rows.append((v[: size - fill], slope[:, : size - fill]))
     potential = scale * jnp.concatenate([r[0] for r in rows])
     return 0.5 * (potential + potential.conj().T), scale * jnp.concatenate([r[1] for r in rows], axis=1)
 
 
 @eqx.filter_jit
-def _rows(factors: _Factors, mine: tuple[Array, ...], others: Array, u_others: Array, members: Array):
+def _rows(factors: FormFactors, mine: tuple[Array, ...], others: Array, u_others: Array, members: Array):
     k, u, du = mine
-    q = k[:, None, :] - others
-
-    def with_slope(one: Array):
-        values, slope = factors(one), jax.jacfwd(factors)(one)
-        return values, slope
-
-    f, df = jax.vmap(jax.vmap(with_slope))(q)  # (I, J, s), (I, J, s, 3)
-    overlap = jnp.einsum("im,ms,jm->ijs", u.conj(), members, u_others)
-    moved = jnp.einsum("iam,ms,jm->aijs", du.conj(), members, u_others)
-    return jnp.sum(f * overlap, axis=-1), jnp.sum(f * moved, axis=-1) + jnp.einsum("ijs,ijsa->aij", overlap, df)
+    f, slopes = factors(k, others)  # (s, I, J), (3, s, I, J)
+    overlap = jnp.einsum("im,ms,jm->sij", u.conj(), members, u_others)
+    moved = jnp.einsum("iam,ms,jm->asij", du.conj(), members, u_others)
+    return jnp.sum(f * overlap, axis=0), jnp.sum(f * moved + slopes * overlap, axis=1)

@@ -1,7 +1,6 @@
 """Kernels of impurities that act in d orbitals, for whole tiles of pairs at a time.
 
-An amplitude ⟨p|X|p'⟩ between all states of a tile is one matrix product. It is taken in real numbers, which
-on a CPU run at twice the rate of complex ones.
+The amplitudes ⟨p|X|p'⟩ between all states of a tile are matrix products.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from jaxtyping import Array, Complex, Float
 
 from jaxkin.disorder.amplitude import Term
 from jaxkin.disorder.pairs import TileKernel
+from jaxkin.disorder.products import inner_products, real_form
 
 Orbitals = tuple[Complex[Array, "N d"], Complex[Array, "N 3 d"]]
 """⟨m|p⟩, and ⟨m|D_a p⟩ in Å."""
@@ -38,8 +38,8 @@ class OrbitalKernel(TileKernel):
         self.scale = scale
 
     def tile(self, left: Orbitals, right: Orbitals) -> Float[Array, "I J"]:
-        bra = _real(left[0])
-        amplitudes = [_amplitude(bra, right[0] @ matrix.T) for matrix in self.matrices]
+        bra = real_form(left[0])
+        amplitudes = [inner_products(bra, right[0] @ matrix.T) for matrix in self.matrices]
         total = jnp.zeros(())
         for c, i, j in self.terms:
             (x, ix), (y, iy) = amplitudes[i], amplitudes[j]
@@ -64,24 +64,15 @@ class OrbitalJump(TileKernel):
     scale: float
 
     def tile(self, left: Orbitals, right: Orbitals) -> Float[Array, "I J 3"]:
-        bra = _real(left[0])
-        slopes = [_real(jnp.concatenate([left[1][:, a], left[0]], axis=1)) for a in range(3)]
+        bra = real_form(left[0])
+        slopes = [real_form(jnp.concatenate([left[1][:, a], left[0]], axis=1)) for a in range(3)]
         total = jnp.zeros(())
         for t in (self.amplitude, self.amplitude.conj().T):
             ket = right[0] @ t.T
-            x, ix = _amplitude(bra, ket)
+            x, ix = inner_products(bra, ket)
             parts = []
             for a, slope in enumerate(slopes):
-                z, iz = _amplitude(slope, jnp.concatenate([ket, right[1][:, a] @ t.T], axis=1))
+                z, iz = inner_products(slope, jnp.concatenate([ket, right[1][:, a] @ t.T], axis=1))
                 parts.append(iz * x - z * ix)
             total = total + jnp.stack(parts, axis=-1)
         return -0.5 * self.scale * total
-
-
-def _real(states: Complex[Array, "N d"]) -> Float[Array, "N 2d"]:
-    return jnp.concatenate([states.real, states.imag], axis=1)
-
-
-def _amplitude(bra: Float[Array, "I 2d"], ket: Complex[Array, "J d"]) -> tuple[Array, Array]:
-    """Re and Im of ⟨i|j⟩, (I, J) each."""
-    return bra @ _real(ket).T, bra @ _real(-1j * ket).T

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
+from jaxkin.disorder.real_space import RealSpace
 from jaxkin.errors import JaxkinError
 from jaxkin.surface.fermi import Surface
 
@@ -26,6 +28,11 @@ class Gaussian(eqx.Module):
     def __call__(self, q) -> Array:
         q = jnp.asarray(q)
         return jnp.exp(-0.5 * self.width**2 * (q @ q))
+
+    def in_real_space(self, dimension: int) -> RealSpace:
+        """V(r) = exp(−r²/2ξ²)/(2πξ²)^{d/2}, to the radius where it is rounding."""
+        norm = (2 * np.pi * self.width**2) ** (-0.5 * dimension)
+        return RealSpace(lambda r: norm * jnp.exp(-0.5 * (r @ r) / self.width**2), 8.2 * self.width)
 
 
 class ScreenedCoulomb(eqx.Module):

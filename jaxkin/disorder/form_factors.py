@@ -1,0 +1,161 @@
+"""F_s(k − k') = 𝒱 Σ_R V(R + x_s) e^{−i(k−k')·(R+x_s)} between all points, and its derivative, in two ways.
+
+x_s = τ_s − r₀ are the distinct positions of orbitals, seen from the impurity. By Poisson's formula
+
+𝒱 Σ_R V(R + x) e^{−iq·(R+x)} = Σ_G V(q + G) e^{iG·x},
+
+so that a potential may be summed over sites in its range, or its transform over reciprocal vectors.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable
+from itertools import product
+from typing import ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Complex, Float
+
+from jaxkin.disorder.products import inner_products, real_form
+
+NEGLIGIBLE = 1e-13
+"""Reciprocal vectors on which V(q + G) is below this part of its largest value are left out."""
+FARTHEST = 8
+"""Shells of reciprocal vectors that are tried."""
+CHUNK = 512
+"""Sites whose phases exist at a time."""
+
+
+class FormFactors(eqx.Module):
+    """F_s between two sets of k, one for each distinct position of orbitals."""
+
+    rows: eqx.AbstractClassVar[int]
+    """Points on the left that are worth taking together."""
+
+    @abc.abstractmethod
+    def __call__(
+        self, left: Float[Array, "I 3"], right: Float[Array, "J 3"]
+    ) -> tuple[Complex[Array, "s I J"], Complex[Array, "3 s I J"]]:
+        """F_s(k_i − k_j) and ∂F_s/∂k_i in Å."""
+
+
+class ReciprocalSum(FormFactors):
+    """Σ_G V(q + G) e^{iG·x}, with q brought to the first cell by e^{−iG₀·x}.
+
+    Args:
+        form_factor: V(q).
+        positions: x, (s, 3) in Å.
+        basis: reciprocal lattice (d, 3), or None for a continuum, where it is V(q) itself.
+        vectors: the G that count, (g, 3), from :func:`reciprocal_vectors`.
+    """
+
+    form_factor: Callable
+    positions: np.ndarray
+    basis: np.ndarray | None
+    vectors: np.ndarray
+    rows: ClassVar[int] = 64
+
+    def __call__(self, left, right):
+        q = left[:, None, :] - right
+        x = jnp.asarray(self.positions)
+        if self.basis is None:
+            back = jnp.zeros_like(q)
+        else:
+            reduced = q @ jnp.linalg.pinv(jnp.asarray(self.basis))
+            back = jnp.round(reduced) @ jnp.asarray(self.basis)
+        phases = jnp.exp(1j * (jnp.asarray(self.vectors) @ x.T))  # (g, s)
+        with_slope = jax.vmap(jax.vmap(_value_and_slope(self.form_factor)))
+
+        def add(total, one):
+            vector, phase = one
+            values, slope = with_slope(q - back + vector)
+            terms = jnp.concatenate([values[None], jnp.moveaxis(slope, -1, 0)])
+            return total + phase[:, None, None] * terms[:, None], None
+
+        start = jnp.zeros((4, len(x), *q.shape[:2]), complex)
+        total = jax.lax.scan(add, start, (jnp.asarray(self.vectors), phases))[0]
+        total = total * jnp.exp(-1j * jnp.einsum("ija,sa->sij", back, x))
+        return total[0], total[1:]
+
+
+class PeriodicFactor(FormFactors):
+    """V(q) e^{−iq·x} of a V(q) that has the reciprocal lattice's period itself.
+
+    Args:
+        form_factor: V(q).
+        positions: x, (s, 3) in Å.
+    """
+
+    form_factor: Callable
+    positions: np.ndarray
+    rows: ClassVar[int] = 64
+
+    def __call__(self, left, right):
+        x = jnp.asarray(self.positions)
+
+        def factors(q):
+            return jnp.exp(-1j * (x @ q)) * self.form_factor(q)
+
+        values, slope = jax.vmap(jax.vmap(_value_and_slope(factors)))(left[:, None, :] - right)
+        return jnp.moveaxis(values, -1, 0), jnp.transpose(slope, (3, 2, 0, 1))
+
+
+class SiteSum(FormFactors):
+    """Σ_r V_r e^{−iq·r} of real V_r: matrix products between the plane waves on the sites.
+
+    Args:
+        points: r for each of s positions, (s, m, 3) in Å.
+        values: V_r with the factor 𝒱 or of a quadrature, (s, m); zero where there is no site.
+    """
+
+    points: np.ndarray
+    values: np.ndarray
+    rows: ClassVar[int] = 1024
+
+    def __call__(self, left, right):
+        fill = -self.points.shape[1] % CHUNK
+        points = jnp.pad(self.points, ((0, 0), (0, fill), (0, 0))).reshape(len(self.points), -1, CHUNK, 3)
+        values = jnp.pad(self.values, ((0, 0), (0, fill))).reshape(points.shape[:3])
+
+        def add(total, one):
+            r, v = one
+            bra, wave = real_form(jnp.exp(1j * (left @ r.T))), jnp.exp(1j * (right @ r.T))
+            # ∂_a brings down −i r_a
+            weights = v * jnp.concatenate([jnp.ones((1, CHUNK)), r.T])
+            parts = [jax.lax.complex(*inner_products(bra, w * wave)) for w in weights]
+            return total + jnp.stack(parts), None
+
+        start = jnp.zeros((4, len(left), len(right)), complex)
+        sums = [jax.lax.scan(add, start, one)[0] for one in zip(points, values, strict=True)]
+        total = jnp.stack(sums, axis=1)
+        return total[0], -1j * total[1:]
+
+
+def _value_and_slope(function: Callable) -> Callable:
+    def both(q: Array) -> tuple[Array, Array]:
+        return function(q), jax.jacfwd(function)(q)
+
+    return both
+
+
+def reciprocal_vectors(form_factor: Callable, basis: np.ndarray) -> tuple[np.ndarray, float]:
+    """All G on which V(q + G) counts for some q in the first cell, and the part of V that is left out."""
+    d = len(basis)
+    inside = np.array(list(product((-0.5, -0.25, 0.0, 0.25, 0.5), repeat=d))) @ basis
+    evaluate = jax.jit(jax.vmap(form_factor))
+    largest, missed = float(np.max(np.abs(evaluate(jnp.asarray(inside))))), 0.0
+    vectors = np.zeros((1, 3))
+    for reach in range(1, FARTHEST + 1):
+        steps = np.array(list(product(range(-reach, reach + 1), repeat=d)))
+        g = steps @ basis
+        q = (g[:, None, :] + inside).reshape(-1, 3)
+        size = np.abs(np.asarray(evaluate(jnp.asarray(q)))).reshape(len(g), -1).max(axis=1)
+        missed = float(size[np.abs(steps).max(axis=1) == reach].max()) / largest
+        vectors = g[size > NEGLIGIBLE * largest]
+        if missed <= NEGLIGIBLE:
+            return vectors, 0.0
+    return vectors, missed
