@@ -145,6 +145,27 @@ def test_mixture_adds(tetragonal):
     np.testing.assert_allclose(both.skew_acceleration, one.skew_acceleration + two.skew_acceleration, atol=1e-12)
 
 
+def test_mixture_shares_the_green_function(tetragonal, monkeypatch):
+    """One integral over the zone for all point impurities, on every orbital once."""
+    from jaxkin.disorder import point
+
+    parts = [jk.PointImpurity(v, [m], 0.01, rtol=1e-2) for v, m in ((1.0, [0, 1]), (2.0, [1]), (-1.0, [0]))]
+    parts.append(jk.PointImpurity(1.0, [0], 0.01, order="born"))
+    shell, calls = tetragonal.shells[0], []
+    separate = sum(part.collisions(tetragonal, shell).rate for part in parts)
+
+    def counted(*arguments, **options):
+        calls.append(arguments[2])
+        return green(*arguments, **options)
+
+    green = point.local_green_function
+    monkeypatch.setattr(point, "local_green_function", counted)
+    together = sum(parts[1:], start=parts[0]).collisions(tetragonal, shell)
+    assert calls == [(0, 1)]
+    np.testing.assert_allclose(together.rate, separate, rtol=1e-2)
+    assert together.optical_theorem < 1e-11
+
+
 def test_smooth_potential_limit(circle):
     """Eq. (16): δr = Ω×(p − p') for a potential smooth on the scale of k_F, so v_sj → −Ω×⟨p' − p⟩ rate."""
     c = jk.FiniteRangeImpurity(jk.Gaussian(60.0), 1.0, 1e-3, order="born").collisions(circle, circle.shells[0])

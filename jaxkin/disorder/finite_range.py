@@ -21,7 +21,7 @@ from jaxkin.errors import JaxkinError
 from jaxkin.hamiltonian.tight_binding import TightBinding
 from jaxkin.surface.fermi import Surface
 
-SITES_PER_VECTOR = 12
+SITES_PER_VECTOR = 30
 """Sites of a potential that cost as much as one reciprocal vector of its transform, measured."""
 
 

@@ -117,15 +117,16 @@ class SiteSum(FormFactors):
     rows: ClassVar[int] = 1024
 
     def __call__(self, left, right):
-        fill = -self.points.shape[1] % CHUNK
-        points = jnp.pad(self.points, ((0, 0), (0, fill), (0, 0))).reshape(len(self.points), -1, CHUNK, 3)
+        size = min(CHUNK, max(16, 1 << (self.points.shape[1] - 1).bit_length()))
+        fill = -self.points.shape[1] % size
+        points = jnp.pad(self.points, ((0, 0), (0, fill), (0, 0))).reshape(len(self.points), -1, size, 3)
         values = jnp.pad(self.values, ((0, 0), (0, fill))).reshape(points.shape[:3])
 
         def add(total, one):
             r, v = one
             bra, wave = real_form(jnp.exp(1j * (left @ r.T))), jnp.exp(1j * (right @ r.T))
             # ∂_a brings down −i r_a
-            weights = v * jnp.concatenate([jnp.ones((1, CHUNK)), r.T])
+            weights = v * jnp.concatenate([jnp.ones((1, size)), r.T])
             parts = [jax.lax.complex(*inner_products(bra, w * wave)) for w in weights]
             return total + jnp.stack(parts), None
 

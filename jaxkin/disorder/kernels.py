@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Self
 
 import equinox as eqx
 from jaxtyping import Array, Float
@@ -23,6 +24,11 @@ class Disorder(eqx.Module):
     @abc.abstractmethod
     def on(self, surface: Surface) -> Scatterer:
         """Do what is needed once for a surface; the result makes the collisions of each of its shells."""
+
+    @classmethod
+    def together(cls, parts: Sequence[Self], surface: Surface) -> list[Scatterer]:
+        """:meth:`on` of several of this kind in one sample, which may share what is costly."""
+        return [part.on(surface) for part in parts]
 
     def collisions(self, surface: Surface, shell: Shell) -> Collisions:
         """The collision operator of one shell."""
@@ -45,7 +51,9 @@ class Mixture(Disorder):
     parts: tuple[Disorder, ...]
 
     def on(self, surface: Surface) -> Scatterer:
-        scatterers = [part.on(surface) for part in self.parts]
+        scatterers: list[Scatterer] = []
+        for kind in dict.fromkeys(map(type, self.parts)):
+            scatterers += kind.together([part for part in self.parts if type(part) is kind], surface)
         return lambda states: SummedCollisions(states, [scatterer(states) for scatterer in scatterers])
 
     def __add__(self, other: Disorder) -> Mixture:

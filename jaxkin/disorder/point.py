@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple, Self
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -34,6 +34,10 @@ class Site(NamedTuple):
     potential: np.ndarray
     orbitals: tuple[int, ...]
     cells: np.ndarray
+
+
+GreenFunction = Callable[[float, Site], np.ndarray]
+"""(ε, site) → Re G, (m, m)."""
 
 
 class PointImpurity(Disorder):
@@ -109,33 +113,31 @@ class PointImpurity(Disorder):
         return eqx.tree_at(lambda d: d.sites, self, tuple(sites))
 
     def on(self, surface: Surface) -> Scatterer:
-        model = surface.model
-        sites = [_checked(site, model) for site in self.sites]
-        greens = self._green(surface, sites) if self.order == "tmatrix" else None
+        return self.together([self], surface)[0]
 
+    @classmethod
+    def together(cls, parts: Sequence[Self], surface: Surface) -> list[Scatterer]:
+        """The scatterers of several impurities, with one Green function on the orbitals of all."""
+        sites = [[_checked(site, surface.model) for site in part.sites] for part in parts]
+        dressed = [(part, own) for part, own in zip(parts, sites, strict=True) if part.order == "tmatrix"]
+        green = None
+        if dressed:
+            everywhere = [site for _, own in dressed for site in own]
+            green = _green_functions(surface, everywhere, min(part.rtol for part, _ in dressed))
+        return [
+            part._scatterer(own, green if part.order == "tmatrix" else None)
+            for part, own in zip(parts, sites, strict=True)
+        ]
+
+    def _scatterer(self, sites: list[Site], green: GreenFunction | None) -> Scatterer:
         def scatterer(states: ShellStates) -> Collisions:
             parts = []
-            for number, site in enumerate(sites):
-                green = None if greens is None else greens(states.shell.energy, number)
-                parts.append(self._site_collisions(states, site, green))
+            for site in sites:
+                dressing = None if green is None else green(states.shell.energy, site)
+                parts.append(self._site_collisions(states, site, dressing))
             return parts[0] if len(parts) == 1 else SummedCollisions(states, parts)
 
         return scatterer
-
-    def _green(self, surface: Surface, sites: list[Site]):
-        """Re G at the energies of all shells, (energy, site number) → (m, m) in 1/eV."""
-        energies = np.unique([shell.energy for shell in surface.shells])
-        orbitals = [m for site in sites for m in site.orbitals]
-        cells = np.concatenate([site.cells for site in sites])
-        green = local_green_function(surface.model, energies, orbitals, cells, rtol=self.rtol)
-        starts = np.cumsum([0, *(len(site.orbitals) for site in sites)])
-
-        def block(energy: float, number: int) -> np.ndarray:
-            g = green.values[np.argmin(np.abs(energies - energy))]
-            part = slice(starts[number], starts[number + 1])
-            return 0.5 * (g[part, part] + g[part, part].conj().T)
-
-        return block
 
     def _site_collisions(self, states: ShellStates, site: Site, green: np.ndarray | None) -> Collisions:
         volume = float(states.surface.model.state_volume)
@@ -169,6 +171,26 @@ class PointImpurity(Disorder):
         return "factorised" if d * d <= 2 * points else "pairwise"
 
 
+def _green_functions(surface: Surface, sites: list[Site], rtol: float) -> GreenFunction:
+    """Re G in 1/eV on each of the sites, at the energies of all shells."""
+    energies = np.unique([shell.energy for shell in surface.shells])
+    number = {orbital: n for n, orbital in enumerate(dict.fromkeys(o for site in sites for o in _located(site)))}
+    orbitals, cells = zip(*number, strict=True)
+    green = local_green_function(surface.model, energies, orbitals, np.array(cells), rtol=rtol)
+
+    def block(energy: float, site: Site) -> np.ndarray:
+        chosen = [number[orbital] for orbital in _located(site)]
+        g = green.values[np.argmin(np.abs(energies - energy))][np.ix_(chosen, chosen)]
+        return 0.5 * (g + g.conj().T)
+
+    return block
+
+
+def _located(site: Site) -> list[tuple[int, tuple[int, ...]]]:
+    """(orbital, cell) of each orbital."""
+    return [(m, tuple(cell)) for m, cell in zip(site.orbitals, site.cells.tolist(), strict=True)]
+
+
 def local_states(states: ShellStates, orbitals: Sequence[int], cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """⟨m|p⟩ = e^{ik·(R_m+τ_m)} u_m (N, m) and ⟨m|D p⟩ = e^{ik·(R_m+τ_m)} (D + i(R_m+τ_m)) u_m (N, 3, m) in Å."""
     u, du = states.bloch
@@ -198,8 +220,8 @@ def _checked(site: Site, model: BlochModel) -> Site:
     wrong = [m for m in site.orbitals if not 0 <= m < model.size]
     if wrong:
         raise JaxkinError(f"orbital {wrong[0]} of the impurity is outside 0..{model.size - 1} of this model.")
-    pairs = list(zip(site.orbitals, map(tuple, site.cells), strict=True))
-    if len(set(pairs)) < len(pairs):
+    located = _located(site)
+    if len(set(located)) < len(located):
         raise JaxkinError(f"the impurity's orbitals {list(site.orbitals)} name one twice.")
     d = model.dimension
     if site.cells.shape[1] == 0:
