@@ -27,7 +27,7 @@ from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.surface.continuation import continued, is_analytic
 from jaxkin.surface.deformation import SLACK, Deformation, crosses, displaced, find_deformation
 from jaxkin.surface.search import Nodes, Pocket, find_pockets
-from jaxkin.surface.spectrum import Spectrum, buckets, one_lapack_thread, tile_rows
+from jaxkin.surface.spectrum import SMALLEST_BUCKET, Spectrum, one_lapack_thread, tile_rows
 from jaxkin.surface.zone import Cells, Integral, adaptive_integral, first_mesh
 
 ORDER = 8
@@ -66,6 +66,10 @@ class Integrand(Protocol):
         """(N, E, C) values times the ``jacobian`` (N,); :func:`kernel_mean` at ``width`` η, if that is not zero."""
         ...
 
+    def at(self, levels: np.ndarray) -> Integrand:
+        """The same for other levels."""
+        ...
+
 
 def kernel_mean(function: Callable, x: np.ndarray, width: float) -> np.ndarray:
     """Σ_j c_j F(x + η a_j) → F(x + i0); F(x) itself at η = 0."""
@@ -75,19 +79,36 @@ def kernel_mean(function: Callable, x: np.ndarray, width: float) -> np.ndarray:
 
 
 def singular_integral(model: BlochModel, integrand: Integrand, rtol: float, budget: int) -> Integral:
-    """The integral of an integrand over the zone in model coordinates."""
-    spectrum = Spectrum(model)
-    low, high = float(integrand.levels.min()), float(integrand.levels.max())
-    pockets = find_pockets(Nodes(spectrum), (low, high))
-    mesh = first_mesh(model.zone, [(pocket.origin, pocket.edges) for pocket in pockets], model.periodic)
-    deformation = find_deformation(model, pockets, low, high)
-    if deformation is None:  # no state at the levels
-        result = adaptive_integral(Points(model, integrand), mesh, rtol, budget)
-    else:
-        result = _by_displacement(model, integrand, deformation, pockets, mesh, rtol, budget)
-        if result is None:
-            result = _by_kernel(model, integrand, mesh, rtol, budget)
-    return replace(result, evaluations=result.evaluations + spectrum.evaluations)
+    """The integral of an integrand over the zone in model coordinates; ``budget`` points for all levels together.
+
+    One displacement serves all levels if it can; those on either side of a node or a band edge are parted.
+    """
+    spectrum, levels = Spectrum(model), integrand.levels
+    nodes, analytic = Nodes(spectrum), is_analytic(model)
+
+    def over(chosen: np.ndarray, budget: int) -> Integral:
+        part = integrand.at(levels[chosen])
+        low, high = float(np.real(part.levels).min()), float(np.real(part.levels).max())
+        pockets = find_pockets(nodes, (low, high))
+        mesh = first_mesh(model.zone, [(pocket.origin, pocket.edges) for pocket in pockets], model.periodic)
+        deformation = find_deformation(model, pockets, low, high)
+        if deformation is None:  # no state at the levels
+            return adaptive_integral(Points(model, part), mesh, rtol, budget)
+        result = _by_displacement(model, part, deformation, pockets, mesh, rtol, budget) if analytic else None
+        if result is None and analytic and low < high:
+            first = over(chosen[: len(chosen) // 2], budget // 2)
+            return first.joined(over(chosen[len(chosen) // 2 :], budget - first.evaluations))
+        return result or _by_kernel(model, part, mesh, rtol, budget)
+
+    order = np.argsort(np.real(levels))
+    result, place = over(order, budget), np.argsort(order)
+    return Integral(
+        result.values[place],
+        result.error[place],
+        result.scale[place],
+        result.evaluations + spectrum.evaluations,
+        result.cells,
+    )
 
 
 class Points:
@@ -118,7 +139,7 @@ class Points:
     def _displaced(self, deformation: Deformation, real: Resolved) -> tuple[Resolved, float, np.ndarray]:
         k, jacobian, h, wrong = in_tiles(
             lambda *part: displaced(self.model, deformation, *part),
-            tile_rows(self.model, arrays=16),
+            min(4096, tile_rows(self.model, arrays=16)),
             real.k,
             real.eigenvalues,
             real.right,
@@ -143,8 +164,6 @@ def _by_displacement(
     budget: int,
 ) -> Integral | None:
     """With smaller and smaller displacements until no pole is crossed; None if there is none."""
-    if not is_analytic(model):
-        return None
     for _ in range(ATTEMPTS):
         if not crosses(model, deformation, pockets):
             with suppress(_Crossed):
@@ -158,14 +177,14 @@ def _by_kernel(model: BlochModel, integrand: Integrand, mesh: Cells, rtol: float
     lo, hi = np.array(model.zone).T
     k = lo + (hi - lo) * np.random.default_rng(0).random((64, model.dimension))
     width = 0.125 * max(float(np.ptp(Spectrum(model)(k))), 1e-6)
-    best, before, last, spent = None, None, np.inf, 0
+    best, before, last, spent = None, None, None, 0
     for _ in range(WIDTHS):
         result = adaptive_integral(Points(model, integrand, width=width), mesh, rtol, budget - spent)
         spent, mesh, width = spent + result.evaluations, result.cells, 0.5 * width
         if before is not None:
             change = np.abs(result.values - before.values).max(axis=1)
             # the next change shrinks by the same factor, or more
-            error = result.error + change * np.minimum(1.0, change / last)
+            error = result.error + change * (1.0 if last is None else np.minimum(1.0, change / last))
             if best is None or error.max() < best.error.max():
                 best = replace(result, error=error)
             if np.all(best.error <= rtol * best.scale) or spent >= budget:
@@ -178,7 +197,7 @@ def _by_kernel(model: BlochModel, integrand: Integrand, mesh: Cells, rtol: float
 
 def _eigenstates(model: BlochModel, k: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Energies (N, n) and states (N, n, n) in the periodic gauge; NumPy's LAPACK on a CPU, XLA's elsewhere."""
-    rows = tile_rows(model, arrays=4)
+    rows = min(4096, tile_rows(model, arrays=4))
     if jax.default_backend() != "cpu":
         return in_tiles(lambda part: _eigh(model, part), rows, k)  # pyright: ignore[reportReturnType]
     return _in_threads(np.linalg.eigh, *in_tiles(lambda part: (_hamiltonians(model, part),), rows, k))
@@ -197,10 +216,14 @@ def _eigh(model: BlochModel, k: Array) -> tuple[Array, Array]:
 
 def in_tiles(function: Callable, rows: int, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
     """``function``, which returns a tuple, of arrays that share their first axis, padded tile by tile."""
-    parts = []
-    for part, index in buckets(np.arange(len(arrays[0])), rows):
-        results = function(*(array[index] for array in arrays))
-        parts.append([np.asarray(result)[: part.stop - part.start] for result in results])
+    count, parts = len(arrays[0]), []
+    for start in range(0, count, rows):
+        index = np.arange(start, min(start + rows, count))
+        size = rows
+        while size // 4 >= max(len(index), SMALLEST_BUCKET):  # few sizes: each compiles
+            size //= 4
+        padded = np.pad(index, (0, size - len(index)), mode="edge")
+        parts.append([np.asarray(result)[: len(index)] for result in function(*(array[padded] for array in arrays))])
     return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
 
 

@@ -28,7 +28,7 @@ from jaxkin.surface.continuation import continued, hessian_trace, slopes
 from jaxkin.surface.search import Pocket
 
 STRENGTH = 0.5
-"""α ⟨v²⟩ over the depth of the shallowest pocket: in a parabola, k + ih = k (1 − i/4)."""
+"""α ⟨v²⟩ over the depth: in a parabola, k + ih = k (1 − i/4)."""
 WIDTH = 0.6
 """Width of the flanks of χ over that depth."""
 SATURATION = 4.0
@@ -47,14 +47,14 @@ class Deformation(eqx.Module):
     """The displacement for levels from ``low`` to ``high`` (eV).
 
     Attributes:
-        depth: energy scale in eV.
+        depth: distance in eV from the levels to the farther end of the bands in a pocket.
         speed: root mean square velocity in eV Å.
     """
 
-    low: float
-    high: float
-    depth: float
-    speed: float
+    low: np.ndarray = eqx.field(converter=np.asarray)  # arrays, so that no value compiles anew
+    high: np.ndarray = eqx.field(converter=np.asarray)
+    depth: np.ndarray = eqx.field(converter=np.asarray)
+    speed: np.ndarray = eqx.field(converter=np.asarray)
 
     def shallower(self) -> Deformation:
         return Deformation(self.low, self.high, 0.5 * self.depth, self.speed)
@@ -66,25 +66,27 @@ class Deformation(eqx.Module):
 
 
 def find_deformation(model: BlochModel, pockets: list[Pocket], low: float, high: float) -> Deformation | None:
-    """The displacement that suits the shallowest of the pockets with a level in [low, high]; None without any."""
+    """The displacement that suits the pockets, which may hold a level in [low, high]; None if none does."""
     found = []
     for pocket, k in zip(pockets, _samples(pockets), strict=True):
         energies, speeds = (np.asarray(part)[:, list(pocket.bands)] for part in _speeds(model, k))
         found.append((min(energies.max() - low, high - energies.min()), energies, speeds))
-    depth = min((depth for depth, *_ in found if depth > 0), default=0.0)
-    if depth == 0:
+    depths = [depth for depth, *_ in found if depth > 0]
+    if not depths:
         return None
+    # small and large pockets share one scale: what is too wide for the former costs less than the reverse
+    depth = np.sqrt(min(depths) * max(depths))
     squares, total = 0.0, 0.0
     for _, energies, speeds in found:
         weight = np.exp(-(((energies - np.clip(energies, low, high)) / (0.5 * depth)) ** 2))
         squares, total = squares + np.sum(weight * speeds**2), total + np.sum(weight)
-    return Deformation(low, high, float(depth), float(np.sqrt(squares / total)))
+    return Deformation(low, high, depth, np.sqrt(squares / total))
 
 
 def crosses(model: BlochModel, deformation: Deformation, pockets: list[Pocket]) -> bool:
     """Whether an eigenvalue of H(k + ish) comes to the wrong side of the levels on the way, s = ⅓, ⅔, 1."""
     for k in _samples(pockets):
-        for part in (1 / 3, 2 / 3, 1.0):
+        for part in np.array([1 / 3, 2 / 3, 1.0])[:, None]:
             values = np.linalg.eigvals(np.asarray(_on_the_way(model, deformation, k, part)))
             distance = np.abs(values.real - np.clip(values.real, deformation.low, deformation.high))
             if np.any(values.imag - distance > SLACK * deformation.depth):
@@ -151,7 +153,7 @@ def _speeds(model: BlochModel, k: Array | np.ndarray) -> tuple[Array, Array]:
 
 
 @eqx.filter_jit
-def _on_the_way(model: BlochModel, deformation: Deformation, k: Array | np.ndarray, part: float) -> Array:
+def _on_the_way(model: BlochModel, deformation: Deformation, k: Array | np.ndarray, part: np.ndarray) -> Array:
     def one(point):
         energies, states = jnp.linalg.eigh(continued(model, point))
         return continued(model, point + 1j * part * _displacement(model, deformation, point, energies, states)[0])

@@ -55,7 +55,7 @@ def local_green_function(
 
     Args:
         model: any.
-        energies: ε in eV, (E,).
+        energies: ε in eV, (E,); real, which stands for ε + i0, or complex in the upper half plane.
         orbitals: m orbital indices.
         cells: (m, d) integers, the cell of each; zeros by default.
         rtol: accuracy relative to the largest element.
@@ -70,7 +70,7 @@ def local_green_function(
     >>> round(float(green.values[0, 0, 0].real), 6)  # 1/√(ε² − 4t²)
     0.447214
     """
-    levels, m = np.atleast_1d(np.asarray(energies, float)), len(orbitals)
+    levels, m = np.atleast_1d(energies), len(orbitals)
     where = np.zeros((m, model.dimension), int) if cells is None else np.asarray(cells, int)
     result = singular_integral(model, _Green(model, levels, np.asarray(orbitals), where), rtol, budget)
     _warn(result, rtol)
@@ -105,6 +105,7 @@ class _Green:
     """𝒱 Σ_n R_mn L_nm' / (ε − λ_n), times the measure of the zone."""
 
     def __init__(self, model: BlochModel, levels: np.ndarray, orbitals: np.ndarray, cells: np.ndarray):
+        self.model = model
         self.levels, self.orbitals, self.cells = levels, orbitals, cells
         self.measure = float(model.measure) * float(model.state_volume)
 
@@ -116,6 +117,9 @@ class _Green:
         left = resolved.left[:, :, self.orbitals].swapaxes(1, 2) / phase
         pairs = right[:, :, None, :] * left[:, None, :, :]  # (N, m, m, n)
         return poles @ pairs.reshape(len(x), -1, x.shape[2]).swapaxes(1, 2)
+
+    def at(self, levels: np.ndarray) -> _Green:
+        return _Green(self.model, levels, self.orbitals, self.cells)
 
 
 class _Flux:
@@ -133,8 +137,14 @@ class _Flux:
         x = self.thermal.fermi_level - resolved.eigenvalues.astype(complex)
         filling = kernel_mean(self._filling, x, 0.0 if self.thermal.width else width)
         parts = (resolved.k, resolved.eigenvalues, resolved.right, resolved.left, filling)
-        (flux,) = in_tiles(lambda *part: (_flux(self.model, *part),), tile_rows(self.model, arrays=16), *parts)
+        (flux,) = in_tiles(
+            lambda *part: (_flux(self.model, *part),), min(4096, tile_rows(self.model, arrays=16)), *parts
+        )
         return np.real(self.measure * jacobian[:, None] * flux)[:, None, :]
+
+    def at(self, levels: np.ndarray) -> _Flux:
+        del levels  # one Fermi level
+        return self
 
     def _filling(self, x: np.ndarray) -> np.ndarray:
         kt = self.thermal.width

@@ -19,7 +19,7 @@ WORST = 0.02
 """A round bisects no cell whose error is below this part of the largest one ..."""
 LEAVE = 0.5
 """... and leaves cells alone whose errors add up to less than this part of the tolerance."""
-SAFETY = 2.0
+SAFETY = 3.0
 """What the estimate of a cell's error is multiplied with."""
 FLOOR = 1e-3
 """The tolerance is relative to |∫F|, or to this part of ∫|F| if the integral nearly cancels."""
@@ -65,6 +65,16 @@ class Integral:
     scale: np.ndarray
     evaluations: int
     cells: Cells
+
+    def joined(self, other: Integral) -> Integral:
+        """These E functions and then the other's."""
+        return Integral(
+            np.concatenate([self.values, other.values]),
+            np.concatenate([self.error, other.error]),
+            np.concatenate([self.scale, other.scale]),
+            self.evaluations + other.evaluations,
+            other.cells,
+        )
 
     def __add__(self, other: Integral) -> Integral:
         return Integral(
@@ -173,7 +183,7 @@ class _Tree:
             a = np.abs(np.einsum("jp,np...->jn...", self.legendre[-6:], along))
             late, middle, early = (np.maximum(a[-j], a[-j - 1]) for j in (1, 3, 5))
             rate = np.maximum((late / np.maximum(middle, 1e-300)) ** 0.5, (late / np.maximum(early, 1e-300)) ** 0.25)
-            errors.append(SAFETY * (late * np.minimum(rate, 1.0) ** self.p).max(axis=-1))
+            errors.append(SAFETY * (late * np.minimum(rate, 1.0) ** (self.p - 1)).max(axis=-1))
         mean, magnitude = values, np.abs(values)
         for _ in range(self.d):
             mean, magnitude = (np.tensordot(self.weights, part, axes=(0, 1)) for part in (mean, magnitude))
