@@ -329,3 +329,38 @@ def test_evaluations_per_surface_point(shared_data):
     few, many = ((s.evaluations, len(s)) for s in counts)
     assert 12 < many[1] / few[1] < 18  # ∝ N²: 16
     assert (many[0] - few[0]) / (many[1] - few[1]) < 4.0  # 3.91: three energies and one eigensystem
+
+
+class TestSymmetry:
+    """Equivalent nodes are diagonalised once, equivalent pockets sampled once; the result stays."""
+
+    def test_off_gives_the_same_answer(self):
+        model = jk.models.get("tellurium")
+        on, off = (
+            jk.fermi_surface(model, -0.02, sampler=jk.Lines(12), replicas=10, symmetry=symmetry)
+            for symmetry in (True, False)
+        )
+        assert on.evaluations < 0.5 * off.evaluations
+        assert len(on.pockets) == len(off.pockets) == 2
+        a, b = (s.integrate(s.orbital_moment[:, :, None] * s.velocity[:, None, :]) for s in (on, off))
+        error = np.hypot(a.stderr, b.stderr)
+        assert np.all(np.abs(a.mean - b.mean) < 5 * error)
+        assert error.max() < 0.02 * np.abs(a.mean).max()
+        for s in (on, off):  # every point, image or not, is on the surface with its own velocity
+            chosen = np.random.default_rng(0).integers(0, len(s), 40)
+            geometry = jk.band_geometry(model, s.k[chosen], s.band[chosen])
+            assert np.abs(np.asarray(geometry.energy) + 0.02).max() < 1e-8
+            for name in ("velocity", "berry_curvature", "orbital_moment"):
+                mine, exact = getattr(s, name)[chosen], np.asarray(getattr(geometry, name))
+                assert np.abs(mine - exact).max() < 1e-5 * np.abs(exact).max()
+        holes = [s.carrier_density()["holes"] for s in (on, off)]
+        assert abs(holes[0].mean - holes[1].mean) < 5 * np.hypot(holes[0].stderr, holes[1].stderr)
+
+    def test_operations_given_are_verified(self):
+        model = jk.models.get("kramers-weyl-d4")
+        surface = jk.fermi_surface(model, -1.2, sampler=jk.Lines(8), replicas=2, symmetry=jk.symmetry.point_group("D4"))
+        plain = jk.fermi_surface(model, -1.2, sampler=jk.Lines(8), replicas=2, symmetry=False)
+        np.testing.assert_allclose(surface.density_of_states().mean, plain.density_of_states().mean, rtol=1e-12)
+        assert surface.evaluations < plain.evaluations
+        with pytest.raises(jk.SymmetryError, match="not a symmetry"):
+            jk.fermi_surface(model, -1.2, sampler=jk.Lines(8), symmetry=jk.symmetry.point_group("O"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import jax
@@ -13,12 +13,15 @@ import numpy as np
 from jaxkin.errors import AccuracyWarning, JaxkinError
 from jaxkin.estimate import Estimate
 from jaxkin.hamiltonian.bloch import BlochModel
+from jaxkin.surface.images import Image, moved, pocket_images
 from jaxkin.surface.lines import Lines
+from jaxkin.surface.maps import ZoneMap, zone_maps
 from jaxkin.surface.points import point_geometry
 from jaxkin.surface.samples import Sampler, Samples
 from jaxkin.surface.search import Nodes, Pocket, find_pockets
 from jaxkin.surface.spectrum import Spectrum
 from jaxkin.surface.thermal import TAIL, Thermal
+from jaxkin.symmetry.operations import Operation
 
 FEWEST = 6
 """Lines that the least important thermal levels still get."""
@@ -125,6 +128,7 @@ def fermi_surface(
     replicas: int = 8,
     seed: int = 0,
     *,
+    symmetry: bool | Sequence[Operation] = True,
     rtol: float | None = None,
     target: Callable[[Surface], np.ndarray] | None = None,
     budget: int = 5_000_000,
@@ -139,6 +143,9 @@ def fermi_surface(
         sampler: :class:`Lines` (default) or :class:`Grid`.
         replicas: independent random shifts; their scatter is the standard error.
         seed: makes the result reproducible.
+        symmetry: of equivalent nodes of the search one is diagonalised, and of equivalent pockets one is
+            sampled. True finds the symmetries of a crystal on H(k) where that pays (8 bands and more);
+            a list of operations is verified first; False uses none.
         rtol: keep refining until the standard error of ``target`` is below ``rtol`` of its largest
             component, or ``budget`` diagonalisations are spent; ``surface.verdict`` says which.
         target: per-point values (N, ...) whose integral ``rtol`` refers to; m_a v_b by default.
@@ -146,6 +153,7 @@ def fermi_surface(
 
     Raises:
         JaxkinError: a Fermi level or temperature that is not a finite number, replicas < 1.
+        SymmetryError: an operation of ``symmetry`` that H(k) does not have.
 
     Warns:
         AccuracyWarning: no state at the Fermi level, a surface that leaves a k·p model's box, or ``rtol`` not met.
@@ -157,7 +165,8 @@ def fermi_surface(
         raise JaxkinError(f"temperature={temperature} must be a finite number of kelvin, not negative.")
     if replicas < 1 or (rtol is not None and replicas < 2):
         raise JaxkinError(f"replicas={replicas}: at least 1 is needed, and 2 for rtol.")
-    plan = _Plan(model, Thermal(float(fermi_level), float(temperature)), seed, progress)
+    maps = zone_maps(model, symmetry)
+    plan = _Plan(model, Thermal(float(fermi_level), float(temperature)), seed, progress, maps)
     made = plan.replicas(sampler, range(replicas))
     if rtol is None:
         surface = plan.surface(sampler, made, f"{replicas} replicas as asked")
@@ -184,12 +193,15 @@ class _Replica:
 class _Plan:
     """What all refinements of one Fermi surface share: the pockets, the seeds and the counts."""
 
-    def __init__(self, model: BlochModel, thermal: Thermal, seed: int, progress: Progress | None):
-        self.model, self.thermal, self.seed = model, thermal, seed
+    def __init__(
+        self, model: BlochModel, thermal: Thermal, seed: int, progress: Progress | None, maps: tuple[ZoneMap, ...]
+    ):
+        self.model, self.thermal, self.seed, self.maps = model, thermal, seed, maps
         self.report: Progress = progress or (lambda done, total, what: None)
         self.spectrum = Spectrum(model)
-        self.nodes = Nodes(self.spectrum)
+        self.nodes = Nodes(self.spectrum, maps)
         self.found: dict[tuple[float, float], list[Pocket]] = {}
+        self.images: dict[tuple[float, float], list[Image]] = {}
         self.largest: float | None = None
 
     def pockets(self, sampler: Sampler) -> list[list[Pocket]]:
@@ -202,6 +214,7 @@ class _Plan:
                 self.report(done, len(windows), "searching pockets")
                 detail = max(COARSEST, self.importance(float(factors[number])))
                 self.found[window] = find_pockets(self.nodes, window, detail)
+                self.images[window] = pocket_images(self.found[window], self.maps)
             if self.found[window] and self.largest is None:
                 self.largest = float(factors[number])
         self.report(len(windows), len(windows), "searching pockets")
@@ -213,28 +226,34 @@ class _Plan:
 
     def replicas(self, sampler: Sampler, which: range) -> list[_Replica]:
         """Replicas numbered ``which``; the same number always gets the same random shift."""
-        pockets, streams = self.pockets(sampler), np.random.SeedSequence(self.seed).spawn(which.stop)
+        self.pockets(sampler)
+        streams = np.random.SeedSequence(self.seed).spawn(which.stop)
         made = []
         for done, number in enumerate(which):
             self.report(done, len(which), "sampling the surface")
-            made.append(self._replica(sampler, pockets, np.random.default_rng(streams[number])))
+            made.append(self._replica(sampler, np.random.default_rng(streams[number])))
         self.report(len(which), len(which), "sampling the surface")
         return made
 
-    def _replica(self, sampler: Sampler, pockets: list[list[Pocket]], rng: np.random.Generator) -> _Replica:
+    def _replica(self, sampler: Sampler, rng: np.random.Generator) -> _Replica:
         levels, factors = sampler.levels(self.thermal, rng.random())
-        filling, pocket_index = [], 0
-        parts = [self._columns(sampler, _nothing(self.model), 0.0, 0.0, 0)]
-        for window, level, factor in zip(pockets, levels, factors, strict=True):
+        filling = []
+        parts = [self._columns(sampler, _nothing(self.model), 0.0, 0.0)]
+        for window, level, factor in zip(sampler.windows(self.thermal), levels, factors, strict=True):
             # Levels that hardly count get fewer lines: the integral stays unbiased for any number.
             n = max(min(sampler.n, FEWEST), round(sampler.n * self.importance(factor)))
             resized = sampler.resized(n)
-            for pocket in window:
-                samples = resized.sample(self.spectrum, pocket, level, self.thermal, rng)
-                parts.append(self._columns(resized, samples, level, factor, pocket_index))
-                filling.append(float(self.model.measure) * samples.filling * factor)
-                pocket_index += 1
+            first = len(filling)
+            for pocket, image in zip(self.found[window], self.images[window], strict=True):
+                if image.map is None:
+                    samples = resized.sample(self.spectrum, pocket, level, self.thermal, rng)
+                    parts.append(self._columns(resized, samples, level, factor))
+                    filling.append(float(self.model.measure) * samples.filling * factor)
+                else:
+                    parts.append(moved(parts[1 + first + image.source], image.map))
+                    filling.append(filling[first + image.source])
         columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        columns["pocket"] = np.repeat(np.arange(-1, len(filling)), [len(part["k"]) for part in parts])
         return _Replica(*self._shells(sampler, columns), np.array(filling))
 
     def _shells(self, sampler: Sampler, columns: dict[str, np.ndarray]):
@@ -253,7 +272,7 @@ class _Plan:
         ]
         return {name: column[order] for name, column in columns.items()}, shells
 
-    def _columns(self, sampler: Sampler, samples: Samples, level: float, factor: float, pocket: int):
+    def _columns(self, sampler: Sampler, samples: Samples, level: float, factor: float) -> dict[str, np.ndarray]:
         """Geometry and weights of one pocket's points; those of zero weight are dropped."""
         self.spectrum.evaluations += len(samples.k)
         geometry = point_geometry(self.model, samples.k, samples.band)
@@ -264,7 +283,6 @@ class _Plan:
             "k": samples.k,
             "band": samples.band,
             "level": np.full(len(weight), level),
-            "pocket": np.full(len(weight), pocket),
             "weight": measure * factor * weight,
             "level_weight": measure * level_weight,
             **geometry,

@@ -8,6 +8,7 @@ band and covers the kink of a linear crossing; it is an estimate, not a certific
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
@@ -17,6 +18,7 @@ from scipy import sparse
 from scipy.sparse import csgraph
 
 from jaxkin.surface.elements import Elements, build_elements
+from jaxkin.surface.maps import ZoneMap, canonical_nodes
 from jaxkin.surface.spectrum import Spectrum
 
 BASE_CELLS = {1: 256, 2: 32, 3: 12}
@@ -84,17 +86,22 @@ class _Cells:
 
 
 class Nodes:
-    """Energies at the corners of cells, kept level by level so that searches for several windows share them."""
+    """Energies at the corners of cells, kept level by level so that searches for several windows share them.
 
-    def __init__(self, spectrum: Spectrum):
-        self.spectrum = spectrum
+    Of nodes that ``maps`` of the zone make equivalent one is diagonalised.
+    """
+
+    def __init__(self, spectrum: Spectrum, maps: Sequence[ZoneMap] = ()):
+        self.spectrum, self.maps = spectrum, maps
         self._known: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     def energies(self, per_edge: int, node: np.ndarray) -> np.ndarray:
         """(..., n) energies at integer nodes (..., d) of the grid with ``per_edge`` cells per edge of the zone."""
         model = self.spectrum.model
-        shape = (per_edge + 1,) * model.dimension
-        wanted, inverse = np.unique(np.ravel_multi_index(np.moveaxis(node, -1, 0), shape), return_inverse=True)
+        shape = (per_edge + (not model.periodic),) * model.dimension
+        every = node.reshape(-1, model.dimension)
+        number = canonical_nodes(self.maps, shape, every) if model.periodic else np.ravel_multi_index(every.T, shape)
+        wanted, inverse = np.unique(number, return_inverse=True)
         keys, values = self._known.get(per_edge, (np.zeros(0, np.int64), np.zeros((0, model.size))))
         new = np.setdiff1d(wanted, keys, assume_unique=True)
         if len(new):

@@ -1,0 +1,60 @@
+"""Pockets that symmetry makes of one another, so that only one of them is sampled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxkin.surface.maps import ZoneMap
+from jaxkin.surface.search import Pocket
+
+COVERED = 0.8
+"""Of a pocket's cells the image must lie on this part of the other's."""
+
+
+class Image(NamedTuple):
+    """A pocket as the image of pocket number ``source`` under ``map``; None for a pocket that stands for itself."""
+
+    source: int
+    map: ZoneMap | None
+
+
+def pocket_images(pockets: Sequence[Pocket], maps: Sequence[ZoneMap]) -> list[Image]:
+    """For every pocket the one that it is an image of."""
+    images: list[Image] = []
+    for number, pocket in enumerate(pockets):
+        found = Image(number, None)
+        for source, one in ((s, m) for s in range(number) for m in maps if images[s].map is None):
+            if _maps_on(pockets[source], one, pocket):
+                found = Image(source, one)
+                break
+        images.append(found)
+    return images
+
+
+def _maps_on(source: Pocket, one: ZoneMap, target: Pocket) -> bool:
+    """Whether the image of ``source``'s cells fills ``target``'s, band by band."""
+    if source.bands != target.bands or not COVERED < source.active.sum() / target.active.sum() < 1 / COVERED:
+        return False
+    for mine, theirs in zip(source.active, target.active, strict=True):
+        centres = source.origin + source.edges * (np.argwhere(mine) + 0.5) / np.array(source.cells)
+        x = ((centres @ one.matrix.T - target.origin) % 1.0) / target.edges
+        cell = np.floor(x * np.array(target.cells)).astype(int)
+        inside = np.all(cell < np.array(target.cells), axis=1)
+        hit = np.zeros(len(cell), bool)
+        hit[inside] = theirs[tuple(cell[inside].T)]
+        if hit.mean() < COVERED:
+            return False
+    return True
+
+
+def moved(columns: dict[str, np.ndarray], one: ZoneMap) -> dict[str, np.ndarray]:
+    """Columns of points (``k``, ``velocity``, ...) at their images; what is not a vector stays."""
+    return columns | {
+        "k": columns["k"] @ one.matrix.T % 1.0,
+        "velocity": columns["velocity"] @ one.polar.T,
+        "berry_curvature": columns["berry_curvature"] @ one.axial.T,
+        "orbital_moment": columns["orbital_moment"] @ one.axial.T,
+    }

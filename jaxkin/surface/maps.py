@@ -1,0 +1,67 @@
+"""Symmetry operations as maps of the zone in reduced coordinates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxkin.errors import SymmetryError
+from jaxkin.hamiltonian.bloch import BlochModel
+from jaxkin.symmetry.operations import Operation
+from jaxkin.symmetry.verify import find_symmetries, verify_symmetries
+
+PAYS = 8
+"""Bands from which on finding the symmetries costs less than it saves."""
+EXACT = 1e-5
+"""eV: a symmetry that holds less well than this is not used unless it is asked for."""
+
+
+class ZoneMap(NamedTuple):
+    """An operation on the zone: κ → ``matrix`` κ in reduced coordinates (integers).
+
+    Polar vectors (k, v) turn with ``polar``, axial ones (Ω, m) with ``axial``; time reversal flips both.
+    """
+
+    matrix: np.ndarray
+    polar: np.ndarray
+    axial: np.ndarray
+
+
+def zone_maps(model: BlochModel, symmetry: bool | Sequence[Operation]) -> tuple[ZoneMap, ...]:
+    """Maps of the zone by the operations given, verified, or by those found on H(k).
+
+    ``True`` looks for symmetries only where diagonalising costs more than looking. Empty without a
+    lattice: a k·p model's box has no images.
+
+    Raises:
+        SymmetryError: an operation given that H(k) or the lattice does not have.
+    """
+    if isinstance(symmetry, bool):
+        if not symmetry or not model.periodic or model.size < PAYS:
+            return ()
+        operations: Sequence[Operation] = find_symmetries(model, tolerance=EXACT)
+    else:
+        operations = symmetry
+        verify_symmetries(model, list(operations))
+        if not model.periodic:
+            return ()
+    return tuple(_zone_map(model, op) for op in operations)
+
+
+def _zone_map(model: BlochModel, op: Operation) -> ZoneMap:
+    sign = -1 if op.antiunitary else 1
+    matrix = sign * np.asarray(model.dual) @ op.rotation @ np.asarray(model.basis).T
+    rounded = np.rint(matrix).astype(int)
+    if np.abs(matrix - rounded).max() > 1e-4:
+        raise SymmetryError(f"{op.name} does not map the lattice of this model on itself.")
+    return ZoneMap(rounded, sign * op.rotation, sign * op.determinant * op.rotation)
+
+
+def canonical_nodes(maps: Sequence[ZoneMap], shape: tuple[int, ...], node: np.ndarray) -> np.ndarray:
+    """For integer nodes (N, d) of a periodic grid the number of the first of their equivalents, (N,)."""
+    first = np.asarray(np.ravel_multi_index((node % shape).T, shape))
+    for one in maps:
+        first = np.minimum(first, np.ravel_multi_index((node @ one.matrix.T % shape).T, shape))
+    return first
