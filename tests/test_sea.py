@@ -9,6 +9,7 @@ from scipy import constants as si
 from scipy import integrate, special
 
 import jaxkin as jk
+from jaxkin.surface.continuation import covariant_derivative
 from jaxkin.surface.sea import filled_berry_curvature, local_green_function
 from jaxkin.surface.zone import adaptive_integral, first_mesh
 
@@ -62,19 +63,19 @@ def assert_known(found, exact, cap):
 
 
 CASES = [(1, chain_green, level, 1e-10) for level in (-1.99, 0.3, 1.0, 2.5, -2.01)]
-CASES += [(2, square_green, level, 1e-9) for level in (0.1, -0.5, 3.0, 3.99, 4.01, -6.0)]
-CASES += [(3, cubic_green, level, 1e-5) for level in (0.5, -1.0, 3.5)]
+CASES += [(2, square_green, level, 1e-9) for level in (0.1, 3.99, -6.0)]
+CASES += [(3, cubic_green, level, 1e-5) for level in (0.5, -3.5)]
 CASES += [(3, joyce_green, level, 1e-6) for level in (6.5, -8.0)]
 
 
 @pytest.mark.parametrize(("d", "exact", "level", "rtol"), CASES)
 def test_lattice_green_functions(d, exact, level, rtol):
-    """Inside and outside the band, both parts, near van Hove energies too (true/stated error at most 0.4)."""
+    """Inside and outside the band, both parts, near van Hove energies too (true/stated error at most 0.09)."""
     assert_known(local_green_function(simple_lattice(d), level, [0], rtol=rtol), exact(level), rtol)
 
 
 def test_two_forms_of_the_cubic_oracle_agree():
-    """The quadrature of elliptic integrals and Joyce's product of two, to 1e-12 (worst 3e-15)."""
+    """The quadrature of elliptic integrals and Joyce's product of two, to 1e-12 (worst 6e-15)."""
     for level in (6.2, 8.0):
         assert abs(cubic_green(level) / joyce_green(level) - 1) < 1e-12
 
@@ -108,7 +109,7 @@ def test_several_energies_share_the_work(levels, share):
 
 
 def test_kramers_weyl_converges():
-    """1e-4 for 2e5 evaluations (1.7e5), against 1e-6 from another displacement (true error 1e-6)."""
+    """1e-4 for 2e5 evaluations (1.7e5), against rtol = 1e-6 with another displacement (true error 4e-8)."""
     model = jk.models.get("kramers-weyl-d4")
     found = local_green_function(model, -1.2, [0, 1], rtol=1e-4)
     assert_known(found, (-0.53677992 - 0.64462122j) * np.eye(2), 1e-4)
@@ -138,8 +139,8 @@ def test_small_pockets_of_a_wannier_file(shared_data):
     assert found.evaluations < 200_000
 
 
-TELLURIUM = 0.09029907 - 0.00042715j
-"""1/eV, the element of orbital 0 with rtol = 2e-5."""
+TELLURIUM = 0.09029912 - 0.00042618j
+"""1/eV, with rtol = 2e-5."""
 
 
 # --- the massive Dirac band --------------------------------------------------------------------
@@ -172,13 +173,13 @@ def conjugated(k):
 
 
 def test_hamiltonian_that_is_not_analytic():
-    """A complex conjugate of k forbids the displacement: the kernel at real k (true error 1e-5)."""
+    """A complex conjugate of k forbids the displacement: the kernel at real k (true error 9e-9)."""
     model = jk.KdotP(conjugated, ((-BOX, BOX),) * 2)
     assert_known(local_green_function(model, LEVEL, [0, 1], rtol=1e-4), dirac_green(), 1e-4)
 
 
 def test_dirac_intrinsic_hall_conductivity():
-    """−e²Δ/(4πħε) of the whole plane within 1e-8 (3e-9)."""
+    """−e²Δ/(4πħε) of the whole plane within 1e-8 (worst 3e-10)."""
     surface = jk.fermi_surface(dirac(), LEVEL, sampler=jk.Lines(8), replicas=2)
     sigma = jk.conductivity(surface, jk.PointImpurity(0.7, [0, 1], 1e-3)).sigma["intrinsic"]
     exact = -(si.e**2) / si.hbar * MASS / (4 * np.pi * LEVEL)
@@ -188,19 +189,19 @@ def test_dirac_intrinsic_hall_conductivity():
 
 @pytest.mark.parametrize("temperature", [0.0, 30.0, 300.0])
 def test_dirac_filled_curvature(temperature):
-    """(Δ/4π) ∫dε (−f⁰')/ε: the thermal average of the closed form, the tail at the band edge left out."""
+    """(Δ/4π) ∫dε (−f⁰')/max(ε, Δ): the thermal average of the closed form, to 1e-8 (worst 3e-10, stated 5e-9)."""
     found = filled_berry_curvature(dirac(), LEVEL, temperature)
     kt = jk.units.BOLTZMANN * temperature
-    x, w = np.polynomial.legendre.leggauss(80)
-    weight = 11 * w / (4 * np.cosh(5.5 * x) ** 2)
-    exact = MASS / (4 * np.pi) * np.sum(weight / np.sum(weight) / (LEVEL + 11 * kt * x))
-    assert found.error < 1e-8 * exact * (1 if temperature == 0 else 1e3)
-    assert abs(found.values[2] - exact) < max(found.error, 1e-4 * exact * (temperature > 0))
+    x = np.arange(-30, 30, 1e-3)  # the kink at Δ has a weight of e^{−11.6} at 300 K
+    average = np.sum(1e-3 / (4 * np.cosh(x / 2) ** 2) / np.maximum(np.abs(LEVEL + kt * x), MASS))
+    exact = MASS / (4 * np.pi) * average
+    assert found.error < 1e-8 * exact
+    assert abs(found.values[2] - exact) < found.error + 1e-10 * exact
     assert not found.values[:2].any()
 
 
 def test_dirac_point_impurity_in_all_orders():
-    """Rate and skew acceleration of T = (V⁻¹ − G)⁻¹ with the box's G by quadrature, to 1e-4 (worst 1e-6)."""
+    """Rate and skew acceleration of T = (V⁻¹ − G)⁻¹ with the box's G by quadrature, to 1e-8 (worst 6e-10)."""
     strength, density = 0.7, 1e-3
     surface = jk.fermi_surface(dirac(), LEVEL, sampler=jk.Lines(128, power=8), replicas=1)
     c = jk.PointImpurity(strength, [0, 1], density, rtol=1e-6).collisions(surface, surface.shells[0])
@@ -208,10 +209,10 @@ def test_dirac_point_impurity_in_all_orders():
     up, down = (1 + MASS / LEVEL) / 2, (1 - MASS / LEVEL) / 2
     golden = 2 * np.pi / jk.units.HBAR * density * LEVEL / (2 * np.pi * VELOCITY**2)
     rate = golden * (abs(t1) ** 2 * up**2 + abs(t2) ** 2 * down**2)
-    assert np.abs(c.rate / rate - 1).max() < 1e-4
+    assert np.abs(c.rate / rate - 1).max() < 1e-8
     v = c.velocity
     q = -golden * up * down * np.imag(t1 * np.conj(t2)) * np.stack([v[:, 1], -v[:, 0], 0 * v[:, 0]], axis=1)
-    assert np.abs(c.skew_acceleration - q).max() < 1e-4 * np.abs(q).max()
+    assert np.abs(c.skew_acceleration - q).max() < 1e-8 * np.abs(q).max()
     assert c.optical_theorem < 1e-11
 
 
@@ -220,7 +221,7 @@ def test_dirac_point_impurity_in_all_orders():
 
 @pytest.mark.parametrize(("mass", "chern"), [(0.0, 1.0), (3.0, 0.0)])
 def test_chern_number_of_the_haldane_model(mass, chern):
-    """2π ∫(dk) Ω of a filled band, to 1e-8 (worst 1e-10)."""
+    """2π ∫(dk) Ω of a filled band, to 1e-8 (worst 3e-12)."""
     flux = filled_berry_curvature(jk.models.get("haldane", mass=mass), 0.0)
     assert abs(abs(2 * np.pi * flux.values[2]) - chern) < 1e-8
 
@@ -245,6 +246,21 @@ def test_orbital_positions_do_not_change_the_local_green_function():
         for where in ([[0, 0], [0, 0]], [[0.1, 0.2], [0.4, 0.9]])
     ]
     assert np.abs(greens[0].values - greens[1].values).max() <= greens[0].error + greens[1].error
+
+
+def test_covariant_derivative_in_both_gauges():
+    """D_aH and the orbitals' curvature of the model, e^{ik·τ} X e^{−ik·τ}, to 1e-12 (worst 4e-15)."""
+    rng = np.random.default_rng(1)
+    steps = np.array([[0, 0], [1, 0], [-1, 0], [0, 1], [0, -1]])
+    h, r = rng.normal(size=(2, 5, 2, 2, 3, 2)) @ [1, 1j]
+    h, r = (x + x[[0, 2, 1, 4, 3]].conj().swapaxes(1, 2) for x in (h[..., 0], r))
+    model = jk.TightBinding([[1.0, 0, 0], [0.3, 0.9, 0]], steps, h, [[0.1, 0.2], [0.5, 0.7]], r)
+    k = jnp.array([0.13, 0.41])
+    derivative, own = covariant_derivative(model, k + 0j)
+    phase = np.exp(2j * np.pi * np.asarray(model.positions) @ k)
+    for found, expected in ((derivative, model.derivative(k)), (own, model.wannier_curvature(k))):
+        turned = phase[:, None] * np.asarray(expected) * phase.conj()
+        assert np.abs(found - turned).max() < 1e-12 * np.abs(turned).max()
 
 
 def test_too_small_a_budget_is_a_warning():

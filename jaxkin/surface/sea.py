@@ -197,5 +197,5 @@ def _warn(result: Integral, enough: float) -> None:
             f"an integral over the whole zone is known to {excess:.1g} only (asked: {enough:g}): small pockets or a "
             "van Hove energy nearby; raise the impurity's `rtol` if that is enough.",
             AccuracyWarning,
-            stacklevel=4,
+            stacklevel=3,
         )
