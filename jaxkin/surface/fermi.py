@@ -13,6 +13,7 @@ import numpy as np
 from jaxkin.errors import AccuracyWarning, JaxkinError
 from jaxkin.estimate import Estimate
 from jaxkin.hamiltonian.bloch import BlochModel
+from jaxkin.parallel.share import Share
 from jaxkin.surface.images import Image, moved, pocket_images
 from jaxkin.surface.lines import Lines
 from jaxkin.surface.maps import ZoneMap, zone_maps
@@ -75,6 +76,8 @@ class Surface:
     evaluations: int
     verdict: str
     warnings: tuple[str, ...] = ()
+    kept: dict = field(default_factory=dict, repr=False, compare=False)
+    """What others computed at great cost for this surface and will want again."""
 
     def __len__(self) -> int:
         return len(self.k)
@@ -132,6 +135,7 @@ def fermi_surface(
     rtol: float | None = None,
     target: Callable[[Surface], np.ndarray] | None = None,
     budget: int = 5_000_000,
+    share: Share | None = None,
     progress: Progress | None = None,
 ) -> Surface:
     """Sample the Fermi surface, or at T > 0 the constant-energy surfaces within −f⁰'.
@@ -149,10 +153,11 @@ def fermi_surface(
         rtol: keep refining until the standard error of ``target`` is below ``rtol`` of its largest
             component, or ``budget`` diagonalisations are spent; ``surface.verdict`` says which.
         target: per-point values (N, ...) whose integral ``rtol`` refers to; m_a v_b by default.
+        share: this process's part of the replicas, :mod:`jaxkin.parallel`; the surface then holds these only.
         progress: called with (done, total, what).
 
     Raises:
-        JaxkinError: a Fermi level or temperature that is not a finite number, replicas < 1.
+        JaxkinError: a Fermi level or temperature that is not a finite number, fewer replicas than 1 or processes.
         SymmetryError: an operation of ``symmetry`` that H(k) does not have.
 
     Warns:
@@ -165,13 +170,16 @@ def fermi_surface(
         raise JaxkinError(f"temperature={temperature} must be a finite number of kelvin, not negative.")
     if replicas < 1 or (rtol is not None and replicas < 2):
         raise JaxkinError(f"replicas={replicas}: at least 1 is needed, and 2 for rtol.")
+    share = share or Share()
+    if replicas < share.count:
+        raise JaxkinError(f"{share.count} processes share {replicas} replicas: raise replicas, or use fewer processes.")
     maps = zone_maps(model, symmetry)
-    plan = _Plan(model, Thermal(float(fermi_level), float(temperature)), seed, progress, maps)
+    plan = _Plan(model, Thermal(float(fermi_level), float(temperature)), seed, progress, maps, share)
     made = plan.replicas(sampler, range(replicas))
     if rtol is None:
         surface = plan.surface(sampler, made, f"{replicas} replicas as asked")
     else:
-        surface = _refine(plan, sampler, made, rtol, target or _moment_velocity, budget)
+        surface = _refine(plan, sampler, made, replicas, rtol, target or _moment_velocity, budget)
     for message in surface.warnings:
         warnings.warn(message, AccuracyWarning, stacklevel=2)
     return surface
@@ -194,18 +202,26 @@ class _Plan:
     """What all refinements of one Fermi surface share: the pockets, the seeds and the counts."""
 
     def __init__(
-        self, model: BlochModel, thermal: Thermal, seed: int, progress: Progress | None, maps: tuple[ZoneMap, ...]
+        self,
+        model: BlochModel,
+        thermal: Thermal,
+        seed: int,
+        progress: Progress | None,
+        maps: tuple[ZoneMap, ...],
+        share: Share,
     ):
-        self.model, self.thermal, self.seed, self.maps = model, thermal, seed, maps
+        self.model, self.thermal, self.seed, self.maps, self.share = model, thermal, seed, maps, share
         self.report: Progress = progress or (lambda done, total, what: None)
         self.spectrum = Spectrum(model)
         self.nodes = Nodes(self.spectrum, maps)
         self.found: dict[tuple[float, float], list[Pocket]] = {}
         self.images: dict[tuple[float, float], list[Image]] = {}
         self.largest: float | None = None
+        self.searched = 0
 
     def pockets(self, sampler: Sampler) -> list[list[Pocket]]:
         """Pockets of every window of the sampler."""
+        before = self.spectrum.evaluations
         windows = sampler.windows(self.thermal)
         _, factors = sampler.levels(self.thermal, 0.5)
         for done, number in enumerate(np.argsort(-factors)):  # the most important first
@@ -218,6 +234,7 @@ class _Plan:
             if self.found[window] and self.largest is None:
                 self.largest = float(factors[number])
         self.report(len(windows), len(windows), "searching pockets")
+        self.searched += self.spectrum.evaluations - before
         return [self.found[window] for window in windows]
 
     def importance(self, factor: float) -> float:
@@ -225,8 +242,9 @@ class _Plan:
         return 1.0 if self.largest is None else min(1.0, (factor / self.largest) ** 0.125)
 
     def replicas(self, sampler: Sampler, which: range) -> list[_Replica]:
-        """Replicas numbered ``which``; the same number always gets the same random shift."""
+        """This process's replicas among ``which``; the same number always gets the same random shift."""
         self.pockets(sampler)
+        which = self.share.of(which)
         streams = np.random.SeedSequence(self.seed).spawn(which.stop)
         made = []
         for done, number in enumerate(which):
@@ -308,7 +326,8 @@ class _Plan:
             shells=shells,
             pockets=tuple(pocket for window in self.pockets(sampler) for pocket in window),
             fillings=np.stack([r.filling for r in made]),
-            evaluations=self.spectrum.evaluations,
+            # of all processes; the search, which each of them repeats, once
+            evaluations=self.searched + self.share.total(self.spectrum.evaluations - self.searched),
             verdict=verdict,
             warnings=_doubts(self, columns["k"], sampler.n),
             **columns,
@@ -322,7 +341,7 @@ def _nothing(model: BlochModel) -> Samples:
 
 def _doubts(plan: _Plan, k: np.ndarray, n: int) -> tuple[str, ...]:
     """Reasons to distrust the surface as a whole."""
-    if not len(k):
+    if not plan.share.total(len(k)):
         spread = f" ± {TAIL:.0f} kT" if plan.thermal.temperature else ""
         return (
             f"no state was found at {plan.thermal.fermi_level:g} eV{spread}: the Fermi level lies in a gap or "
@@ -331,7 +350,7 @@ def _doubts(plan: _Plan, k: np.ndarray, n: int) -> tuple[str, ...]:
     if not plan.model.periodic:
         lo, hi = np.array(plan.model.zone).T
         edge = 0.5 * (hi - lo) / n  # a cut surface has points in the outermost half spacing of the lines
-        if np.any((k < lo + edge) | (k > hi - edge)):
+        if plan.share.total(int(np.sum((k < lo + edge) | (k > hi - edge)))):
             return ("the Fermi surface leaves the k·p model's box and is cut there; enlarge `box`.",)
     return ()
 
@@ -340,16 +359,18 @@ GROWTH = 1.5
 """Factor by which the number of lines grows while that pays."""
 
 
-def _refine(plan: _Plan, sampler: Sampler, made: list[_Replica], rtol: float, target: Callable, budget: int) -> Surface:
+def _refine(
+    plan: _Plan, sampler: Sampler, made: list[_Replica], replicas: int, rtol: float, target: Callable, budget: int
+) -> Surface:
     """More lines while the error falls faster with them than it would with replicas, else more replicas."""
     more_lines, before = True, (np.inf, 0)
     while True:
         surface = plan.surface(sampler, made, "")
-        error = _relative_error(surface.integrate(target(surface)))
-        cost = sum(len(r.columns["k"]) for r in made)
+        samples = plan.share.gather(surface.integrate(target(surface)).samples, replicas)
+        error = _relative_error(Estimate(samples))
+        cost = plan.share.total(len(surface))
         state = (
-            f"relative error {error:.2g} with {len(made)} replicas of n = {sampler.n}, "
-            f"{surface.evaluations} evaluations"
+            f"relative error {error:.2g} with {replicas} replicas of n = {sampler.n}, {surface.evaluations} evaluations"
         )
         if error <= rtol:
             return replace(surface, verdict=f"rtol = {rtol:g} met: {state}")
@@ -359,8 +380,8 @@ def _refine(plan: _Plan, sampler: Sampler, made: list[_Replica], rtol: float, ta
             more_lines = error / before[0] < (before[1] / cost) ** 0.5
         before = (error, cost)
         n = int(np.ceil(GROWTH * sampler.n))
-        extra = min(int(np.ceil(len(made) * ((1.1 * error / rtol) ** 2 - 1))), 3 * len(made))
-        growth = (n / sampler.n) ** (plan.model.dimension - 1) if more_lines else extra / len(made)
+        extra = min(int(np.ceil(replicas * ((1.1 * error / rtol) ** 2 - 1))), 3 * replicas)
+        growth = (n / sampler.n) ** (plan.model.dimension - 1) if more_lines else extra / replicas
         per_point = surface.evaluations / cost
         if surface.evaluations + growth * cost * per_point > budget:
             verdict = f"budget of {budget} evaluations spent before rtol = {rtol:g}: {state}"
@@ -371,9 +392,10 @@ def _refine(plan: _Plan, sampler: Sampler, made: list[_Replica], rtol: float, ta
             return replace(surface, verdict=verdict, warnings=(*surface.warnings, advice))
         if more_lines:
             sampler = sampler.resized(n)
-            made = plan.replicas(sampler, range(len(made)))
+            made = plan.replicas(sampler, range(replicas))
         else:
-            made = made + plan.replicas(sampler, range(len(made), len(made) + extra))
+            made = made + plan.replicas(sampler, range(replicas, replicas + extra))
+            replicas += extra
 
 
 def _relative_error(estimate: Estimate) -> float:

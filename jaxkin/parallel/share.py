@@ -1,0 +1,57 @@
+"""Which replicas a process makes, and how the processes' samples become one array again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jax.experimental.multihost_utils import process_allgather
+
+
+@dataclass(frozen=True)
+class Share:
+    """The replicas numbered index, index + count, ... of one among ``count`` processes.
+
+    Replicas are independent and have numbered random streams, so who makes which changes no number. Only
+    their sums are sent: a few kB for each gathering. All processes must gather the same things in the same order.
+
+    >>> list(Share(1, 3).of(range(8)))
+    [1, 4, 7]
+    """
+
+    index: int = 0
+    count: int = 1
+
+    def of(self, numbers: range) -> range:
+        """Those of ``numbers`` that are this process's."""
+        return range(numbers.start + (self.index - numbers.start) % self.count, numbers.stop, self.count)
+
+    def gather(self, samples: np.ndarray, replicas: int) -> np.ndarray:
+        """Own samples (own replicas, ...) → those of all processes (replicas, ...), ordered by number."""
+        return self.gather_all([samples], replicas)[0]
+
+    def gather_all(self, arrays: Sequence[np.ndarray], replicas: int) -> list[np.ndarray]:
+        """:meth:`gather` of several arrays in one message."""
+        if self.count == 1:
+            return list(arrays)
+        columns = [_bytes(array) for array in arrays]
+        own = np.concatenate(columns, axis=1)
+        padded = np.zeros((-(-replicas // self.count), own.shape[1]), np.uint8)
+        padded[: len(own)] = own
+        rows = np.swapaxes(process_allgather(padded), 0, 1).reshape(-1, own.shape[1])[:replicas]
+        parts = np.split(rows, np.cumsum([column.shape[1] for column in columns])[:-1], axis=1)
+        return [
+            np.ascontiguousarray(part).view(array.dtype).reshape(replicas, *array.shape[1:])
+            for part, array in zip(parts, arrays, strict=True)
+        ]
+
+    def total(self, number: int) -> int:
+        """Sum of the processes' numbers."""
+        return int(self.gather(np.array([number]), self.count).sum())
+
+
+def _bytes(array: np.ndarray) -> np.ndarray:
+    """(N, ...) → (N, bytes): what is sent keeps all its digits, whatever JAX's precision is set to."""
+    flat = np.ascontiguousarray(array).reshape(len(array), -1)
+    return flat.view(np.uint8).reshape(len(array), -1)
