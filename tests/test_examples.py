@@ -9,12 +9,12 @@ import pytest
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 
-def run(name: str) -> dict[str, float]:
+def run(name: str, *arguments, **options) -> dict[str, float]:
     """``main()`` of examples/name.py."""
     spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.main()
+    return module.main(*arguments, **options)
 
 
 def test_optical_rotation(capsys):
@@ -61,3 +61,33 @@ def test_tellurium_77_kelvin(capsys):
         assert numbers[f"{name}_relative_error"] < cap
         assert numbers[f"{name}_high"] == pytest.approx(10 * numbers[f"{name}_low"])
     assert "tight-binding crystal" in capsys.readouterr().out
+
+
+def test_density_scaling(capsys):
+    powers = run("density_scaling")
+    for name, power in (("intrinsic", 0), ("skew", -1), ("side_jump", 0)):
+        assert powers[name] == pytest.approx(power, abs=1e-9)  # every rate is ∝ n; worst 2e-12
+    assert "powers of n" in capsys.readouterr().out
+
+
+def test_cubic_beyond_relaxation_time(capsys):
+    numbers = run("cubic_beyond_relaxation_time", n=8, warpings=(0.0, 0.1, 0.16))
+    for name in ("skew", "side_jump"):
+        assert numbers[f"{name}_power"] == pytest.approx(2.0, abs=0.3)  # n = 14: 1.99
+        assert numbers[f"{name}_significance"] > 8
+        assert abs(numbers[f"{name}_sphere"]) < 0.02 * abs(numbers[f"{name}_largest"])
+        assert numbers["rta"] < 1e-10 * abs(numbers[f"{name}_largest"])
+    assert "relaxation time" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_tellurium_point_impurity(shared_data, capsys):
+    """The real file, all mechanisms, exact solver: the errors and the order of magnitude that the page states."""
+    file = str(shared_data / "te_sparse_tb.dat.gz")
+    numbers = run("tellurium_point_impurity", file, n=10, potentials=(4.0,))
+    assert 4e-3 < numbers["largest_skew_ratio"] < 9e-3
+    assert numbers["largest_kinetic"] == pytest.approx(0.0215, rel=0.1)
+    assert numbers["largest_kinetic_error"] < 0.05
+    assert numbers["largest_jump"] == pytest.approx(0.0134, rel=0.1)
+    assert numbers["seconds"] < 300
+    assert "surface points" in capsys.readouterr().out

@@ -172,11 +172,14 @@ class PointImpurity(Disorder):
 
 
 def _green_functions(surface: Surface, sites: list[Site], rtol: float) -> GreenFunction:
-    """Re G in 1/eV on each of the sites, at the energies of all shells."""
+    """Re G in 1/eV on each of the sites, at the energies of all shells; kept with the surface, as V does not enter."""
     energies = np.unique([shell.energy for shell in surface.shells])
     number = {orbital: n for n, orbital in enumerate(dict.fromkeys(o for site in sites for o in _located(site)))}
     orbitals, cells = zip(*number, strict=True)
-    green = local_green_function(surface.model, energies, orbitals, np.array(cells), rtol=rtol)
+    key = ("green function", tuple(number), rtol)
+    if key not in surface.kept:
+        surface.kept[key] = local_green_function(surface.model, energies, orbitals, np.array(cells), rtol=rtol)
+    green = surface.kept[key]
 
     def block(energy: float, site: Site) -> np.ndarray:
         chosen = [number[orbital] for orbital in _located(site)]
