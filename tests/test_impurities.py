@@ -1,5 +1,7 @@
 """Kernels of impurities: closed forms, equality of the evaluations, conservation laws."""
 
+from dataclasses import replace
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -146,7 +148,7 @@ def test_mixture_adds(tetragonal):
 
 
 def test_mixture_shares_the_green_function(tetragonal, monkeypatch):
-    """One integral over the zone for all point impurities, on every orbital once."""
+    """One integral over the zone for all point impurities, on every orbital once; and none the next time."""
     from jaxkin.disorder import point
 
     parts = [jk.PointImpurity(v, [m], 0.01, rtol=1e-2) for v, m in ((1.0, [0, 1]), (2.0, [1]), (-1.0, [0]))]
@@ -160,8 +162,11 @@ def test_mixture_shares_the_green_function(tetragonal, monkeypatch):
 
     green = point.local_green_function
     monkeypatch.setattr(point, "local_green_function", counted)
-    together = sum(parts[1:], start=parts[0]).collisions(tetragonal, shell)
+    fresh = replace(tetragonal, kept={})
+    together = sum(parts[1:], start=parts[0]).collisions(fresh, shell)
     assert calls == [(0, 1)]
+    sum(parts[1:], start=parts[0]).collisions(fresh, shell)
+    assert len(calls) == 1
     np.testing.assert_allclose(together.rate, separate, rtol=1e-2)
     assert together.optical_theorem < 1e-11
 

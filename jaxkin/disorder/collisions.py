@@ -6,9 +6,7 @@ import abc
 from collections.abc import Sequence
 from functools import cached_property
 
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
 
 from jaxkin import units
 from jaxkin.disorder.pairs import Kernel, pair_apply, pair_integral
@@ -105,8 +103,8 @@ class DenseCollisions(Collisions):
     def __init__(
         self,
         states: ShellStates,
-        symmetric: Array,
-        antisymmetric: Array | None,
+        symmetric: np.ndarray,
+        antisymmetric: np.ndarray | None,
         side_jump: np.ndarray,
         optical_theorem: float | None = None,
     ):
@@ -115,16 +113,16 @@ class DenseCollisions(Collisions):
         self._jump, self._optical = side_jump, optical_theorem
 
     def symmetric(self, x: np.ndarray) -> np.ndarray:
-        return np.asarray(self._s @ jnp.asarray(self.weights[:, None] * x))
+        return self._s @ (self.weights[:, None] * x)
 
     def antisymmetric(self, x: np.ndarray) -> np.ndarray:
         if self._a is None:
             return np.zeros_like(x)
-        return np.asarray(self._a @ jnp.asarray(self.weights[:, None] * x))
+        return self._a @ (self.weights[:, None] * x)
 
     @cached_property
     def antisymmetric_size(self) -> float:
-        return 0.0 if self._a is None else float(jnp.max(jnp.abs(self._a) @ jnp.abs(jnp.asarray(self.weights))))
+        return 0.0 if self._a is None else float(np.max(np.abs(self._a) @ np.abs(self.weights)))
 
     @property
     def side_jump_velocity(self) -> np.ndarray:

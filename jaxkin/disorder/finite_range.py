@@ -13,7 +13,7 @@ from jaxkin.disorder.amplitude import Order, check_order
 from jaxkin.disorder.collisions import Collisions, SummedCollisions
 from jaxkin.disorder.form_factors import FARTHEST, FormFactors, PeriodicFactor, ReciprocalSum, reciprocal_vectors
 from jaxkin.disorder.kernels import Disorder, Scatterer
-from jaxkin.disorder.onshell import on_shell_collisions
+from jaxkin.disorder.onshell import on_shell_collisions, padded_size
 from jaxkin.disorder.potentials import Gaussian
 from jaxkin.disorder.real_space import RealSpace, sites_within
 from jaxkin.disorder.states import ShellStates
@@ -136,20 +136,20 @@ class FiniteRangeImpurity(Disorder):
 
 
 def _matrices(states: ShellStates, factors: FormFactors, group: np.ndarray, scale: float) -> tuple[Array, Array]:
-    """⟨p|V|p'⟩ (N, N) and ⟨D_a p|V|p'⟩ with the derivative of V's phases included (3, N, N)."""
-    k = jnp.asarray(states.k)
-    u, du = map(jnp.asarray, states.bloch)
+    """⟨p|V|p'⟩ (M, M) and ⟨D_a p|V|p'⟩ with the derivative of V's phases (3, M, M); zero beyond the N points."""
+    count, (u, du) = len(states), states.bloch
+    total = padded_size(count)
+    rows = min(factors.rows, total)
+    fill = -(-total // rows) * rows - count  # the last rows may stick out
+    k = jnp.pad(states.k, ((0, fill), (0, 0)), mode="edge")
+    u, du = (jnp.pad(x, ((0, fill), *((0, 0),) * (x.ndim - 1))) for x in (u, du))
     members = jnp.asarray(group[:, None] == np.arange(group.max() + 1), float)  # (n, s)
-    size = min(factors.rows, max(16, 1 << max(len(k) - 1, 0).bit_length()))
-    rows = []
-    for start in range(0, len(k), size):
-        part = slice(start, min(start + size, len(k)))
-        fill = size - (part.stop - part.start)
-        mine = tuple(jnp.pad(x[part], ((0, fill), *((0, 0),) * (x.ndim - 1))) for x in (k, u, du))
-        v, slope = _rows(factors, mine, k, u, members)
-        rows.append((v[: size - fill], slope[:, : size - fill]))
-    potential = scale * jnp.concatenate([r[0] for r in rows])
-    return 0.5 * (potential + potential.conj().T), scale * jnp.concatenate([r[1] for r in rows], axis=1)
+    parts = []
+    for start in range(0, total, rows):
+        mine = tuple(x[start : start + rows] for x in (k, u, du))
+        parts.append(_rows(factors, mine, k[:total], u[:total], members))
+    potential = scale * jnp.concatenate([v for v, _ in parts])[:total]
+    return 0.5 * (potential + potential.conj().T), scale * jnp.concatenate([s for _, s in parts], axis=1)[:, :total]
 
 
 @eqx.filter_jit

@@ -6,6 +6,9 @@ T = V − iπVWT is T = V(1 + iπV)⁻¹: unitary to rounding for any number of 
 
 from __future__ import annotations
 
+from functools import partial
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex
@@ -16,21 +19,30 @@ from jaxkin.disorder.collisions import DenseCollisions
 from jaxkin.disorder.states import ShellStates
 from jaxkin.errors import JaxkinError
 
+SMALLEST = 64
+"""Points of the smallest matrices."""
+
+
+def padded_size(count: int) -> int:
+    """The next of few sizes, at most an eighth larger, so that few shapes of matrices compile."""
+    step = max(SMALLEST, 1 << max(count.bit_length() - 4, 0))
+    return -(-max(count, 1) // step) * step
+
 
 def on_shell_collisions(
     states: ShellStates,
     order: Order,
-    potential: Complex[Array, "N N"],
-    reaction: Complex[Array, "N N"],
-    slope: Complex[Array, "3 N N"],
+    potential: Complex[Array, "M M"],
+    reaction: Complex[Array, "M M"],
+    slope: Complex[Array, "3 M M"],
     density: float,
 ) -> DenseCollisions:
     """Collisions from V_ij = ⟨p_i|V|p_j⟩ in eV Å^d.
 
     Args:
-        states: the shell; its weights must be positive.
+        states: the shell of N points; its weights must be positive.
         order: see :func:`scattering_terms`.
-        potential: V, Hermitian.
+        potential: V, Hermitian; zero beyond the N points, see :func:`padded_size`.
         reaction: K, Hermitian; V itself where the real part of the Green function is left out.
         slope: ⟨D_a p_i|K|p_j⟩ with the derivative of everything that depends on p_i, eV Å^{d+1}; of V
             below ``"tmatrix"``.
@@ -40,10 +52,26 @@ def on_shell_collisions(
         raise JaxkinError(
             "on-shell amplitudes need positive weights of the points: use Lines, or Grid with smearing='gauss'."
         )
-    root = jnp.sqrt(jnp.asarray(states.weights))
+    n = len(states)
+    weights = np.pad(states.weights, (0, len(potential) - n), constant_values=1.0)
+    scale = golden_rule(density)
+    t, symmetric, antisymmetric, jump = _kernels(order, jnp.asarray(weights), potential, reaction, slope, scale)
+    rate = np.asarray(symmetric @ jnp.asarray(np.pad(states.weights, (0, len(weights) - n))))[:n]
+    return DenseCollisions(
+        states,
+        np.asarray(symmetric)[:n, :n],
+        None if order == "born" else np.asarray(antisymmetric)[:n, :n],
+        -units.HBAR * scale * np.asarray(jump).T[:n],
+        optical_theorem(t, scale, rate, lambda m: np.real(np.diagonal(m))[:n] / states.weights),
+    )
+
+
+@partial(jax.jit, static_argnums=0)
+def _kernels(order: Order, weights: Array, potential: Array, reaction: Array, slope: Array, scale: float):
+    """T in the scaled amplitudes, w^S, w^A, and the odd part of Im Z T* summed over the second point, (3, M)."""
+    root = jnp.sqrt(weights)
     scaled = root[:, None] * root
     terms = scattering_terms(order, scaled * potential, scaled * reaction, jnp.eye(len(root)))
-    scale = golden_rule(density)
     t = terms.amplitude
     # Derivatives act on the outer factors only: Z = (∂V)(1 − iπWT) + (1 − iπTW)(V∂).
     dressed = jnp.eye(len(root)) - 1j * jnp.pi * t if order == "tmatrix" else None
@@ -53,16 +81,9 @@ def on_shell_collisions(
         inner = outer.conj().T
         z = outer + inner if dressed is None else outer @ dressed + dressed @ inner
         j = jnp.imag(z * t.conj())
-        jump.append(0.5 * jnp.sum(j - j.T, axis=1) / root**2)
+        jump.append(0.5 * jnp.sum(j - j.T, axis=1) / weights)
     symmetric, antisymmetric = (_kernel(part, scale / scaled**2) for part in terms[:2])
-    rate = np.asarray(symmetric @ jnp.asarray(states.weights))
-    return DenseCollisions(
-        states,
-        symmetric,
-        antisymmetric if terms.antisymmetric else None,
-        -units.HBAR * scale * np.stack([np.asarray(j) for j in jump], axis=1),
-        optical_theorem(t, scale, rate, lambda m: np.real(np.diagonal(m)) / states.weights),
-    )
+    return t, symmetric, antisymmetric, jnp.stack(jump)
 
 
 def _kernel(terms: tuple[Term, ...], scale: Array) -> Array:

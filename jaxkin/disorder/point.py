@@ -14,7 +14,7 @@ from jaxkin.disorder.amplitude import Order, check_order, golden_rule, scatterin
 from jaxkin.disorder.collisions import Collisions, SummedCollisions, TiledCollisions
 from jaxkin.disorder.factorised import FactorisedCollisions
 from jaxkin.disorder.kernels import Disorder, Scatterer
-from jaxkin.disorder.onshell import on_shell_collisions
+from jaxkin.disorder.onshell import on_shell_collisions, padded_size
 from jaxkin.disorder.orbital_kernels import OrbitalJump, OrbitalKernel
 from jaxkin.disorder.states import ShellStates
 from jaxkin.errors import JaxkinError
@@ -149,10 +149,12 @@ class PointImpurity(Disorder):
         reaction = jnp.asarray(0.5 * (dressed + dressed.conj().T))
         density = self.density / len(self.sites)
         if self._evaluation(len(states), len(site.orbitals)) == "on-shell":
-            left = jnp.asarray(local.conj())
+            fill = (0, padded_size(len(states)) - len(states))
+            left = jnp.asarray(np.pad(local.conj(), (fill, (0, 0))))
+            moved = jnp.asarray(np.pad(derivative.conj(), (fill, (0, 0), (0, 0))))
             v, k = (left @ jnp.asarray(m) @ left.conj().T for m in (bare, reaction))
             outer = jnp.asarray(bare) if green is None else reaction
-            slope = jnp.einsum("iam,mn,jn->aij", jnp.asarray(derivative.conj()), outer, left.conj())
+            slope = jnp.einsum("iam,mn,jn->aij", moved, outer, left.conj())
             return on_shell_collisions(states, self.order, v, k, slope, density)
         terms = scattering_terms(self.order, jnp.asarray(bare), reaction, rho)
         if self._evaluation(len(states), len(site.orbitals)) == "factorised":
