@@ -208,7 +208,8 @@ replicas = 2
 kind = "point"
 strength = 0.8
 density = 0.01
-orbitals = [0, 1]
+orbitals = [0, 1, 0, 1]
+cells = [[0, 0, 0], [0, 0, 0], [1, 0, 0], [1, 0, 0]]
 order = "third"
 [[disorder.impurities]]
 kind = "point"

@@ -72,6 +72,14 @@ def test_isotropic_kernel_gives_the_relaxation_time_results():
         scale = np.abs(rta.g[name].mean).max()
         assert np.abs(rta.g[name].mean - exact.g[name].mean).max() < 1e-3 * scale, name  # worst 2e-4
     assert abs(exact.tau.mean / 0.7 - 1) < 1e-3
+    # without the quadrature's error, ∫v δ = 0 on the points themselves, R v is v/(ω + i/τ) to rounding
+    omega = np.array([0.0, 0.3, 5.0])
+    solve = Resolvent(disorder.collisions(surface, surface.shells[0]), omega)
+    start = solve.velocity()
+    solution = solve.even(start)
+    for f, w in enumerate(omega):
+        expected = start / (w + 1j / 0.7)
+        assert np.abs(solution.basis @ solution.coefficients[f] - expected).max() < 1e-11 * np.abs(expected).max()
 
 
 def test_boltzmann_equation_at_finite_wave_vector(collisions):

@@ -80,7 +80,7 @@ class ImpurityConfig(Section, frozen=True):
     """One kind of impurity; ``density`` per Å^d.
 
     ``point``: ``strength`` in eV on ``orbitals`` (one list, or one for each equivalent site; with
-    ``symmetrized`` the model's symmetry adds the partners);
+    ``symmetrized`` the model's symmetry adds the partners), ``cells`` the cell of each for a cluster;
     ``gaussian``: ``strength`` in eV Å^d and ``width`` in Å; ``coulomb``: ``strength`` is the charge,
     screened with ``length`` (Å, Thomas-Fermi if left out), ``dielectric`` and ``core`` (Å).
     """
@@ -91,6 +91,7 @@ class ImpurityConfig(Section, frozen=True):
     order: Literal["born", "third", "tmatrix"] = "tmatrix"
     orbitals: list[int | list[int]] = []
     symmetrized: bool = False
+    cells: list[list[int]] | None = None
     positions: list[Vector] = []
     width: float = 5.0
     dielectric: float = 10.0
@@ -275,7 +276,8 @@ def _impurity(config: ImpurityConfig, model: BlochModel) -> Disorder:
     if config.kind == "point":
         if not config.orbitals:
             raise ConfigError("[[disorder.impurities]]: kind = 'point' needs orbitals, for example orbitals = [0, 1].")
-        point = PointImpurity(config.strength, config.orbitals, config.density, order=config.order)  # pyright: ignore[reportArgumentType]
+        orbitals: Any = config.orbitals
+        point = PointImpurity(config.strength, orbitals, config.density, order=config.order, cells=config.cells)
         return point.symmetrized(model) if config.symmetrized else point
     shape = (
         Gaussian(config.width)
