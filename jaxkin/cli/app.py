@@ -20,6 +20,8 @@ from jaxkin.cli import config as cfg
 from jaxkin.cli import study as studies
 from jaxkin.cli.progress import reporting
 from jaxkin.errors import ConfigError, JaxkinError
+from jaxkin.parallel import Share, cluster
+from jaxkin.parallel.launcher import launch
 
 app = App(
     name="jaxkin",
@@ -39,6 +41,7 @@ def run(
     set_: Settings = None,
     out: Path | None = None,
     json: Annotated[bool, Parameter(negative=())] = False,
+    processes: int = 1,
 ) -> None:
     """Compute g_ab(ω) by mechanism and what follows from it.
 
@@ -50,10 +53,17 @@ def run(
         Folder for result.nc, result.json, config.toml and the pictures.
     json
         Print one JSON object instead of tables.
+    processes
+        Share the replicas among so many processes: started here, or already by srun or mpirun.
     """
     start = time.perf_counter()
     config = cfg.load(source, set_ or [])
-    console = _console()
+    share = _share(processes)
+    if share is None:
+        launch(processes, _command, sys.argv[1:])
+        return
+    first = share.index == 0  # prints and writes for all
+    console = _console(quiet=not first)
     study = studies.prepare(config)
 
     def show(point: studies.Point) -> None:
@@ -68,19 +78,19 @@ def run(
 
     stopped: BaseException | None = None
     try:
-        with reporting(quiet=json) as progress:
-            studies.run(study, progress, done=show)
+        with reporting(quiet=json or not first) as progress:
+            studies.run(study, progress, show, share)
     except (KeyboardInterrupt, JaxkinError, MemoryError) as error:
         if not study.points:
             raise
         stopped = error
     seconds = time.perf_counter() - start
     document = _document(study, seconds)
-    if out is not None:
+    if out is not None and first:
         _write(study, document, out, console=None if json else console)
-    if json:
+    if json and first:
         print(_dumps(document))
-    else:
+    elif not json:
         for message in study.warnings:
             if not any(message.endswith(w) for point in study.points for w in point.response.warnings):
                 console.print(f"warning: {message}", style="yellow")
@@ -90,6 +100,21 @@ def run(
             f"stopped after {len(study.points)} points ({stopped or 'interrupted'}); what was computed is shown"
             + (f" and kept in {out}." if out else ", and kept with --out DIR.")
         ) from stopped
+
+
+def _share(processes: int) -> Share | None:
+    """This process's share; None where the processes are still to be started."""
+    if processes < 1:
+        raise ConfigError(f"--processes {processes}: at least 1 is needed.")
+    if processes == 1 or cluster.connected():
+        return cluster.share()
+    if cluster.tasks() == 1:
+        return None
+    if cluster.tasks() != processes:
+        raise ConfigError(
+            f"--processes {processes}: srun or mpirun has started {cluster.tasks()}; give both one number."
+        )
+    return cluster.initialize()
 
 
 @app.command(name="models")
@@ -150,10 +175,10 @@ def info(source: str | None = None, /, *, set_: Settings = None) -> None:
         jaxkin.verify_point_group(model, stated)
 
 
-def _console() -> Console:
+def _console(quiet: bool = False) -> Console:
     """Standard output, wide enough for the tables when it is not a terminal."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=110)
+    console = Console(highlight=False, quiet=quiet)
+    return console if console.is_terminal else Console(highlight=False, quiet=quiet, width=110)
 
 
 def _band_table(model: jaxkin.BlochModel) -> Table:
@@ -235,7 +260,7 @@ def _point_document(point: studies.Point, axis) -> dict:
         "g_stderr": {name: parts(estimate.stderr) for name, estimate in response.g.items()},
         "rotatory_power": {name: parts(e.mean) for name, e in response.rotatory_power(axis).items()},
         "sigma": parts(point.conductivity.sigma["total"].mean),
-        "density_of_states": float(surface.density_of_states().mean),
+        "density_of_states": float(point.data.density_of_states),
         "crossover_frequency": response.crossover_frequency(),
         "verdict": surface.verdict,
         "evaluations": surface.evaluations,
@@ -249,16 +274,20 @@ def _dumps(document: dict) -> str:
     return re.sub(r"\bNaN\b", "null", json.dumps(document, ensure_ascii=False))
 
 
+def _command(arguments: list[str]) -> None:
+    app(arguments)
+
+
 def main() -> None:
     """Entry point: errors are one line on standard error and exit code 1."""
     try:
-        app(sys.argv[1:])
+        _command(sys.argv[1:])
     except JaxkinError as error:
         print(f"jaxkin: {error}", file=sys.stderr)
-        sys.exit(1)
+        cluster.leave(1)
     except KeyboardInterrupt:
         print("jaxkin: interrupted before the first result.", file=sys.stderr)
-        sys.exit(130)
+        cluster.leave(130)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ from jaxkin.disorder import Disorder
 from jaxkin.errors import AccuracyWarning, SymmetryError
 from jaxkin.hamiltonian import BlochModel
 from jaxkin.output import dataset as ds
+from jaxkin.parallel import Share
+from jaxkin.parallel.responses import joined
 from jaxkin.response import Conductivity, GyrotropicResponse, gyrotropic_response
 from jaxkin.surface import fermi_surface
 from jaxkin.surface.fermi import Progress
@@ -27,6 +29,7 @@ class Point:
 
     response: GyrotropicResponse
     conductivity: Conductivity
+    data: xr.Dataset
     seconds: float
 
     @property
@@ -54,12 +57,7 @@ class Study:
         """All points with dimensions temperature and fermi_level; surface points of the first."""
         rows: dict[float, list[xr.Dataset]] = {}
         for point in self.points:
-            one = point.response.to_dataset(self.config.response.optic_axis)
-            sigma = point.conductivity.sigma["total"]
-            unit = point.conductivity.unit
-            one["sigma"] = (("frequency", "a", "b"), sigma.mean, {"units": unit, "long_name": "local conductivity"})
-            one["sigma_stderr"] = (("frequency", "a", "b"), sigma.stderr, {"units": unit})
-            rows.setdefault(point.temperature, []).append(one)
+            rows.setdefault(point.temperature, []).append(point.data)
         complete = [row for row in rows.values() if len(row) == len(next(iter(rows.values())))]
         joined = ds.stack(complete)
         first = self.points[0].response
@@ -82,8 +80,14 @@ def prepare(config: cfg.Config) -> Study:
     return study
 
 
-def run(study: Study, progress: Progress, done: Callable[[Point], None] = lambda point: None) -> Study:
-    """Compute the points one after another; ``done`` is called with each."""
+def run(
+    study: Study, progress: Progress, done: Callable[[Point], None] = lambda point: None, share: Share | None = None
+) -> Study:
+    """Compute the points one after another; ``done`` is called with each.
+
+    With a ``share`` of the replicas every process runs the same study, and has all results in the end.
+    """
+    share = share or Share()
     c = study.config
     sampler = cfg.build_sampler(c.surface)
     levels, temperatures = cfg.numbers(c.surface.fermi_level), cfg.numbers(c.surface.temperature)
@@ -102,6 +106,7 @@ def run(study: Study, progress: Progress, done: Callable[[Point], None] = lambda
                     c.surface.seed,
                     rtol=c.surface.rtol,
                     budget=c.surface.budget,
+                    share=share,
                     progress=progress,
                 )
             with warnings.catch_warnings(record=True) as caught:
@@ -114,10 +119,19 @@ def run(study: Study, progress: Progress, done: Callable[[Point], None] = lambda
                     skew_order=c.response.skew_order,
                     progress=progress,
                 )
+                response = joined(response, share)
                 sigma = response.conductivity
-            study.warnings += dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, AccuracyWarning))
-            point = Point(response, sigma, time.perf_counter() - start)
+            study.warnings += share.lines([str(w.message) for w in caught if issubclass(w.category, AccuracyWarning)])
+            data = _dataset(response, sigma, c.response.optic_axis)
+            point = Point(response, sigma, data, time.perf_counter() - start)
             study.points.append(point)
             study.warnings += [f"μ = {level:g} eV, T = {temperature:g} K: {text}" for text in response.warnings]
             done(point)
     return study
+
+
+def _dataset(response: GyrotropicResponse, conductivity: Conductivity, axis: cfg.Vector) -> xr.Dataset:
+    one, sigma, unit = response.to_dataset(axis), conductivity.sigma["total"], conductivity.unit
+    one["sigma"] = (("frequency", "a", "b"), sigma.mean, {"units": unit, "long_name": "local conductivity"})
+    one["sigma_stderr"] = (("frequency", "a", "b"), sigma.stderr, {"units": unit})
+    return one

@@ -46,9 +46,21 @@ class Share:
             for part, array in zip(parts, arrays, strict=True)
         ]
 
+    def numbers(self, own: float) -> np.ndarray:
+        """One number of each process."""
+        return self.gather(np.array([own]), self.count)
+
     def total(self, number: int) -> int:
         """Sum of the processes' numbers."""
-        return int(self.gather(np.array([number]), self.count).sum())
+        return int(self.numbers(number).sum())
+
+    def lines(self, own: Sequence[str]) -> list[str]:
+        """The different lines of text that any of the processes has."""
+        text = "\n".join(own).encode()
+        row = np.zeros((1, 1 + int(self.numbers(len(text)).max())), np.uint8)
+        row[0, : len(text)] = np.frombuffer(text, np.uint8)
+        texts = [bytes(row).rstrip(b"\0").decode() for row in self.gather(row, self.count)]
+        return list(dict.fromkeys(line for text in texts for line in text.splitlines()))
 
 
 def _bytes(array: np.ndarray) -> np.ndarray:

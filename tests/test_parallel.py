@@ -1,0 +1,224 @@
+"""Several processes: the same numbers as one, and one line where something fails."""
+
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+import jaxkin as jk
+from jaxkin.errors import JaxkinError
+from jaxkin.parallel import Share, cluster, launcher
+from jaxkin.parallel.responses import joined
+
+ROUNDING = 1e-12
+"""Relative to the largest component; measured: 3e-13, in standard errors that are zero but for rounding."""
+QUICK = ["--set", "fermi_level=-1.5", "--set", "n=6", "--set", "replicas=4", "--set", "frequency=[0.0, 1.0]", "--json"]
+
+
+def command(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "jaxkin", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, **environment},
+    )
+
+
+def assert_same(one, other, path=""):
+    """Equal to rounding, but for the times."""
+    if isinstance(one, dict):
+        assert one.keys() == other.keys()
+        for key in one.keys() - {"seconds"}:
+            assert_same(one[key], other[key], f"{path}.{key}")
+    elif isinstance(one, str) or (isinstance(one, list) and one and isinstance(one[0], str)):
+        assert one == other, path
+    else:
+        one, other = np.asarray(one, float), np.asarray(other, float)
+        np.testing.assert_allclose(other, one, ROUNDING, ROUNDING * np.abs(one).max(initial=0), err_msg=path)
+
+
+@pytest.fixture(scope="module")
+def one_process():
+    done = command("run", "kramers-weyl-d4", *QUICK)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_two_processes_give_what_one_gives(one_process, tmp_path):
+    done = command("run", "kramers-weyl-d4", *QUICK, "--processes", "2", "--out", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert_same(one_process, json.loads(done.stdout))
+    assert json.loads((tmp_path / "result.json").read_text()) == json.loads(done.stdout)
+    assert (tmp_path / "result.nc").exists()
+
+
+@pytest.mark.slow
+def test_processes_that_srun_started(one_process):
+    def task(index):
+        return {
+            "SLURM_JOB_ID": str(os.getpid()),
+            "SLURM_STEP_NODELIST": "localhost",
+            "SLURM_NTASKS": "2",
+            "SLURM_STEP_NUM_TASKS": "2",
+            "SLURM_STEP_NUM_NODES": "1",
+            "SLURM_PROCID": str(index),
+            "SLURM_LOCALID": str(index),
+        }
+
+    done = [None, None]
+
+    def start(index):
+        done[index] = command("run", "kramers-weyl-d4", *QUICK, "--processes", "2", **task(index))
+
+    in_threads(2, start)
+    assert [one.returncode for one in done] == [0, 0], done[0].stderr + done[1].stderr
+    assert_same(one_process, json.loads(done[0].stdout))
+    assert done[1].stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--set", "replicas=2", "--processes", "3"], "3 processes share 2 replicas: raise replicas, or use fewer"),
+        (["--processes", "0"], "--processes 0: at least 1 is needed"),
+    ],
+)
+def test_errors_are_one_line(arguments, message):
+    done = command("run", "kramers-weyl-d4", "--set", "n=6", *arguments)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+
+
+def test_srun_must_agree():
+    done = command("run", "kramers-weyl-d4", "--processes", "2", SLURM_STEP_NUM_TASKS="3")
+    assert done.returncode == 1
+    assert "--processes 2: srun or mpirun has started 3" in done.stderr
+
+
+def fail_in_one(arguments):
+    """Process 1 fails, or is killed, while process 0 waits for it."""
+    if cluster.share().index:
+        if arguments:
+            os.kill(os.getpid(), int(arguments[0]))
+        raise JaxkinError("no more of this")
+    cluster.share().total(1)
+
+
+def test_one_failure_ends_all(monkeypatch):
+    monkeypatch.setattr(launcher, "PATIENCE", 0.5)
+    with pytest.raises(JaxkinError, match=r"^no more of this$"):
+        launcher.launch(2, fail_in_one, [])
+    with pytest.raises(JaxkinError, match=r"^process 1 of 2 ended without a word \(exit code -9\)"):
+        launcher.launch(2, fail_in_one, ["9"])
+    assert multiprocessing.active_children() == []
+
+
+def test_every_replica_is_made_once():
+    for numbers in (range(7), range(2, 9), range(5, 5)):
+        parts = [Share(index, 3).of(numbers) for index in range(3)]
+        assert sorted(number for part in parts for number in part) == list(numbers)
+        assert all(number % 3 == index for index, part in enumerate(parts) for number in part)
+
+
+def in_threads(count, function):
+    """function(index) in ``count`` threads at once; their results."""
+    results, errors = [None] * count, []
+
+    def call(index):
+        try:
+            results[index] = function(index)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=call, args=(index,), daemon=True) for index in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=300)
+    if errors:
+        raise errors[0]
+    return results
+
+
+@pytest.fixture
+def three_at_once(monkeypatch):
+    """Run a function of a Share in three threads that exchange messages as processes do."""
+    barrier, slots, where = threading.Barrier(3), [None] * 3, threading.local()
+
+    def exchange(message):
+        slots[where.index] = message
+        barrier.wait(timeout=120)
+        together = np.stack(slots)
+        barrier.wait(timeout=120)
+        return together
+
+    def run(function):
+        def start(index):
+            where.index = index
+            try:
+                return function(Share(index, 3))
+            except BaseException:
+                barrier.abort()
+                raise
+
+        return in_threads(3, start)
+
+    monkeypatch.setattr("jaxkin.parallel.share.process_allgather", exchange)
+    return run
+
+
+def test_messages_keep_order_and_digits(three_at_once):
+    samples = np.random.default_rng(0).normal(size=(7, 2, 3)) / 3
+    counts, nothing = np.arange(7), np.zeros((7, 0))
+
+    def send(share):
+        own = share.of(range(7))
+        arrays = share.gather_all([part[own] for part in (samples * (1 + 2j), counts, nothing)], 7)
+        return arrays, share.lines(["same", f"μ{share.index}"][share.index :])
+
+    for (values, numbers, empty), lines in three_at_once(send):
+        assert np.array_equal(values, samples * (1 + 2j))
+        assert np.array_equal(numbers, counts)
+        assert empty.shape == (7, 0)
+        assert lines == ["same", "μ0", "μ1"]
+
+
+@pytest.mark.filterwarnings("ignore::jaxkin.AccuracyWarning")
+@pytest.mark.parametrize(("temperature", "rtol", "replicas", "made"), [(0.0, 3e-3, 3, 12), (300.0, None, 4, 4)])
+def test_refinement_takes_the_same_decisions(three_at_once, temperature, rtol, replicas, made):
+    """More lines, then more replicas at T = 0; unequal shares at T > 0; every result of the response."""
+    model = jk.models.get("kramers-weyl-d4")
+
+    def compute(share=None):
+        surface = jk.fermi_surface(model, -1.45, temperature, jk.Lines(6), replicas, rtol=rtol, share=share)
+        response = jk.gyrotropic_response(surface, jk.RelaxationTime(0.6, 200.0, 1.0), [1.0])
+        response = joined(response, share or Share())
+        estimates = {
+            **{name: estimate.map(np.imag) for name, estimate in response.g.items()},
+            **response.surface.carrier_density(),
+            "states": response.surface.density_of_states(),
+            "skew time": response.skew_time(),
+            "side jump": response.side_jump_length(),
+            "mean free path": response.mean_free_path(),
+        }
+        return {
+            "words": [response.surface.verdict, *response.warnings],
+            "points": [len(response.surface), response.surface.evaluations],
+            "energies": [shell.energy for shell in response.surface.shells],
+            "quality": [1 + response.quality.flux, 1 + response.quality.onsager, response.quality.weight],
+            **{name: estimate.samples.tolist() for name, estimate in estimates.items()},
+        }
+
+    one = compute()
+    assert len(one["states"]) == made
+    for other in three_at_once(compute):
+        assert_same(one, other)
