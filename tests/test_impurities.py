@@ -162,7 +162,7 @@ def test_mixture_shares_the_green_function(tetragonal, monkeypatch):
 
     green = point.local_green_function
     monkeypatch.setattr(point, "local_green_function", counted)
-    fresh = replace(tetragonal, kept={})
+    fresh = replace(tetragonal)
     together = sum(parts[1:], start=parts[0]).collisions(fresh, shell)
     assert calls == [(0, 1)]
     sum(parts[1:], start=parts[0]).collisions(fresh, shell)

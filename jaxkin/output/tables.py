@@ -36,6 +36,7 @@ def _state(response: GyrotropicResponse, sigma: Conductivity) -> Table:
         ("Fermi level, temperature", f"{surface.fermi_level:g} eV, {surface.temperature:g} K"),
         ("surface", f"{len(surface)} points {_where(surface)}, {surface.evaluations} H(k) evaluations"),
         ("", surface.verdict),
+        ("", f"no pocket that holds a ball of {surface.smallest_pocket:.2g} Å⁻¹ was missed"),
         ("density of states", f"{_show(surface.density_of_states())} /(eV Å^{d})"),
         *(
             (f"density of {name}", f"{_show(density, scale=cm)} cm^-{d}")

@@ -19,7 +19,7 @@ from jaxkin.surface.lines import Lines
 from jaxkin.surface.maps import ZoneMap, zone_maps
 from jaxkin.surface.points import point_geometry
 from jaxkin.surface.samples import Sampler, Samples
-from jaxkin.surface.search import Nodes, Pocket, find_pockets
+from jaxkin.surface.search import Nodes, Pocket, certain_diameter, find_pockets
 from jaxkin.surface.spectrum import Spectrum
 from jaxkin.surface.thermal import TAIL, Thermal
 from jaxkin.symmetry.operations import Operation
@@ -75,8 +75,10 @@ class Surface:
     """(replicas, pockets) thermally averaged filled volume in Å^-d: electrons positive, holes negative."""
     evaluations: int
     verdict: str
+    smallest_pocket: float
+    """Å⁻¹: no pocket that contains a ball of this diameter was missed."""
     warnings: tuple[str, ...] = ()
-    kept: dict = field(default_factory=dict, repr=False, compare=False)
+    kept: dict = field(init=False, default_factory=dict, repr=False, compare=False)
     """What others computed at great cost for this surface and will want again."""
 
     def __len__(self) -> int:
@@ -132,6 +134,7 @@ def fermi_surface(
     seed: int = 0,
     *,
     symmetry: bool | Sequence[Operation] = True,
+    smallest_pocket: float | None = None,
     rtol: float | None = None,
     target: Callable[[Surface], np.ndarray] | None = None,
     budget: int = 5_000_000,
@@ -150,6 +153,8 @@ def fermi_surface(
         symmetry: of equivalent nodes of the search one is diagonalised, and of equivalent pockets one is
             sampled. True finds the symmetries of a crystal on H(k) where that pays (8 bands and more);
             a list of operations is verified first; False uses none.
+        smallest_pocket: diameter in Å⁻¹ of a ball inside a pocket that must not be missed, by a bound on
+            ‖∂H‖ (:mod:`jaxkin.surface.certificate`); None takes what the search's first nodes make certain.
         rtol: keep refining until the standard error of ``target`` is below ``rtol`` of its largest
             component, or ``budget`` diagonalisations are spent; ``surface.verdict`` says which.
         target: per-point values (N, ...) whose integral ``rtol`` refers to; m_a v_b by default.
@@ -174,7 +179,7 @@ def fermi_surface(
     if replicas < share.count:
         raise JaxkinError(f"{share.count} processes share {replicas} replicas: raise replicas, or use fewer processes.")
     maps = zone_maps(model, symmetry)
-    plan = _Plan(model, Thermal(float(fermi_level), float(temperature)), seed, progress, maps, share)
+    plan = _Plan(model, Thermal(float(fermi_level), float(temperature)), seed, progress, maps, share, smallest_pocket)
     made = plan.replicas(sampler, range(replicas))
     if rtol is None:
         surface = plan.surface(sampler, made, f"{replicas} replicas as asked")
@@ -209,8 +214,10 @@ class _Plan:
         progress: Progress | None,
         maps: tuple[ZoneMap, ...],
         share: Share,
+        smallest: float | None,
     ):
         self.model, self.thermal, self.seed, self.maps, self.share = model, thermal, seed, maps, share
+        self.smallest = smallest
         self.report: Progress = progress or (lambda done, total, what: None)
         self.spectrum = Spectrum(model)
         self.nodes = Nodes(self.spectrum, maps)
@@ -229,7 +236,7 @@ class _Plan:
             if window not in self.found:
                 self.report(done, len(windows), "searching pockets")
                 detail = max(COARSEST, self.importance(float(factors[number])))
-                self.found[window] = find_pockets(self.nodes, window, detail)
+                self.found[window] = find_pockets(self.nodes, window, detail, self.smallest)
                 self.images[window] = pocket_images(self.found[window], self.maps)
             if self.found[window] and self.largest is None:
                 self.largest = float(factors[number])
@@ -329,6 +336,7 @@ class _Plan:
             # of all processes; the search, which each of them repeats, once
             evaluations=self.searched + self.share.total(self.spectrum.evaluations - self.searched),
             verdict=verdict,
+            smallest_pocket=min(certain_diameter(self.model), self.smallest or np.inf),
             warnings=_doubts(self, columns["k"], sampler.n),
             **columns,
         )

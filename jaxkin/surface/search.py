@@ -17,6 +17,8 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse import csgraph
 
+from jaxkin.hamiltonian.bloch import BlochModel
+from jaxkin.surface.certificate import cells_for, covering_diameter, undecided
 from jaxkin.surface.elements import Elements, build_elements
 from jaxkin.surface.maps import ZoneMap, canonical_nodes
 from jaxkin.surface.spectrum import Spectrum
@@ -114,10 +116,17 @@ class Nodes:
         return values[np.searchsorted(keys, wanted)][inverse.reshape(node.shape[:-1])]
 
 
-def find_pockets(nodes: Nodes, window: tuple[float, float], detail: float = 1.0) -> list[Pocket]:
+def find_pockets(
+    nodes: Nodes, window: tuple[float, float], detail: float = 1.0, smallest: float | None = None
+) -> list[Pocket]:
     """All pockets of the model with a level inside ``window`` (eV), largest first.
 
-    ``detail`` below one asks for less resolved cells, for windows that hardly count.
+    Args:
+        nodes: the energies known so far.
+        window: lowest and highest level in eV.
+        detail: below one asks for less resolved cells, for windows that hardly count.
+        smallest: diameter in Å⁻¹ of a ball inside a pocket that must not be missed; None is content with
+            :func:`certain_diameter`.
     """
     model = nodes.spectrum.model
     d, base = model.dimension, BASE_CELLS[model.dimension]
@@ -126,7 +135,23 @@ def find_pockets(nodes: Nodes, window: tuple[float, float], detail: float = 1.0)
     start = _Cells(base, corner, everything, everything)
     if d == 1:  # level sets are points, which no box encloses: look at the whole zone
         return [_pocket(nodes, start)]
-    queue, found = [_halve(nodes, start, window)], []
+    found = _resolved(nodes, [_halve(nodes, start, window)], window, detail)
+    if smallest is not None and smallest < certain_diameter(model):
+        found += _resolved(nodes, [_overlooked(nodes, found, window, smallest)], window, detail)
+    merged = _merge(nodes, found)
+    return sorted(merged, key=lambda pocket: -float(np.prod(pocket.edges)))
+
+
+def certain_diameter(model: BlochModel) -> float:
+    """Diameter in Å⁻¹ of a ball that the nodes of the first pass cannot miss."""
+    return covering_diameter(model, 2 * BASE_CELLS[model.dimension])
+
+
+def _resolved(
+    nodes: Nodes, queue: list[_Cells], window: tuple[float, float], detail: float
+) -> list[tuple[Pocket, _Cells]]:
+    """Connected pieces of cells, halved until each is several cells across."""
+    found = []
     for _ in range(DEEPEST):
         finer = []
         for cells in queue:
@@ -138,8 +163,45 @@ def find_pockets(nodes: Nodes, window: tuple[float, float], detail: float = 1.0)
                 else:
                     finer.append(_halve(nodes, piece, window))
         queue = finer
-    merged = _merge(nodes, found)
-    return sorted(merged, key=lambda pocket: -float(np.prod(pocket.edges)))
+    return found
+
+
+def _overlooked(
+    nodes: Nodes, found: list[tuple[Pocket, _Cells]], window: tuple[float, float], smallest: float
+) -> _Cells:
+    """Cells, small enough for ``smallest``, at whose corners a band crosses the window, and that no pocket covers.
+
+    A pocket round a corner of the grid shows as such a crossing; cells that the bound excludes are not looked at.
+    """
+    model = nodes.spectrum.model
+    per_edge = cells_for(model, smallest, BASE_CELLS[model.dimension])
+    corner, band = undecided(nodes, window, BASE_CELLS[model.dimension], per_edge)
+    energies = nodes.energies(per_edge, corner[:, None, :] + np.array(list(product(range(2), repeat=corner.shape[1]))))
+    crossing = band & (energies.min(axis=1) <= window[1]) & (energies.max(axis=1) >= window[0])
+    kept = crossing.any(axis=1)
+    cells = _Cells(per_edge, corner[kept], crossing[kept], np.zeros_like(crossing[kept]))
+    free = cells.band.copy()
+    for pocket, _ in found:
+        free[:, pocket.bands] &= ~_touched(cells, pocket, model)
+    kept = free.any(axis=1)
+    return _Cells(per_edge, cells.corner[kept], free[kept], cells.flat[kept])
+
+
+def _touched(cells: _Cells, pocket: Pocket, model: BlochModel) -> np.ndarray:
+    """(N, bands of the pocket) whether an active cell of the pocket lies in, or round, each cell."""
+    lo, edges = _zone_box(model.zone)
+    finer = max(1, pocket.per_edge // cells.per_edge)
+    inside = (np.array(list(np.ndindex((finer,) * len(lo)))) + 0.5) / finer
+    touched = np.zeros((len(cells.corner), len(pocket.bands)), bool)
+    for rows in np.array_split(np.arange(len(cells.corner)), 1 + len(cells.corner) * len(inside) // 1_000_000):
+        place = (cells.corner[rows, None, :] + inside) / cells.per_edge - (pocket.origin - lo) / edges
+        place = place % 1.0 if model.periodic else place
+        cell = np.floor(place * edges / pocket.edges * np.array(pocket.cells)).astype(int)
+        valid = np.all((cell >= 0) & (cell < np.array(pocket.cells)), axis=-1)
+        cell = np.where(valid[..., None], cell, 0)
+        active = pocket.active[(slice(None), *np.moveaxis(cell, -1, 0))]  # (bands, rows, points)
+        touched[rows] = (active & valid).any(axis=2).T
+    return touched
 
 
 def _zone_box(zone) -> tuple[np.ndarray, np.ndarray]:
