@@ -72,6 +72,7 @@ class SurfaceConfig(Section, frozen=True):
     width: float | None = None
     replicas: int = 8
     seed: int = 0
+    smallest_pocket: float | None = None
     rtol: float | None = None
     budget: int = 5_000_000
 

@@ -104,6 +104,7 @@ def run(
                     sampler,
                     c.surface.replicas,
                     c.surface.seed,
+                    smallest_pocket=c.surface.smallest_pocket,
                     rtol=c.surface.rtol,
                     budget=c.surface.budget,
                     share=share,
