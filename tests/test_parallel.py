@@ -26,7 +26,7 @@ def command(*arguments, **environment):
         capture_output=True,
         text=True,
         timeout=300,
-        env={**os.environ, **environment},
+        env={**os.environ, "JAX_PLATFORMS": "cpu", **environment},  # one GPU cannot serve two
     )
 
 
@@ -115,6 +115,7 @@ def fail_in_one(arguments):
 
 def test_one_failure_ends_all(monkeypatch):
     monkeypatch.setattr(launcher, "PATIENCE", 0.5)
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
     with pytest.raises(JaxkinError, match=r"^no more of this$"):
         launcher.launch(2, fail_in_one, [])
     with pytest.raises(JaxkinError, match=r"^process 1 of 2 ended without a word \(exit code -9\)"):

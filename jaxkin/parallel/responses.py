@@ -82,7 +82,7 @@ def _surface(own: Surface, share: Share) -> JoinedSurface:
         for energy in energies[replica][np.isfinite(energies[replica])]
     ]
     shells = [replace(shell, replica=mine[shell.replica]) for shell in own.shells]
-    kept = {part.name: getattr(own, part.name) for part in fields(Surface)}
+    kept = {part.name: getattr(own, part.name) for part in fields(Surface) if part.init}
     return JoinedSurface(
         **kept
         | {
