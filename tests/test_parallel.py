@@ -194,13 +194,16 @@ def test_messages_keep_order_and_digits(three_at_once):
 
 
 @pytest.mark.filterwarnings("ignore::jaxkin.AccuracyWarning")
-@pytest.mark.parametrize(("temperature", "rtol", "replicas", "made"), [(0.0, 3e-3, 3, 12), (300.0, None, 4, 4)])
-def test_refinement_takes_the_same_decisions(three_at_once, temperature, rtol, replicas, made):
+@pytest.mark.parametrize(
+    ("name", "level", "temperature", "rtol", "replicas", "made"),
+    [("kramers-weyl-d4", -1.45, 0.0, 3e-3, 3, 12), ("massive-dirac-2d", 0.3, 300.0, None, 4, 4)],
+)
+def test_refinement_takes_the_same_decisions(three_at_once, name, level, temperature, rtol, replicas, made):
     """More lines, then more replicas at T = 0; unequal shares at T > 0; every result of the response."""
-    model = jk.models.get("kramers-weyl-d4")
+    model = jk.models.get(name)
 
     def compute(share=None):
-        surface = jk.fermi_surface(model, -1.45, temperature, jk.Lines(6), replicas, rtol=rtol, share=share)
+        surface = jk.fermi_surface(model, level, temperature, jk.Lines(6), replicas, rtol=rtol, share=share)
         response = jk.gyrotropic_response(surface, jk.RelaxationTime(0.6, 200.0, 1.0), [1.0])
         response = joined(response, share or Share())
         estimates = {
