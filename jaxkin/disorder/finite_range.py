@@ -19,7 +19,7 @@ from jaxkin.disorder.real_space import RealSpace, sites_within
 from jaxkin.disorder.states import ShellStates
 from jaxkin.errors import JaxkinError
 from jaxkin.hamiltonian.tight_binding import TightBinding
-from jaxkin.surface.fermi import Surface
+from jaxkin.surface.shells import Surface
 
 SITES_PER_VECTOR = 30
 """Sites of a potential that cost as much as one reciprocal vector of its transform, measured."""

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from jaxkin.disorder.collisions import Collisions, SummedCollisions, TiledCollisions
 from jaxkin.disorder.states import ShellStates, State
 from jaxkin.errors import JaxkinError
-from jaxkin.surface.fermi import Shell, Surface
+from jaxkin.surface.shells import Shell, Surface
 
 Kernel = Callable[[State, State], Array]
 Scatterer = Callable[[ShellStates], Collisions]

@@ -20,8 +20,8 @@ from jaxkin.disorder.states import ShellStates
 from jaxkin.errors import JaxkinError
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.hamiltonian.tight_binding import TightBinding
-from jaxkin.surface.fermi import Surface
 from jaxkin.surface.sea import local_green_function
+from jaxkin.surface.shells import Surface
 from jaxkin.symmetry.representation import partners
 
 Evaluation = Literal["auto", "factorised", "pairwise", "on-shell"]

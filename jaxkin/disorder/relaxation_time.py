@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 from jaxkin.disorder.kernels import Disorder, KernelDisorder, Scatterer
 from jaxkin.disorder.states import State
 from jaxkin.errors import JaxkinError
-from jaxkin.surface.fermi import Surface
+from jaxkin.surface.shells import Surface
 
 
 class RelaxationTime(Disorder):

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxkin.surface.fermi import Shell, Surface
 from jaxkin.surface.points import STATES, point_geometry
+from jaxkin.surface.shells import Shell, Surface
 
 
 class State(eqx.Module):

@@ -16,7 +16,7 @@ from jaxkin.errors import FileFormatError
 from jaxkin.estimate import Estimate
 from jaxkin.response.boltzmann import MECHANISMS
 from jaxkin.response.gyrotropic import GyrotropicResponse
-from jaxkin.surface.fermi import Surface
+from jaxkin.surface.shells import Surface
 
 XYZ = ["x", "y", "z"]
 MOST_POINTS = 20_000

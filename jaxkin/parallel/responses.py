@@ -11,7 +11,7 @@ from jaxkin.parallel.share import Share
 from jaxkin.response.gyrotropic import GyrotropicResponse
 from jaxkin.response.quality import Quality
 from jaxkin.response.scales import dilute_warning
-from jaxkin.surface.fermi import Shell, Surface
+from jaxkin.surface.shells import Shell, Surface
 
 
 @dataclass(frozen=True, kw_only=True)

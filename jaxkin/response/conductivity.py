@@ -13,8 +13,8 @@ from jaxkin.estimate import Estimate
 from jaxkin.response.boltzmann import SkewOrder, Solver
 from jaxkin.response.observables import LEVI_CIVITA
 from jaxkin.response.transport import Transport, transport
-from jaxkin.surface.fermi import Surface
 from jaxkin.surface.sea import filled_berry_curvature
+from jaxkin.surface.shells import Surface
 from jaxkin.symmetry.operations import Operation
 from jaxkin.symmetry.verify import is_symmetry
 

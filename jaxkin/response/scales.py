@@ -6,7 +6,7 @@ import numpy as np
 
 from jaxkin import units
 from jaxkin.estimate import Estimate
-from jaxkin.surface.fermi import Surface
+from jaxkin.surface.shells import Surface
 
 SMALLEST_KFL = 3.0
 """k_Fℓ below which a Boltzmann equation with independent impurities is not to be trusted."""
