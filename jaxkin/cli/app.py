@@ -97,7 +97,7 @@ def run(
         console.print(f"{seconds:.1f} s in all", style="dim")
     if stopped is not None:
         raise JaxkinError(
-            f"stopped after {len(study.points)} points ({stopped or 'interrupted'}); what was computed is shown"
+            f"stopped after {len(study.points)} points ({str(stopped) or 'interrupted'}); what was computed is shown"
             + (f" and kept in {out}." if out else ", and kept with --out DIR.")
         ) from stopped
 

@@ -81,6 +81,8 @@ def _watch(receivers: list[Connection], members: list[BaseProcess]) -> Word | No
             index = receivers.index(receiver)
             if word := _last_word(index, receiver, members[index]):
                 words.append(word)
+        if words and min(words)[:2] == ("0 said", 0):
+            break  # nothing can come before it
         if words and not deadline:
             deadline = time.monotonic() + PATIENCE
     return min(words, default=None)
