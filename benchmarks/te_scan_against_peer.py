@@ -1,0 +1,120 @@
+"""Six Fermi levels of tellurium at kT = 10 meV, ours and WannierBerri's, in turns on the same cores.
+
+    JAXKIN_PEER_PYTHON=... python benchmarks/te_scan_against_peer.py [--continue]
+
+K_ab = ∫(dk) v_a m_b (−f⁰') of the ``te_sparse`` Wannier model at 100, 80, 60, 40, 20 and 0 meV below the
+valence-band top. Four of them have a converged value (240³ points) in the reference data; errors are relative
+to the largest component, and "error" is that of the worst level. Times are those of all six levels; the
+peer has them in one pass over a mesh of Fermi levels, averaged with −f⁰' (its smoother's rule). It runs in its
+quickest form: surface, no tetrahedra (at this temperature they gain nothing), D3 and time reversal.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from peer import AMPERE, clocked, earlier, kme, peer_python, peer_run, picture, ratios, relative_error, thermal
+from record import save, shared_data
+
+import jaxkin as jk
+
+NAME = "te_scan_against_peer"
+LEVELS = (5.9718, 5.9918, 6.0118, 6.0318, 6.0518, 6.0718)
+WIDTH = 0.010
+MESH = np.arange(LEVELS[0] - 0.165, LEVELS[-1] + 0.1651, 0.001)
+REPLICAS = 2
+OURS = {
+    "jaxkin grid": [jk.Grid(48), jk.Grid(80)],
+    "jaxkin lines": [jk.Lines(8), jk.Lines(12)],
+}
+PEER = (80, 120, 160)
+LIMIT = 540.0
+ERRORS = (1e-1, 3e-2, 1e-2, 5e-3)
+
+
+def ours(model: jk.TightBinding, sampler, expected: dict[float, np.ndarray]) -> dict:
+    """One row: the six levels one after the other."""
+    kelvin = WIDTH / jk.units.BOLTZMANN
+    errors, parts = {}, []
+    for level in LEVELS:
+        surface, seconds, cpu = clocked(lambda mu=level: jk.fermi_surface(model, mu, kelvin, sampler, REPLICAS))
+        if level in expected:
+            errors[level] = relative_error(kme(surface).mean * AMPERE, expected[level])
+        parts.append((seconds, cpu, len(surface), surface.evaluations))
+    seconds, cpu, points, evaluations = np.sum(parts, axis=0).tolist()
+    return {
+        "n": sampler.n,
+        "replicas": REPLICAS,
+        "error": max(errors.values()),
+        "errors": errors,
+        "seconds": seconds,
+        "cpu_seconds": cpu,
+        "points": int(points),
+        "evaluations": int(evaluations),
+    }
+
+
+def main() -> None:
+    data, python = shared_data(), peer_python()
+    if data is None:
+        sys.exit(f"{NAME}: the reference data are not here; set JAXKIN_SHARED to their folder.")
+    reference = json.loads((data / "te_sparse_ref.json").read_text())["converged_internal_kT"]
+    expected = {mu: np.array(k) for mu, k in zip(reference["EF_eV"], reference["K_A"], strict=True)}
+    model = jk.read_wannier90(data / "te_sparse_tb.dat.gz")
+    rows = earlier(NAME) if "--continue" in sys.argv else []
+    jk.fermi_surface(model, LEVELS[-1], WIDTH / jk.units.BOLTZMANN, jk.Grid(16), 1)  # compiles
+    turns: list[tuple] = []
+    for number, nk in enumerate(PEER):
+        turns.append(("WannierBerri, surface", nk))
+        turns += [(method, several[number]) for method, several in OURS.items() if number < len(several)]
+    for method, what in turns:
+        size = what if isinstance(what, int) else what.n
+        if any(row["method"] == method and row["n"] == size for row in rows):
+            continue
+        row = peer(python, data, what, expected) if isinstance(what, int) else ours(model, what, expected)
+        if row is not None:
+            rows.append({"method": method, **row, "load": os.getloadavg()[0]})
+            print(rows[-1], flush=True)
+            report(rows)
+
+
+def peer(python: str, data: Path, nk: int, expected: dict[float, np.ndarray]) -> dict | None:
+    with tempfile.TemporaryDirectory() as folder:
+        tb = Path(folder) / "te_tb.dat"
+        tb.write_bytes(gzip.decompress((data / "te_sparse_tb.dat.gz").read_bytes()))
+        job = {"form": "surface", "tetra": False, "grid": {"nk": nk}, "fermi_levels": MESH.tolist()}
+        answer = peer_run(python, LIMIT, tb_file=str(tb), **job)
+    if answer is None:
+        return None
+    tensors = np.array(answer.pop("K"))
+    errors = {mu: relative_error(thermal(MESH, tensors, mu, WIDTH), k) for mu, k in expected.items()}
+    return {"n": nk, "error": max(errors.values()), "errors": errors, **answer}
+
+
+def report(rows: list[dict]) -> None:
+    mine = [row for row in rows if row["method"].startswith("jaxkin")]
+    theirs = [row for row in rows if not row["method"].startswith("jaxkin")]
+    table = {}
+    if mine and theirs:
+        best = [row | {"method": "ours"} for row in mine]  # whichever sampler is quicker
+        table = {clock: ratios(best, theirs, ERRORS, clock) for clock in ("seconds", "cpu_seconds")}
+    save(NAME, rows, ratios=table)
+    names = dict.fromkeys(row["method"] for row in rows)
+    curves = {name: [(row["seconds"], row["error"]) for row in rows if row["method"] == name] for name in names}
+    docs = Path(__file__).parents[1] / "docs"
+    picture(
+        docs / "te_scan_against_peer.png",
+        curves,
+        "tellurium, six levels, kT = 10 meV",
+        "seconds (jaxkin: two cores, WannierBerri: one)",
+    )
+
+
+if __name__ == "__main__":
+    main()
