@@ -140,23 +140,24 @@ def power(points: Iterable[tuple[float, float]]) -> float:
 def ratios(ours: list[dict], peer: list[dict], errors: Iterable[float], clock: str) -> list[dict]:
     """Peer's over our time at equal error; rows have ``method``, ``error`` and the column ``clock``.
 
-    The peer's time is that of its quickest method for each error.
+    For each error the quickest method of either side counts; a time that is not known is None.
     """
     table = []
     for error in errors:
-        (mine, how), (theirs, by, method) = ours_and_best(ours, peer, error, clock)
-        row = {"error": error, "ours": mine, "ours_by": how, "peer": theirs, "peer_by": by, "method": method}
-        table.append(row | {"ratio": theirs / mine if np.isfinite(theirs) else None})
+        (mine, how, method), (theirs, by, rival) = quickest(ours, error, clock), quickest(peer, error, clock)
+        row = {"error": error, "ours": mine, "by": how, "method": method, "peer": theirs, "peer_by": by}
+        row |= {"peer_method": rival, "ratio": theirs / mine if np.isfinite([mine, theirs]).all() else None}
+        table.append({key: None if value == np.inf else value for key, value in row.items()})
     return table
 
 
-def ours_and_best(ours: list[dict], peer: list[dict], error: float, clock: str):
-    """(seconds, how) of ours and (seconds, how, method) of the peer's quickest method to reach ``error``."""
+def quickest(rows: list[dict], error: float, clock: str) -> tuple[float, str, str]:
+    """(time, how it was obtained, method) of the quickest method to reach ``error``."""
     times = []
-    for method in dict.fromkeys(row["method"] for row in peer):
-        seconds, how = time_at([(row[clock], row["error"]) for row in peer if row["method"] == method], error)
-        times.append((seconds, how, method))
-    return time_at([(row[clock], row["error"]) for row in ours], error), min(times)
+    for method in dict.fromkeys(row["method"] for row in rows):
+        points = [(row[clock], row["error"]) for row in rows if row["method"] == method]
+        times.append((*time_at(points, error), method))
+    return min(times)
 
 
 def earlier(name: str) -> list[dict]:
@@ -166,7 +167,7 @@ def earlier(name: str) -> list[dict]:
 
 
 def picture(path: Path, curves: dict[str, list[tuple[float, float]]], title: str, xlabel: str) -> None:
-    """Error against seconds, log-log; thick and full where the name starts with "jaxkin"."""
+    """Error against time, log-log; thick and full where the name starts with "jaxkin"."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4.2), layout="constrained")
