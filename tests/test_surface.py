@@ -11,6 +11,7 @@ from scipy import stats
 import jaxkin as jk
 from jaxkin.surface.bundle import Bundle
 from jaxkin.surface.certificate import covering_diameter, slopes
+from jaxkin.surface.maps import zone_maps
 from jaxkin.surface.roots import bracketed_roots
 from jaxkin.surface.search import Nodes, find_pockets
 from jaxkin.surface.spectrum import Spectrum
@@ -358,6 +359,12 @@ class TestSymmetry:
                 assert np.abs(mine - exact).max() < 1e-5 * np.abs(exact).max()
         holes = [s.carrier_density()["holes"] for s in (on, off)]
         assert abs(holes[0].mean - holes[1].mean) < 5 * np.hypot(holes[0].stderr, holes[1].stderr)
+
+    def test_only_faithful_operations_copy_pockets(self, shared_data):
+        """te_sparse: energies follow D3 to 3e-8 eV, orbital moments only C2 along y and time reversal."""
+        maps = zone_maps(jk.read_wannier90(shared_data / "te_sparse_tb.dat.gz"), True)
+        assert len(maps) == 12
+        assert sum(one.vectors for one in maps) == 4
 
     def test_operations_given_are_verified(self):
         model = jk.models.get("kramers-weyl-d4")

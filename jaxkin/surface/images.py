@@ -26,7 +26,7 @@ def pocket_images(pockets: Sequence[Pocket], maps: Sequence[ZoneMap]) -> list[Im
     images: list[Image] = []
     for number, pocket in enumerate(pockets):
         found = Image(number, None)
-        for source, one in ((s, m) for s in range(number) for m in maps if images[s].map is None):
+        for source, one in ((s, m) for s in range(number) for m in maps if m.vectors and images[s].map is None):
             if _maps_on(pockets[source], one, pocket):
                 found = Image(source, one)
                 break

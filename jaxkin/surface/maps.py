@@ -10,23 +10,27 @@ import numpy as np
 from jaxkin.errors import SymmetryError
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.symmetry.operations import Operation
-from jaxkin.symmetry.verify import find_symmetries, verify_symmetries
+from jaxkin.symmetry.verify import find_symmetries, strictly_kept, verify_symmetries
 
 PAYS = 8
 """Bands from which on finding the symmetries costs less than it saves."""
 EXACT = 1e-5
 """eV: a symmetry that holds less well than this is not used unless it is asked for."""
+FAITHFUL = 1e-5
+"""Of their size: where velocities, moments and curvatures follow less well, pockets are not taken as images."""
 
 
 class ZoneMap(NamedTuple):
     """An operation on the zone: κ → ``matrix`` κ in reduced coordinates (integers).
 
     Polar vectors (k, v) turn with ``polar``, axial ones (Ω, m) with ``axial``; time reversal flips both.
+    ``vectors`` says whether they follow the operation as exactly as the energies do.
     """
 
     matrix: np.ndarray
     polar: np.ndarray
     axial: np.ndarray
+    vectors: bool
 
 
 def zone_maps(model: BlochModel, symmetry: bool | Sequence[Operation]) -> tuple[ZoneMap, ...]:
@@ -42,21 +46,22 @@ def zone_maps(model: BlochModel, symmetry: bool | Sequence[Operation]) -> tuple[
         if not symmetry or not model.periodic or model.size < PAYS:
             return ()
         operations: Sequence[Operation] = find_symmetries(model, tolerance=EXACT)
+        strict = strictly_kept(model, operations, tolerance=EXACT, vectors=FAITHFUL)
     else:
-        operations = symmetry
-        verify_symmetries(model, list(operations))
+        operations = strict = list(symmetry)
+        verify_symmetries(model, strict)
         if not model.periodic:
             return ()
-    return tuple(_zone_map(model, op) for op in operations)
+    return tuple(_zone_map(model, op, any(op is other for other in strict)) for op in operations)
 
 
-def _zone_map(model: BlochModel, op: Operation) -> ZoneMap:
+def _zone_map(model: BlochModel, op: Operation, vectors: bool) -> ZoneMap:
     sign = -1 if op.antiunitary else 1
     matrix = sign * np.asarray(model.dual) @ op.rotation @ np.asarray(model.basis).T
     rounded = np.rint(matrix).astype(int)
     if np.abs(matrix - rounded).max() > 1e-4:
         raise SymmetryError(f"{op.name} does not map the lattice of this model on itself.")
-    return ZoneMap(rounded, sign * op.rotation, sign * op.determinant * op.rotation)
+    return ZoneMap(rounded, sign * op.rotation, sign * op.determinant * op.rotation, vectors)
 
 
 def canonical_nodes(maps: Sequence[ZoneMap], shape: tuple[int, ...], node: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 
 import equinox as eqx
@@ -30,8 +31,8 @@ def _hamiltonians(model: BlochModel, k: np.ndarray) -> jax.Array:
 class _Probe:
     """Bands at a few random k, and whether an operation maps them on those at the mapped k."""
 
-    def __init__(self, model: BlochModel, tolerance: float):
-        self.model, self.tolerance = model, tolerance
+    def __init__(self, model: BlochModel, tolerance: float, vectors: float = VECTOR_TOLERANCE):
+        self.model, self.tolerance, self.vectors = model, tolerance, vectors
         lo, hi = np.array(model.zone).T
         centre = np.zeros_like(lo) if model.periodic else 0.5 * (lo + hi)
         offset = np.random.default_rng(7).uniform(-0.3, 0.3, (_TEST_POINTS, len(lo))) * (hi - lo)
@@ -65,7 +66,7 @@ class _Probe:
             # Curvature grows without bound near crossings: weigh every state by its own size.
             size = np.linalg.norm(expected, axis=1)
             scale = np.maximum(size, np.sqrt(np.mean(np.minimum(size, np.median(size)) ** 2)) + 1e-6)
-            if np.sqrt(np.mean((np.linalg.norm(difference, axis=1) / scale) ** 2)) > VECTOR_TOLERANCE:
+            if np.sqrt(np.mean((np.linalg.norm(difference, axis=1) / scale) ** 2)) > self.vectors:
                 return f"the {name.replace('_', ' ')} does not follow it"
         return None
 
@@ -117,6 +118,17 @@ def find_symmetries(model: BlochModel, *, tolerance: float = ENERGY_TOLERANCE) -
             candidates = [c for c in candidates if np.allclose(c @ rest, rest) and np.allclose(flat @ c @ rest, 0)]
     probe = _Probe(model, tolerance)
     operations = [Operation(c, antiunitary) for antiunitary in (False, True) for c in candidates]
+    return [op for op in operations if probe.fault(op) is None]
+
+
+def strictly_kept(
+    model: BlochModel, operations: Sequence[Operation], *, tolerance: float, vectors: float
+) -> list[Operation]:
+    """The operations under which energies agree within ``tolerance`` (eV) and vectors within ``vectors`` of their size.
+
+    Wannier centres that lie slightly off their sites leave the energies symmetric and the orbital moments not.
+    """
+    probe = _Probe(model, tolerance, vectors)
     return [op for op in operations if probe.fault(op) is None]
 
 
