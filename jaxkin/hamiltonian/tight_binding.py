@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import ClassVar
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float
+from jaxtyping import Array, Complex, Float, Int
 from numpy.typing import ArrayLike
 
 from jaxkin.errors import ModelError
@@ -24,7 +25,8 @@ class TightBinding(BlochModel):
 
     Args:
         lattice: (d, 3) rows a_i in Å (also (d, d): the vectors then lie in the first d axes).
-        translations: (R, d) integers; also (R, 3) with zeros beyond the periodic directions.
+        translations: (R, d) integers; also (R, 3) with zeros beyond the periodic directions. The matrices of
+            repeated ones are added up.
         hoppings: (R, n, n) in eV, ``hoppings[R, a, b] = <0a|H|Rb>``.
         positions: (n, d) reduced orbital positions (also (n, 3)).
         position_matrices: (R, n, n, 3) ⟨0α|r|Rβ⟩ in Å, Cartesian. Their diagonal at R = 0 should be
@@ -46,6 +48,7 @@ class TightBinding(BlochModel):
     hoppings: Complex[Array, "R n n"]
     positions: Float[Array, "n d"]
     position_matrices: Complex[Array, "R n n 3"] | None
+    pairs: Int[Array, "2 H"]
     spin: VectorMatrix | None
     point_group: str | None = eqx.field(static=True)
     moment: MomentFunction | None = eqx.field(static=True)
@@ -82,11 +85,7 @@ class TightBinding(BlochModel):
         if not np.all(np.isfinite(hop)):
             raise ModelError(f"hoppings hold NaN or infinity at R = {steps[_first_bad(hop)]}.")
         _check_hermitian("hoppings", steps, hop)
-        self.lattice = jnp.asarray(cell)
-        self.translations = jnp.asarray(steps, float)
-        self.hoppings = jnp.asarray(hop)
-        self.positions = jnp.asarray(centres)
-        self.position_matrices = None
+        r = None
         if position_matrices is not None:
             r = np.array(position_matrices, complex)
             if r.shape != (*hop.shape, 3):
@@ -96,7 +95,13 @@ class TightBinding(BlochModel):
             r = _without_centres(r, steps, centres @ cell)
             for a in range(3):
                 _check_hermitian(f"position_matrices (axis {'xyz'[a]})", steps, r[..., a])
-            self.position_matrices = jnp.asarray(r)
+        place, complete = _with_partners(steps)
+        self.lattice = jnp.asarray(cell)
+        self.translations = jnp.asarray(complete, float)
+        self.hoppings = jnp.asarray(_gathered(hop, place, len(complete)))
+        self.positions = jnp.asarray(centres)
+        self.position_matrices = None if r is None else jnp.asarray(_gathered(r, place, len(complete)))
+        self.pairs = jnp.asarray(_pairs(complete))
         self.spin = spin_matrices(spin, n)
         self.point_group = point_group
         self.moment = None
@@ -141,25 +146,88 @@ class TightBinding(BlochModel):
 
     @jittable
     def hamiltonian(self, k: KPoint) -> Matrix:
-        return self._bloch_sum(k, self.hoppings)
+        return _turned(*self._sums(self._waves(k)[0], self.hoppings), *self._sites(k))
 
     def position(self, k: KPoint) -> VectorMatrix | None:
         if self.position_matrices is None:
             return None
-        return jnp.moveaxis(self._bloch_sum(k, self.position_matrices), -1, 0)
+        matrices = jnp.moveaxis(self.position_matrices, -1, 1)
+        return _turned(*self._sums(self._waves(k)[0], matrices), *self._sites(k))
 
-    def _bloch_sum(self, k: KPoint, matrices: Complex[Array, "R n n ..."]) -> Array:
-        """Σ_R e^{ik·(R + τ_β − τ_α)} M_R, written as real sums, which for many k is one real matrix product."""
-        k = jnp.asarray(k, float)
-        angle = 2 * jnp.pi * (self.translations @ k)
-        flat = matrices.reshape(len(matrices), -1)
-        parts = jnp.concatenate([flat.real, flat.imag], axis=1)
-        turned = jnp.concatenate([-flat.imag, flat.real], axis=1)
-        real, imaginary = jnp.split(jnp.cos(angle) @ parts + jnp.sin(angle) @ turned, 2)
-        summed = (real + 1j * imaginary).reshape(matrices.shape[1:])
-        sites = jnp.exp(2j * jnp.pi * (self.positions @ k))
-        phases = sites.conj()[:, None] * sites[None, :]
-        return summed * phases.reshape(phases.shape + (1,) * (summed.ndim - 2))
+    def _hamiltonian_and_slopes(self, k: KPoint) -> tuple[Matrix, VectorMatrix]:
+        """H and ∂H/∂k_a: for many k one real matrix product."""
+        real, imaginary = self._sums(self._waves(k), self.hoppings)
+        sites, centres = self._sites(k), self.centres.T  # (3, n)
+        distance = centres[:, None, :] - centres[:, :, None]
+        slopes = real[1:] - distance * imaginary[0], imaginary[1:] + distance * real[0]
+        return _turned(real[0], imaginary[0], *sites), _turned(*slopes, *sites)
+
+    def _waves(self, k: KPoint) -> Float[Array, "4 2H"]:
+        """cos k·R and sin k·R of one of each pair (R, −R), and their derivatives by Cartesian k, in Å."""
+        steps = self.translations[self.pairs[0]]
+        angle = 2 * jnp.pi * (steps @ jnp.asarray(k, float))
+        cos, sin, length = jnp.cos(angle), jnp.sin(angle), (steps @ self.lattice).T
+        slopes = jnp.concatenate([-length * sin, length * cos], axis=1)
+        return jnp.concatenate([jnp.concatenate([cos, sin])[None], slopes])
+
+    def _sites(self, k: KPoint) -> tuple[Float[Array, "n n"], Float[Array, "n n"]]:
+        """Re and Im of exp[ik·(τ_β − τ_α)], by products that XLA does not inline into every use of them."""
+        angle = 2 * jnp.pi * (self.positions @ jnp.asarray(k, float))
+        cos, sin = jnp.cos(angle), jnp.sin(angle)
+        both = jnp.stack([cos, sin], axis=1)
+        return both @ both.T, both @ jnp.stack([sin, -cos])
+
+    def _sums(self, waves: Float[Array, "... 2H"], matrices: Complex[Array, "R ... n n"]) -> tuple[Array, Array]:
+        """Re and Im of Σ_R e^{ik·R} M_R (or of its slopes)."""
+        packed = jnp.tensordot(waves, self._packed(matrices), axes=1)
+        upper, mirrored = _upper(self.size), jnp.swapaxes(packed, -1, -2)
+        real = jnp.where(upper, packed, mirrored)
+        return real, jnp.where(upper, mirrored, -packed) * (1 - np.eye(self.size))
+
+    def _packed(self, matrices: Complex[Array, "R ... n n"]) -> Float[Array, "2H ... n n"]:
+        """C_R and S_R of Σ_R e^{ik·R} M_R = Σ_pairs (C_R cos k·R + S_R sin k·R), which are Hermitian, packed.
+
+        A Hermitian matrix has n² real numbers: the real part on and above the diagonal, minus the
+        imaginary part below it.
+        """
+        one, other = self.pairs
+        there, back = matrices[one], jnp.swapaxes(matrices[other].conj(), -1, -2)
+        half = jnp.where(one == other, 0.25, 0.5).reshape(-1, *(1,) * (matrices.ndim - 1)) * (there + back)
+        dagger = jnp.swapaxes(half.conj(), -1, -2)
+        waves = jnp.concatenate([half + dagger, 1j * (half - dagger)])
+        return jnp.where(_upper(self.size), waves.real, -waves.imag)
+
+
+def _upper(n: int) -> np.ndarray:
+    return np.triu(np.ones((n, n), bool))
+
+
+def _turned(real: Array, imaginary: Array, cos: Array, sin: Array) -> Complex[Array, "... n n"]:
+    """(real + i imaginary)(cos + i sin), a third of the time that complex numbers take."""
+    return jax.lax.complex(real * cos - imaginary * sin, real * sin + imaginary * cos)
+
+
+def _pairs(steps: np.ndarray) -> np.ndarray:
+    """Indices of one translation of each pair R, −R, and of the other one, (2, H)."""
+    place = {tuple(step): index for index, step in enumerate(steps.tolist())}
+    partner = np.array([place[tuple(step)] for step in (-steps).tolist()], int)
+    one = np.flatnonzero(partner >= np.arange(len(steps)))
+    return np.stack([one, partner[one]])
+
+
+def _with_partners(steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Every translation once, in order, missing partners −R last; and the place of each of ``steps`` among them."""
+    every = np.concatenate([steps, -steps])
+    _, first, inverse = np.unique(every, axis=0, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    return np.argsort(order)[inverse.ravel()][: len(steps)], every[first[order]]
+
+
+def _gathered(matrices: np.ndarray, place: np.ndarray, count: int) -> np.ndarray:
+    """Matrices of ``count`` translations, those of repeated ones added up."""
+    total = np.zeros((count, *matrices.shape[1:]), complex)
+    np.add.at(total, place, matrices)
+    return total
 
 
 def _lattice_rows(lattice: ArrayLike) -> np.ndarray:

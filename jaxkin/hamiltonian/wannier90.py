@@ -39,7 +39,7 @@ def read_wannier90(
         spin: (3, n, n) Pauli matrices on the Wannier functions.
         point_group: Schoenflies name if known; see :func:`jaxkin.verify_point_group`.
 
-    Degeneracy weights of the Wigner–Seitz points are divided out.
+    Degeneracy weights of the Wigner–Seitz points are divided out; translations without a matrix element are left out.
 
     Raises:
         FileFormatError: truncated, malformed, non-Hermitian or NaN content; one line that names the
@@ -70,13 +70,17 @@ def read_wannier90(
         content.positions = _centres_from_xyz(Path(f"{seed}_centres.xyz"), path, content)
     if position_matrices and content.position_matrices is None:
         raise FileFormatError(f"{path}: a _hr.dat holds no position matrices; write a _tb.dat (write_tb = true).")
+    r = content.position_matrices if position_matrices else None
+    kept = content.hoppings.any(axis=(1, 2)) | ~content.translations.any(axis=1)
+    if r is not None:
+        kept |= r.any(axis=(1, 2, 3))
     try:
         return TightBinding(
             content.lattice,
-            content.translations,
-            content.hoppings,
+            content.translations[kept],
+            content.hoppings[kept],
             content.positions,
-            content.position_matrices if position_matrices else None,
+            None if r is None else r[kept],
             spin,
             point_group=point_group,
         )
