@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -15,12 +16,27 @@ from scipy.constants import physical_constants
 from jaxkin import units
 from jaxkin.errors import ModelError
 from jaxkin.hamiltonian.bloch import BlochModel, KPoint
+from jaxkin.hamiltonian.eigensystem import eigensystem
 
 DEGENERACY_TOLERANCE = 1e-7
 """eV: bands closer than this are one degenerate set (rounding splits exact ones by ~1e-13)."""
 ELECTRON_G = abs(physical_constants["electron g factor"][0])
 _NEXT = np.array([1, 2, 0])
 _PREVIOUS = np.array([2, 0, 1])
+
+
+class Eigen(NamedTuple):
+    """What the geometry of every band at a k needs.
+
+    Attributes:
+        energies: ascending, eV, (..., n).
+        states: as columns, (..., n, n).
+        derivative: D_aH on the orbitals in eV Å, (..., 3, n, n).
+    """
+
+    energies: Float[Array, "... n"]
+    states: Complex[Array, "... n n"]
+    derivative: Complex[Array, "... 3 n n"]
 
 
 class BandGeometry(eqx.Module):
@@ -92,42 +108,6 @@ def band_geometry(
 
 
 @eqx.filter_jit
-def simple_geometry(
-    model: BlochModel, k: Float[Array | np.ndarray, "N d"], band: Int[Array | np.ndarray, " N"]
-) -> tuple[BandGeometry, Float[Array, " N"]]:
-    """Geometry of N points as if their bands were not degenerate, and the distance to the nearest other band.
-
-    Much cheaper than :func:`batched_geometry`, which the points with a distance below
-    ``DEGENERACY_TOLERANCE`` need.
-    """
-
-    def one(point, index):
-        energies, states = jnp.linalg.eigh(model.hamiltonian(point))
-        others = jnp.arange(model.size) != index
-        gap = energies[index] - energies
-        distance = jnp.min(jnp.where(others, jnp.abs(gap), jnp.inf), initial=jnp.inf)
-        state = states[:, index]
-        derivative = model.derivative(point)
-        column = states.conj().T @ jnp.moveaxis(derivative @ state, 0, -1)  # ⟨m|D_aH|u⟩, (n, 3)
-        mixing = jnp.where(others, 1 / jnp.where(others, gap, 1.0), 0.0)[:, None] * column
-        geometry = _assembled(
-            model,
-            point,
-            energies[index],
-            jnp.real(column[index]),
-            mixing.T[:, :, None],
-            gap[:, None],
-            state[:, None],
-            jnp.ones(1),
-        )
-        return eqx.tree_at(
-            lambda g: (g.state, g.covariant_derivative), geometry, (state, (states @ mixing).T)
-        ), distance
-
-    return jax.vmap(one)(k, band)
-
-
-@eqx.filter_jit
 def batched_geometry(
     model: BlochModel, k: Float[Array | np.ndarray, "N d"], band: Int[Array | np.ndarray, " N"]
 ) -> BandGeometry:
@@ -135,54 +115,109 @@ def batched_geometry(
     return jax.vmap(lambda point, index: _mean_geometry(model, point, index))(k, band)
 
 
+@eqx.filter_jit
+def separate_geometry(
+    model: BlochModel,
+    k: Float[Array | np.ndarray, "N d"],
+    eigen: Eigen,
+    band: Int[Array | np.ndarray, "N m"],
+    names: tuple[str, ...],
+) -> tuple[dict[str, Array], Float[Array, "N m"]]:
+    """Attributes ``names`` of :class:`BandGeometry`, (N, m, ...), of m bands at each k as if they were not degenerate.
+
+    Also the distance to the nearest other band: those below ``DEGENERACY_TOLERANCE`` need :func:`mean_geometry`.
+    """
+
+    def one(point: KPoint, eigen: Eigen, bands: Array) -> tuple[dict[str, Array], Array]:
+        state = eigen.states[:, bands]
+        others = jnp.arange(model.size)[:, None] != bands
+        gap = eigen.energies[bands] - eigen.energies[:, None]
+        distance = jnp.min(jnp.where(others, jnp.abs(gap), jnp.inf), axis=0, initial=jnp.inf)
+        column = _dagger(eigen.states) @ (eigen.derivative @ state)  # ⟨m|D_aH|b⟩, (3, n, m)
+        velocity = jnp.real(jnp.sum(jnp.where(others, 0.0, column), axis=1))
+        mixing = jnp.where(others, 1 / jnp.where(others, gap, 1.0), 0.0) * column
+        curvature, moment = _vectors(model, point, mixing, gap, state)
+        geometry = BandGeometry(
+            energy=eigen.energies[bands],
+            velocity=velocity.T,
+            berry_curvature=curvature.T,
+            orbital_moment=moment.T,
+            state=state.T,
+            covariant_derivative=jnp.moveaxis(eigen.states @ mixing, -1, 0),
+        )
+        return {name: getattr(geometry, name) for name in names}, distance
+
+    return jax.vmap(one)(k, eigen, jnp.asarray(band))
+
+
+@eqx.filter_jit
+def mean_geometry(
+    model: BlochModel, k: Float[Array | np.ndarray, "N d"], eigen: Eigen, band: Int[Array | np.ndarray, " N"]
+) -> BandGeometry:
+    """:func:`batched_geometry` of points that are diagonalised already."""
+    return jax.vmap(lambda point, one, index: _mean_of(model, point, one, index))(k, eigen, band)
+
+
+def _diagonalised(model: BlochModel, k: KPoint) -> Eigen:
+    h, derivative = model.hamiltonian_and_derivative(k)
+    return Eigen(*eigensystem(h), derivative)
+
+
 def _mean_geometry(model: BlochModel, k: KPoint, band) -> BandGeometry:
-    energies, states = jnp.linalg.eigh(model.hamiltonian(k))
+    return _mean_of(model, k, _diagonalised(model, k), band)
+
+
+def _mean_of(model: BlochModel, k: KPoint, eigen: Eigen, band) -> BandGeometry:
+    energies = eigen.energies
     members = (jnp.abs(energies - energies[band]) < DEGENERACY_TOLERANCE).astype(float)
-    full = _geometry(model, k, energies, states, members, members / members.sum())
+    full = _geometry(model, k, eigen, members, members / members.sum())
     return eqx.tree_at(
         lambda g: (g.energy, g.state, g.covariant_derivative),
         full,
-        (energies[band], states[:, band], full.covariant_derivative[..., band]),
+        (energies[band], eigen.states[:, band], full.covariant_derivative[..., band]),
     )
 
 
 def _trace_geometry(model: BlochModel, k: KPoint, members: Float[Array, " n"]) -> BandGeometry:
-    energies, states = jnp.linalg.eigh(model.hamiltonian(k))
-    return _geometry(model, k, energies, states, members, members)
+    full = _geometry(model, k, _diagonalised(model, k), members, members)
+    return eqx.tree_at(lambda g: g.state, full, full.state @ members)
 
 
-def _geometry(model, k, energies, states, members, weights) -> BandGeometry:
+def _geometry(model: BlochModel, k: KPoint, eigen: Eigen, members, weights) -> BandGeometry:
     """Sums over the set ``members`` (0/1 per band) with ``weights``; states are columns."""
-    velocity = states.conj().T @ model.derivative(k) @ states  # (3, n, n), eigenbasis
+    energies, states = eigen.energies, eigen.states
+    velocity = _dagger(states) @ eigen.derivative @ states  # (3, n, n), eigenbasis
     gap = energies[None, :] - energies[:, None]  # ε_b − ε_m of ⟨m|…|b⟩
     outside = (1 - members)[:, None] * members[None, :]
     mixing = velocity * jnp.where(outside > 0, outside / jnp.where(outside > 0, gap, 1.0), 0.0)
-    diagonal = jnp.real(jnp.diagonal(velocity, axis1=1, axis2=2)) @ weights
-    energy = energies @ weights / weights.sum()
-    geometry = _assembled(model, k, energy, diagonal, mixing, gap, states, weights)
-    return eqx.tree_at(lambda g: (g.state, g.covariant_derivative), geometry, (states @ members, states @ mixing))
+    curvature, moment = _vectors(model, k, mixing, gap, states)
+    return BandGeometry(
+        energy=energies @ weights / weights.sum(),
+        velocity=jnp.real(jnp.diagonal(velocity, axis1=1, axis2=2)) @ weights,
+        berry_curvature=curvature @ weights,
+        orbital_moment=moment @ weights,
+        state=states,
+        covariant_derivative=states @ mixing,
+    )
 
 
-def _assembled(model, k, energy, velocity, mixing, gap, states, weights) -> BandGeometry:
-    """Curvature and moment of bands b with ``weights`` from ``mixing`` = ⟨m|D_a u_b⟩ and ``gap`` = ε_b − ε_m."""
+def _vectors(model: BlochModel, k: KPoint, mixing, gap, states) -> tuple[Float[Array, "3 b"], Float[Array, "3 b"]]:
+    """Curvature and moment of bands b from ``mixing`` = ⟨m|D_a u_b⟩ and ``gap`` = ε_b − ε_m."""
     cross = mixing[_NEXT].conj() * mixing[_PREVIOUS]  # ⟨D_a u|m⟩⟨m|D_b u⟩, ab c cyclic
-    curvature = -2 * jnp.imag(cross.sum(axis=1)) @ weights
-    moment = units.MAGNETON_PER_EV_A2 * jnp.imag((cross * -gap).sum(axis=1)) @ weights
+    curvature = -2 * jnp.imag(cross.sum(axis=1))
+    moment = units.MAGNETON_PER_EV_A2 * jnp.imag((cross * -gap).sum(axis=1))
     orbital_curvature = model.wannier_curvature(k)
     if orbital_curvature is not None:
-        curvature = curvature + _expectation(orbital_curvature, states) @ weights
+        curvature = curvature + _expectation(orbital_curvature, states)
     if model.spin is not None:
-        moment = moment - 0.5 * ELECTRON_G * _expectation(model.spin, states) @ weights
+        moment = moment - 0.5 * ELECTRON_G * _expectation(model.spin, states)
     if model.moment is not None:
-        moment = moment + jnp.asarray(model.moment(k)) * weights.sum()
-    return BandGeometry(
-        energy=energy,
-        velocity=velocity,
-        berry_curvature=curvature,
-        orbital_moment=moment,
-        state=states,
-        covariant_derivative=mixing,
-    )
+        moment = moment + jnp.asarray(model.moment(k))[:, None]
+    return curvature, moment
+
+
+def _dagger(matrix: Complex[Array, "n n"]) -> Complex[Array, "n n"]:
+    return matrix.conj().T
 
 
 def _expectation(operator: Complex[Array, "3 n n"], states: Complex[Array, "n b"]) -> Float[Array, "3 b"]:
