@@ -1,6 +1,6 @@
 """jaxkin: gyrotropic response of disordered noncentrosymmetric metals, from a Bloch Hamiltonian.
 
-The names below follow the pipeline: model → band geometry → surface points → disorder → response.
+The names below follow the pipeline: model → band geometry → surface points → disorder → response → fit.
 """
 
 # isort: skip_file
@@ -27,6 +27,20 @@ from jaxkin.disorder import (
     pair_integral,
 )
 from jaxkin.response import Conductivity, GyrotropicResponse, conductivity, gyrotropic_response
+from jaxkin.fitting import (
+    Data,
+    Design,
+    FitProblem,
+    FitResult,
+    Parameter,
+    Profile,
+    Table,
+    design,
+    fit,
+    read_data,
+    tabulate,
+    tabulate_window,
+)
 
 try:
     __version__ = version("jaxkin")
@@ -39,10 +53,14 @@ __all__ = [
     "BlochModel",
     "Conductivity",
     "ConfigError",
+    "Data",
+    "Design",
     "Disorder",
     "Estimate",
     "FileFormatError",
     "FiniteRangeImpurity",
+    "FitProblem",
+    "FitResult",
     "Gaussian",
     "Grid",
     "GyrotropicResponse",
@@ -52,23 +70,31 @@ __all__ = [
     "Lines",
     "Mixture",
     "ModelError",
+    "Parameter",
     "PointImpurity",
+    "Profile",
     "RealSpace",
     "RelaxationTime",
     "ScreenedCoulomb",
     "State",
     "Surface",
     "SymmetryError",
+    "Table",
     "TightBinding",
     "band_geometry",
     "conductivity",
+    "design",
     "fermi_surface",
     "find_symmetries",
+    "fit",
     "gyrotropic_response",
     "models",
     "pair_integral",
+    "read_data",
     "read_wannier90",
     "symmetry",
+    "tabulate",
+    "tabulate_window",
     "units",
     "verify_point_group",
     "verify_symmetries",

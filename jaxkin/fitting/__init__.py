@@ -1,0 +1,26 @@
+"""Fits: from measured data to τ, τ_sk, a_sj, an impurity's strength, μ and T, with uncertainties."""
+
+from jaxkin.fitting.data import Data, read_data
+from jaxkin.fitting.design import Design, design
+from jaxkin.fitting.parameters import Parameter
+from jaxkin.fitting.problem import FitProblem
+from jaxkin.fitting.profile import Profile
+from jaxkin.fitting.result import FitResult
+from jaxkin.fitting.solve import fit
+from jaxkin.fitting.table import Table
+from jaxkin.fitting.tabulate import tabulate, tabulate_window
+
+__all__ = [
+    "Data",
+    "Design",
+    "FitProblem",
+    "FitResult",
+    "Parameter",
+    "Profile",
+    "Table",
+    "design",
+    "fit",
+    "read_data",
+    "tabulate",
+    "tabulate_window",
+]

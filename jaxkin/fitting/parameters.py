@@ -1,0 +1,162 @@
+"""Parameters of a fit: start, bounds, prior, and the coordinate in which they are varied."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxkin.errors import JaxkinError, nearest
+
+Transform = Literal["linear", "log", "reciprocal"]
+TRANSFORMS = ("linear", "log", "reciprocal")
+INFINITE = (-np.inf, np.inf)
+
+DEFAULTS: dict[str, tuple[str, Transform]] = {
+    "tau": ("ps", "log"),
+    "tau_skew": ("ps", "reciprocal"),
+    "side_jump": ("Å", "linear"),
+    "moment_scale": ("1", "linear"),
+    "strength": ("1", "linear"),
+    "density": ("1/Å^d", "log"),
+    "fermi_level": ("eV", "linear"),
+    "temperature": ("K", "log"),
+}
+"""Unit and coordinate of every parameter that a table may have."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A fitted number.
+
+    It is varied, and its error is Gaussian, in a coordinate: itself (``"linear"``), its logarithm (``"log"``, which
+    keeps it positive), or its inverse (``"reciprocal"``, for τ_sk: the response is linear in 1/τ_sk, and no skew
+    scattering is an ordinary point, 0).
+
+    Args:
+        name: of the table, see ``table.values``; its unit is fixed: ps, Å, eV, K, Å^-d.
+        start: where the fit begins; by default the table's own value.
+        bounds: (lower, upper); infinite where there is none.
+        prior: (mean, standard deviation) of what is known from elsewhere, Gaussian.
+        transform: the coordinate; by default that of :data:`DEFAULTS`.
+
+    Raises:
+        JaxkinError: unknown names, bounds that do not increase or of two signs where 1/x is varied, a prior
+            without width.
+
+    >>> Parameter("tau", 0.5, bounds=(0.05, 5.0)).unit
+    'ps'
+    """
+
+    name: str
+    start: float | None = None
+    bounds: tuple[float, float] = INFINITE
+    prior: tuple[float, float] | None = None
+    transform: Transform | None = None
+
+    def __post_init__(self):
+        where = f"parameter {self.name!r}"
+        if self.name not in DEFAULTS:
+            raise JaxkinError(f"{where} is unknown{nearest(self.name, DEFAULTS)}; choose from {', '.join(DEFAULTS)}.")
+        if self.transform is not None and self.transform not in TRANSFORMS:
+            raise JaxkinError(f"{where}: transform={self.transform!r} must be one of {', '.join(TRANSFORMS)}.")
+        low, high = self.bounds
+        if not low < high:
+            raise JaxkinError(f"{where}: bounds={self.bounds} must increase.")
+        if self.coordinate == "log" and (high <= 0 or (self.start is not None and self.start <= 0)):
+            raise JaxkinError(f"{where} is varied as its logarithm: start and bounds must be positive.")
+        if self.coordinate == "reciprocal" and self.bounds != INFINITE and low * high <= 0:
+            raise JaxkinError(f"{where} is varied as its inverse: bounds={self.bounds} must have one sign.")
+        if self.start is not None and not low <= self.start <= high:
+            raise JaxkinError(f"{where}: start={self.start:g} lies outside the bounds {self.bounds}.")
+        if self.prior is not None and not self.prior[1] > 0:
+            raise JaxkinError(f"{where}: prior={self.prior} needs a positive standard deviation.")
+
+    @property
+    def unit(self) -> str:
+        """Unit of the value."""
+        return DEFAULTS[self.name][0]
+
+    @property
+    def coordinate(self) -> Transform:
+        """What is varied."""
+        return self.transform or DEFAULTS[self.name][1]
+
+    @property
+    def key(self) -> str:
+        """Name under which a table takes it: the inverse of τ_sk goes in as it is."""
+        return "skew_rate" if self.name == "tau_skew" and self.coordinate == "reciprocal" else self.name
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Bounds of the coordinate, increasing."""
+        low, high = self.bounds
+        if self.coordinate == "log":
+            return float(np.log(low)) if low > 0 else -np.inf, float(np.log(high))
+        if self.coordinate == "reciprocal" and self.bounds != INFINITE:
+            return 1 / high, 1 / low
+        return low, high
+
+    def to_coordinate(self, value: float) -> float:
+        """The coordinate of a value."""
+        return float({"linear": float, "log": np.log, "reciprocal": lambda x: 1 / x}[self.coordinate](value))
+
+    def to_value(self, coordinate: float) -> float:
+        """The value of a coordinate; 1/0 is infinite."""
+        if self.coordinate == "reciprocal":
+            return float(1 / coordinate) if coordinate else np.inf
+        return float(np.exp(coordinate) if self.coordinate == "log" else coordinate)
+
+    def in_table(self, coordinate: Array) -> Array:
+        """What the table gets for a coordinate."""
+        if self.coordinate == "log":
+            return jnp.exp(coordinate)
+        return 1 / coordinate if self.coordinate == "reciprocal" and self.key == self.name else coordinate
+
+    def prior_residual(self, coordinate: Array) -> Array:
+        """(value − mean)/σ, of the inverse where that is varied: Gaussian in what the fit varies linearly."""
+        mean, sigma = self.prior or (0.0, np.inf)
+        if self.coordinate == "reciprocal":
+            return (coordinate - 1 / mean) * mean**2 / sigma
+        return (self.in_table(coordinate) - mean) / sigma
+
+
+def to_free(parameters: tuple[Parameter, ...], coordinates: np.ndarray) -> np.ndarray:
+    """Unbounded numbers x for coordinates u inside their bounds: :func:`from_free` turned round."""
+    free = []
+    for p, u in zip(parameters, coordinates, strict=True):
+        low, high = p.limits
+        if np.isfinite(low) and np.isfinite(high):
+            s = np.clip((u - low) / (high - low), 1e-6, 1 - 1e-6)
+            free.append(np.log(s / (1 - s)))
+        elif np.isfinite(low):
+            free.append(_inverse_softplus(max(u - low, 1e-6 * max(abs(low), 1e-6))))
+        elif np.isfinite(high):
+            free.append(-_inverse_softplus(max(high - u, 1e-6 * max(abs(high), 1e-6))))
+        else:
+            free.append(u)
+    return np.array(free, float)
+
+
+def from_free(parameters: tuple[Parameter, ...], free: Float[Array, " P"]) -> Float[Array, " P"]:
+    """Coordinates inside their bounds for any numbers: u = l + (h−l)/(1+e^{−x}), l + ln(1+eˣ), or x."""
+    out = []
+    for p, x in zip(parameters, free, strict=True):
+        low, high = p.limits
+        if np.isfinite(low) and np.isfinite(high):
+            out.append(low + (high - low) * jax.nn.sigmoid(x))
+        elif np.isfinite(low):
+            out.append(low + jax.nn.softplus(x))
+        elif np.isfinite(high):
+            out.append(high - jax.nn.softplus(-x))
+        else:
+            out.append(x)
+    return jnp.stack(out)
+
+
+def _inverse_softplus(y: float) -> float:
+    return float(y + np.log(-np.expm1(-y)))

@@ -1,0 +1,228 @@
+"""What is fitted to what: a table, parameters, and the predictions for data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Complex, Float
+
+from jaxkin import units
+from jaxkin.errors import JaxkinError
+from jaxkin.fitting.data import Data
+from jaxkin.fitting.parameters import Parameter
+from jaxkin.fitting.table import POWERS, Kinetics, Table, Values, summed
+
+
+class Points(eqx.Module):
+    """One data set as arrays for JAX; attributes as in :class:`Data`, ω in 1/ps, one row per point."""
+
+    quantity: str = eqx.field(static=True)
+    value: Float[Array, " N"]
+    error: Float[Array, " N"]
+    omega: Float[Array, " N"]
+    temperatures: Float[Array, " U"] | None
+    which: Array
+    field: Float[Array, " N"] | None
+    current_density: Float[Array, " N"] | None
+    axis: Float[Array, "3"]
+
+    @classmethod
+    def of(cls, data: Data) -> Points:
+        """From a data set; equal temperatures share their thermal average."""
+        if data.temperature is None:
+            unique, which = None, np.zeros(len(data), int)
+        else:
+            unique, which = np.unique(data.temperature, return_inverse=True)
+        optional = [None if part is None else jnp.asarray(part) for part in (unique, data.field, data.current_density)]
+        return cls(
+            data.quantity,
+            jnp.asarray(data.value),
+            jnp.asarray(data.error),
+            jnp.asarray(2 * np.pi * data.frequency),
+            optional[0],
+            jnp.asarray(which),
+            optional[1],
+            optional[2],
+            jnp.asarray(data.axis),
+        )
+
+    def take(self, index: Array) -> Points:
+        """Some of the points."""
+        rows = (self.value, self.error, self.omega, self.which, self.field, self.current_density)
+        value, error, omega, which, field, current = (None if row is None else row[index] for row in rows)
+        return Points(self.quantity, value, error, omega, self.temperatures, which, field, current, self.axis)  # pyright: ignore[reportArgumentType]
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+
+class FitProblem(eqx.Module):
+    """A table with the parameters that are varied and those that are fixed.
+
+    Args:
+        table: from :func:`tabulate` or :func:`tabulate_window`.
+        parameters: what is fitted, :class:`Parameter` or only its name.
+        fixed: values of others; the table's own by default.
+
+    Raises:
+        JaxkinError: a parameter the table does not have, one named twice, a start that is missing or not finite,
+            bounds of μ or T beyond the table's energies.
+
+    >>> import jaxkin as jk
+    >>> surface = jk.fermi_surface(jk.models.get("kramers-weyl-d4"), -1.2, sampler=jk.Lines(n=8), replicas=2)
+    >>> table = jk.tabulate(surface, jk.RelaxationTime(tau=1.0, tau_skew=50.0))
+    >>> problem = jk.FitProblem(table, ["tau", jk.Parameter("tau_skew", 100.0)], fixed={"moment_scale": 1.1})
+    >>> data = jk.Data("rotation", value=[0.0], error=1.0, frequency=[0.2])
+    >>> problem.predict(problem.start, data).shape
+    (1,)
+    """
+
+    table: Table
+    parameters: tuple[Parameter, ...] = eqx.field(static=True)
+    fixed: dict[str, float] = eqx.field(converter=dict)
+
+    def __init__(self, table: Table, parameters: Sequence[Parameter | str], fixed: Mapping[str, float] | None = None):
+        self.table = table
+        self.parameters = tuple(Parameter(p) if isinstance(p, str) else p for p in parameters)
+        self.fixed = dict(fixed or {})
+        names = [p.name for p in self.parameters] + list(self.fixed)
+        if not self.parameters:
+            raise JaxkinError("a fit needs at least one parameter.")
+        for name in names:
+            table.check_name(name)
+            if names.count(name) > 1:
+                raise JaxkinError(f"parameter {name!r} is named twice, or both fitted and fixed.")
+        for p in self.parameters:
+            if not np.isfinite(p.to_coordinate(self._start(p))):
+                raise JaxkinError(f"parameter {p.name!r} needs a finite start; the table's is {self._start(p):g}.")
+            if not p.bounds[0] <= self._start(p) <= p.bounds[1] and p.start is None:
+                raise JaxkinError(f"parameter {p.name!r}: the table's {self._start(p):g} lies outside {p.bounds}.")
+        if {"fermi_level", "temperature"} & set(names):
+            for mu in self._corners("fermi_level"):
+                for t in self._corners("temperature"):
+                    table.energies.check(mu, t)
+
+    def _start(self, p: Parameter) -> float:
+        return self.table.values[p.name] if p.start is None else p.start
+
+    def _corners(self, name: str) -> list[float]:
+        """The values a fermi_level or temperature may take: its bounds where it is fitted."""
+        for p in self.parameters:
+            if p.name == name:
+                if not np.all(np.isfinite(p.bounds)):
+                    raise JaxkinError(f"parameter {name!r} needs finite bounds: the table's energies are limited.")
+                return list(p.bounds)
+        return [self.fixed.get(name, self.table.values[name])]
+
+    @property
+    def start(self) -> dict[str, float]:
+        """Where the fit begins."""
+        return {p.name: self._start(p) for p in self.parameters}
+
+    @property
+    def start_coordinates(self) -> np.ndarray:
+        """The same in the coordinates that are varied, (P,)."""
+        return np.array([p.to_coordinate(self._start(p)) for p in self.parameters])
+
+    def coordinates(self, values: Mapping[str, float]) -> np.ndarray:
+        """Coordinates (P,) of given values."""
+        return np.array([p.to_coordinate(values[p.name]) for p in self.parameters])
+
+    def check_data(self, data: Data) -> None:
+        """Refuse temperatures that the table does not reach.
+
+        Raises:
+            JaxkinError: which ones.
+        """
+        if data.temperature is not None:
+            if any(p.name == "temperature" for p in self.parameters):
+                raise JaxkinError(f"{data.name}: states its temperatures, which then cannot be fitted.")
+            for mu in self._corners("fermi_level"):
+                for t in (data.temperature.min(), data.temperature.max()):
+                    self.table.energies.check(mu, float(t))
+
+    def predict(self, values: Mapping[str, float], data: Data) -> np.ndarray:
+        """What is expected for the points of a data set, in its units, (N,)."""
+        self.check_data(data)
+        return self.by_replica(self.coordinates(values), Points.of(data)).mean(axis=0)
+
+    def by_replica(self, coordinates: np.ndarray, points: Points) -> np.ndarray:
+        """:meth:`replicas`, compiled."""
+        return np.asarray(_by_replica(self, jnp.asarray(coordinates), points))
+
+    def in_table(self, coordinates: Float[Array, " P"]) -> dict[str, Array]:
+        """All parameters as the table wants them."""
+        fixed = {name: jnp.asarray(float(value)) for name, value in {**self.table.values, **self.fixed}.items()}
+        return fixed | {p.key: p.in_table(u) for p, u in zip(self.parameters, coordinates, strict=True)}
+
+    def replicas(self, coordinates: Float[Array, " P"], points: Points) -> Float[Array, "R N"]:
+        """Prediction of every replica."""
+        values = self.in_table(coordinates)
+        temperature = values["temperature"][None] if points.temperatures is None else points.temperatures
+        factor = self.table.energies.factor(jnp.broadcast_to(values["fermi_level"], temperature.shape), temperature)
+        return _observed(self.table, self.table.kinetics(values), values, factor, points).T
+
+    def residuals(self, coordinates: Float[Array, " P"], points: Sequence[Points]) -> Float[Array, " M"]:
+        """(prediction − value)/error of all points, then those of the priors."""
+        return jnp.concatenate([*(self.data_residuals(coordinates, one) for one in points), self.priors(coordinates)])
+
+    def data_residuals(self, coordinates: Float[Array, " P"], points: Points) -> Float[Array, " N"]:
+        """(prediction − value)/error of one data set."""
+        return (jnp.mean(self.replicas(coordinates, points), axis=0) - points.value) / points.error
+
+    def priors(self, coordinates: Float[Array, " P"]) -> Float[Array, " Q"]:
+        """(value − mean)/σ of every prior."""
+        pairs = zip(self.parameters, coordinates, strict=True)
+        return jnp.array([p.prior_residual(u) for p, u in pairs if p.prior is not None], float)
+
+
+@eqx.filter_jit
+def _by_replica(problem: FitProblem, coordinates: Array, points: Points) -> Array:
+    return problem.replicas(coordinates, points)
+
+
+def _observed(table: Table, kinetics: Kinetics, values: Values, factor: Array, points: Points) -> Array:
+    """(N, R) predictions; ``factor`` (U, R, E) for the points' temperatures."""
+    n, which = points.axis, points.which
+
+    def along(power: int, tensor: Array, trace: bool) -> Complex[Array, "N R"]:
+        """Σ_E c [τ/(1−iωτ)]ⁿ of n·K·n, or of n·(K − 1 Tr K)·n."""
+        k = jnp.einsum("reab,a,b->re", tensor, n, n)
+        if trace:
+            k = k - jnp.trace(tensor, axis1=2, axis2=3)
+        if jnp.ndim(kinetics.tau) == 0:
+            tau = kinetics.tau
+            sums = jnp.einsum("ure,re->ur", factor, k)
+            relaxed = (tau / (1 - 1j * points.omega * tau)) ** power
+            return relaxed[:, None] * (sums if len(sums) == 1 else sums[which])
+        return summed(kinetics.tau, points.omega, power, factor if len(factor) == 1 else factor[which], k)
+
+    def gyrotropic(trace: bool) -> Complex[Array, "N R"]:
+        parts = [along(POWERS[name], tensor, trace) for name, tensor in kinetics.moments.items()]
+        return -1j * table.gyrotropic_unit * sum(parts, jnp.zeros(()))
+
+    def conductivity() -> Complex[Array, "N R"]:
+        return table.conductivity_unit * along(1, table.drude, False)
+
+    if points.quantity in ("rotation", "dichroism"):
+        rho = 0.5e12 * units.VACUUM_PERMEABILITY * points.omega[:, None] * gyrotropic(True)
+        return rho.real if points.quantity == "rotation" else rho.imag
+    if points.quantity == "magnetization":
+        # n·χ·n = n·g·n − ½Tr g is that of K itself
+        chi = gyrotropic(False)
+        if points.field is not None:
+            return (-1j * chi).real * points.field[:, None]
+        assert points.current_density is not None
+        return (-1j * chi / conductivity()).real * points.current_density[:, None]
+    sigma = conductivity()
+    return sigma.real if points.quantity == "conductivity" else sigma.imag
+
+
+@eqx.filter_jit
+def linearised(problem: FitProblem, points: tuple[Points, ...], coordinates: Array) -> tuple[Array, Array]:
+    """Residuals (M,) and their derivatives by the coordinates (M, P)."""
+    return problem.residuals(coordinates, points), jax.jacfwd(problem.residuals)(coordinates, points)

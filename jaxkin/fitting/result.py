@@ -1,0 +1,231 @@
+"""The result of a fit: values, errors, and what speaks for or against them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import jax.numpy as jnp
+import numpy as np
+import xarray
+from scipy import stats
+
+from jaxkin.errors import JaxkinError, nearest
+from jaxkin.fitting.data import Data
+from jaxkin.fitting.diagnostics import Doubts, Residuals, diagnose
+from jaxkin.fitting.problem import FitProblem, Points, linearised
+from jaxkin.fitting.profile import Profile, profile
+
+SINGULAR = 1e-9
+"""Directions in which the scaled Jacobian is smaller than this are not determined at all."""
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """Parameters at the minimum of χ², in units of :class:`Parameter`.
+
+    The errors are those of the linearised fit in the coordinates that are varied (ln τ, 1/τ_sk, ...). They have two
+    parts: that of the data, (JᵀJ)⁻¹, and that of the surface integrals, from fits to each replica's integrals.
+
+    Attributes:
+        problem: what was fitted.
+        data: to what.
+        coordinates: best values of what is varied, (P,).
+        reason: empty if the fit converged, otherwise why not.
+        steps: of the best start.
+        method: of minimisation.
+        start_chi2: χ² that each start ended at.
+        residuals: (prediction − value)/error of all points and priors, (M,).
+        jacobian: its derivative, (M, P).
+        data_covariance, integrator_covariance: of the coordinates, (P, P).
+    """
+
+    problem: FitProblem
+    data: tuple[Data, ...]
+    coordinates: np.ndarray
+    reason: str
+    steps: int
+    method: str
+    start_chi2: np.ndarray
+    residuals: np.ndarray = field(repr=False)
+    jacobian: np.ndarray = field(repr=False)
+    data_covariance: np.ndarray = field(repr=False)
+    integrator_covariance: np.ndarray = field(repr=False)
+    predictions: tuple[np.ndarray, ...] = field(repr=False)
+    """(replicas, N) of every data set."""
+
+    @classmethod
+    def at(
+        cls,
+        problem: FitProblem,
+        data: Sequence[Data],
+        coordinates: np.ndarray,
+        reason: str,
+        steps: int,
+        method: str,
+        start_chi2: np.ndarray,
+    ) -> FitResult:
+        """The result at given coordinates."""
+        u, points = jnp.asarray(coordinates), tuple(Points.of(one) for one in data)
+        residuals, jacobian = (np.asarray(part) for part in linearised(problem, points, u))
+        predictions = tuple(problem.by_replica(coordinates, one) for one in points)
+        inverse = _inverse(jacobian)
+        scatter = np.concatenate(
+            [(p - p.mean(axis=0)) / one.error for p, one in zip(predictions, data, strict=True)], axis=1
+        )
+        replicas = len(scatter)
+        moved = scatter @ inverse[:, : scatter.shape[1]].T
+        integrator = moved.T @ moved / (replicas * (replicas - 1)) if replicas > 1 else np.zeros((len(u), len(u)))
+        return cls(
+            problem, tuple(data), np.asarray(coordinates), reason, steps, method, start_chi2,
+            residuals, jacobian, inverse @ inverse.T, integrator, predictions,
+        )  # fmt: skip
+
+    @property
+    def converged(self) -> bool:
+        """Whether a minimum was reached."""
+        return not self.reason
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the parameters, in order."""
+        return tuple(p.name for p in self.problem.parameters)
+
+    @property
+    def values(self) -> dict[str, float]:
+        """Best values."""
+        return {p.name: p.to_value(u) for p, u in zip(self.problem.parameters, self.coordinates, strict=True)}
+
+    @property
+    def units(self) -> dict[str, str]:
+        """Unit of every parameter."""
+        return {p.name: p.unit for p in self.problem.parameters}
+
+    @property
+    def covariance(self) -> np.ndarray:
+        """Of the coordinates, (P, P): data and integrator."""
+        return self.data_covariance + self.integrator_covariance
+
+    @property
+    def coordinate_errors(self) -> np.ndarray:
+        """Standard errors of the coordinates, (P,); infinite where the data say nothing."""
+        errors = np.sqrt(np.diag(self.covariance))
+        return np.where(self.undetermined, np.inf, errors)
+
+    @cached_property
+    def undetermined(self) -> np.ndarray:
+        """Whether a parameter takes part in a direction that the data leave free, (P,)."""
+        scaled, _ = _scaled(self.jacobian)
+        _, sizes, right = np.linalg.svd(scaled, full_matrices=True)
+        free = np.ones(len(right), bool)
+        free[: len(sizes)] = sizes <= SINGULAR * sizes.max(initial=1e-300)
+        return np.any(np.abs(right[free]) > 1e-3, axis=0) | ~np.any(self.jacobian, axis=0)
+
+    @property
+    def errors(self) -> dict[str, float]:
+        """Standard errors of the values, to first order in those of the coordinates; see :meth:`interval`."""
+        slopes = {"linear": lambda v: 1.0, "log": abs, "reciprocal": lambda v: v**2}
+        return {
+            p.name: float(slopes[p.coordinate](p.to_value(u)) * e)
+            for p, u, e in zip(self.problem.parameters, self.coordinates, self.coordinate_errors, strict=True)
+        }
+
+    def interval(self, name: str, level: float = 0.6827) -> tuple[float, float]:
+        """Values within which the parameter lies with probability ``level``.
+
+        Of a τ_sk whose inverse may be zero, the interval goes through infinity: the first end is then above the second.
+        """
+        k = self.index(name)
+        half = float(stats.norm.ppf(0.5 + level / 2)) * self.coordinate_errors[k]
+        p, u = self.problem.parameters[k], self.coordinates[k]
+        ends = p.to_value(u - half), p.to_value(u + half)
+        return (ends[1], ends[0]) if p.coordinate == "reciprocal" else ends
+
+    def index(self, name: str) -> int:
+        """Position of a parameter.
+
+        Raises:
+            JaxkinError: it was not fitted.
+        """
+        if name not in self.names:
+            raise JaxkinError(f"{name!r} was not fitted{nearest(name, self.names)}; fitted: {', '.join(self.names)}.")
+        return self.names.index(name)
+
+    @property
+    def correlation(self) -> np.ndarray:
+        """Of the coordinates, (P, P)."""
+        size = np.sqrt(np.diag(self.covariance))
+        return self.covariance / np.maximum(np.outer(size, size), 1e-300)
+
+    @property
+    def chi2(self) -> float:
+        """Σ residuals², priors included."""
+        return float(np.sum(self.residuals**2))
+
+    @property
+    def degrees_of_freedom(self) -> int:
+        """Points and priors less parameters."""
+        return len(self.residuals) - len(self.names)
+
+    @property
+    def p_value(self) -> float:
+        """Probability of a larger χ² if model and errors are right; NaN without degrees of freedom."""
+        return float(stats.chi2.sf(self.chi2, self.degrees_of_freedom)) if self.degrees_of_freedom > 0 else np.nan
+
+    def prediction(self, number: int) -> np.ndarray:
+        """Fitted values of data set ``number``, (N,)."""
+        return self.predictions[number].mean(axis=0)
+
+    def band(self, data: Data) -> tuple[np.ndarray, np.ndarray]:
+        """Prediction and its standard error, from the parameters and the integrator, for any points."""
+        points = Points.of(data)
+        samples = self.problem.by_replica(self.coordinates, points)
+        unit = Data(data.quantity, samples.mean(axis=0), 1.0, data.frequency, temperature=data.temperature,
+                    field=data.field, current_density=data.current_density, axis=data.axis)  # fmt: skip
+        slopes = linearised(self.problem, (Points.of(unit),), jnp.asarray(self.coordinates))[1][: len(data)]
+        slopes = np.asarray(slopes)
+        return samples.mean(axis=0), np.sqrt(np.einsum("np,pq,nq->n", slopes, self.data_covariance, slopes))
+
+    @cached_property
+    def residual_tests(self) -> tuple[Residuals, ...]:
+        """Diagnostics of every data set's residuals."""
+        ends = np.cumsum([len(one) for one in self.data])
+        return tuple(
+            Residuals.of(one, part) for one, part in zip(self.data, np.split(self.residuals, ends)[: len(self.data)],
+                                                         strict=True)
+        )  # fmt: skip
+
+    @cached_property
+    def doubts(self) -> Doubts:
+        """In words: what the data do not determine, and whether the model describes them."""
+        return diagnose(self)
+
+    def profile(self, name: str, points: int = 25) -> Profile:
+        """Profile likelihood: χ² minimised over all other parameters, against this one."""
+        return profile(
+            self.problem,
+            tuple(Points.of(one) for one in self.data),
+            self.coordinates,
+            self.data_covariance,
+            self.index(name),
+            points,
+        )
+
+    def to_dataset(self) -> xarray.Dataset:
+        """Everything as a labelled dataset."""
+        from jaxkin.fitting.store import fit_dataset
+
+        return fit_dataset(self)
+
+
+def _scaled(jacobian: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Columns of length one, and their lengths."""
+    size = np.maximum(np.linalg.norm(jacobian, axis=0), 1e-300)
+    return jacobian / size, size
+
+
+def _inverse(jacobian: np.ndarray) -> np.ndarray:
+    """Pseudo-inverse (P, M), from columns of length one."""
+    scaled, size = _scaled(jacobian)
+    return np.linalg.pinv(scaled, rcond=SINGULAR) / size[:, None]

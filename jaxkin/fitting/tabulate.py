@@ -1,0 +1,160 @@
+"""From a surface, or from a window of energies, to a table."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from jaxkin import units
+from jaxkin.disorder import Disorder, PointImpurity, RelaxationTime
+from jaxkin.errors import AccuracyWarning, JaxkinError
+from jaxkin.fitting.impurity_table import ImpurityTable
+from jaxkin.fitting.relaxation_table import RelaxationTable
+from jaxkin.fitting.table import Table
+from jaxkin.hamiltonian.bloch import BlochModel
+from jaxkin.surface.fermi import Progress, fermi_surface
+from jaxkin.surface.samples import Sampler
+from jaxkin.surface.shells import Shell, Surface
+from jaxkin.surface.thermal import Thermal
+
+PANEL = 4.0
+"""Longest panel of the quadrature over energies in kT ..."""
+NODES = 6
+"""... and its Gauss-Legendre nodes: −f⁰' is integrated to 2e-7."""
+POINTS = ("k", "band", "pocket", "replica", "weight", "level_weight", "energy", "velocity", "berry_curvature",
+          "orbital_moment")  # fmt: skip
+
+
+def tabulate(surface: Surface, disorder: Disorder, window: tuple[float, float] | None = None) -> Table:
+    """Gather what the relaxation-time response of a surface needs, so that one evaluation takes microseconds.
+
+    At the disorder's own parameters ``table.gyrotropic`` is :func:`gyrotropic_response` to rounding. From a
+    surface at T > 0 (sampled with Lines) the Fermi level and the temperature are parameters too, in a range around
+    the surface's own: not below its T, not farther than its energies reach.
+
+    Args:
+        surface: from :func:`fermi_surface`.
+        disorder: :class:`RelaxationTime` (parameters tau, tau_skew, side_jump) or :class:`PointImpurity`
+            (strength, density).
+        window: interval of the surface's energies in eV, where it is not that of :func:`fermi_surface`.
+
+    Raises:
+        JaxkinError: another kind of disorder, a surface without states.
+
+    >>> import jaxkin as jk
+    >>> surface = jk.fermi_surface(jk.models.get("kramers-weyl-d4"), -1.2, sampler=jk.Lines(n=8), replicas=2)
+    >>> table = jk.tabulate(surface, jk.RelaxationTime(tau=1.0, tau_skew=50.0))
+    >>> table.gyrotropic({"tau": 0.5}, [0.0, 1.0])["skew"].shape  # (replica, frequency, a, b)
+    (2, 2, 3, 3)
+    """
+    if not len(surface):
+        raise JaxkinError(
+            f"no states at {surface.fermi_level:g} eV and {surface.temperature:g} K: nothing to tabulate."
+        )
+    if isinstance(disorder, RelaxationTime):
+        return RelaxationTable.of(surface, disorder, window)
+    if isinstance(disorder, PointImpurity):
+        return ImpurityTable.of(surface, disorder, window)
+    raise JaxkinError(f"fits know RelaxationTime and PointImpurity, not {type(disorder).__name__}.")
+
+
+def tabulate_window(
+    model: BlochModel,
+    disorder: Disorder,
+    energies: Sequence[float],
+    temperature: float,
+    sampler: Sampler | None = None,
+    replicas: int = 8,
+    seed: int = 0,
+    *,
+    progress: Progress | None = None,
+) -> Table:
+    """A table over a whole window of energies, for wide ranges of the Fermi level and of temperature.
+
+    ∫dε(−f⁰')g(ε) by Gauss-Legendre panels between the given energies. Where a band edge, from which g grows like a
+    power of the distance, lies in the window, name it among them: the panels then meet there.
+
+    Args:
+        model: any.
+        disorder: as for :func:`tabulate`.
+        energies: increasing, the two ends and band edges between them, eV.
+        temperature: the lowest that will be needed, in K.
+        sampler: as for :func:`fermi_surface`.
+        replicas: independent random shifts.
+        seed: makes the result reproducible.
+        progress: called with (done, total, what).
+
+    Raises:
+        JaxkinError: energies that do not increase, a temperature that is not positive, no states in the window.
+
+    >>> import jaxkin as jk
+    >>> model = jk.models.get("helical-isotropic", moment=1.0)
+    >>> table = jk.tabulate_window(model, jk.RelaxationTime(1.0), (0.3, 0.7), 300.0, jk.Lines(n=6), replicas=2)
+    >>> table.conductivity({"fermi_level": 0.5, "temperature": 250.0}, [0.0]).shape
+    (2, 1, 3, 3)
+    """
+    edges = np.asarray(energies, float)
+    if len(edges) < 2 or not np.all(np.diff(edges) > 0):
+        raise JaxkinError(f"energies={list(energies)} must be at least two increasing energies in eV.")
+    if not (np.isfinite(temperature) and temperature > 0):
+        raise JaxkinError(f"temperature={temperature} must be a positive number of kelvin: the lowest that is needed.")
+    levels, weights = _panels(edges, PANEL * units.BOLTZMANN * temperature)
+    report: Progress = progress or (lambda done, total, what: None)
+    surfaces = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AccuracyWarning)  # many an energy of the window has no states
+        for done, level in enumerate(levels):
+            report(done, len(levels), "energies of the table")
+            surfaces.append(fermi_surface(model, level, 0.0, sampler, replicas, seed))
+    report(len(levels), len(levels), "energies of the table")
+    with_states = np.array([len(surface) > 0 for surface in surfaces])
+    if not with_states.any():
+        raise JaxkinError(f"no states between {edges[0]:g} and {edges[-1]:g} eV: compare with model.bands(k).")
+    middle = float(np.mean(levels[with_states]))
+    joined = _joined(surfaces, weights, Thermal(middle, float(temperature)))
+    for message in joined.warnings:
+        warnings.warn(message, AccuracyWarning, stacklevel=2)
+    return tabulate(joined, disorder, (float(edges[0]), float(edges[-1])))
+
+
+def _panels(edges: np.ndarray, longest: float) -> tuple[np.ndarray, np.ndarray]:
+    """Energies and weights of ∫dε over panels no longer than ``longest``."""
+    x, w = np.polynomial.legendre.leggauss(NODES)
+    levels, weights = [], []
+    for low, high in itertools.pairwise(edges):
+        cuts = np.linspace(low, high, int(np.ceil((high - low) / longest)) + 1)
+        half = 0.5 * np.diff(cuts)[:, None]
+        levels.append((cuts[:-1, None] + half * (1 + x)).ravel())
+        weights.append((half * w).ravel())
+    return np.concatenate(levels), np.concatenate(weights)
+
+
+def _joined(surfaces: list[Surface], weights: np.ndarray, thermal: Thermal) -> Surface:
+    """One thermal surface from surfaces at single energies and the weights of these."""
+    parts, shells, start, pockets = [], [], 0, 0
+    factors = [w * float(thermal.density(s.fermi_level)) for s, w in zip(surfaces, weights, strict=True)]  # pyright: ignore[reportArgumentType]
+    for surface, factor in zip(surfaces, factors, strict=True):
+        part = {name: getattr(surface, name) for name in POINTS}
+        part["weight"] = factor * part["weight"]
+        part["pocket"] = part["pocket"] + pockets
+        shells += [
+            Shell(slice(s.points.start + start, s.points.stop + start), s.replica, s.energy) for s in surface.shells
+        ]
+        parts.append(part)
+        start, pockets = start + len(surface), pockets + len(surface.pockets)
+    return replace(
+        surfaces[0],
+        **{name: np.concatenate([part[name] for part in parts]) for name in POINTS},
+        fermi_level=thermal.fermi_level,
+        temperature=thermal.temperature,
+        shells=tuple(shells),
+        pockets=tuple(pocket for surface in surfaces for pocket in surface.pockets),
+        fillings=np.concatenate([f * s.fillings for f, s in zip(factors, surfaces, strict=True)], axis=1),
+        evaluations=sum(surface.evaluations for surface in surfaces),
+        verdict=f"{len(surfaces)} energies",
+        warnings=tuple(dict.fromkeys(m for s in surfaces if len(s) for m in s.warnings)),
+    )
