@@ -1,6 +1,7 @@
 """Band geometry against closed forms, plain sums over states, finite differences and symmetry."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from scipy.stats import ortho_group, unitary_group
 
 import jaxkin as jk
 from jaxkin.models.pauli import SIGMA, SPIN, Hoppings
+from jaxkin.surface import eigensolvers, points
+from jaxkin.surface.spectrum import Spectrum
 from jaxkin.units import MAGNETON_PER_EV_A2
 
 CLOSED = 1e-13  # relative; worst 2e-15
@@ -447,3 +450,74 @@ def test_a_turned_crystal_turns_its_position_matrices():
     turned = every_band(jk.TightBinding(model.lattice @ turn.T, *arguments, r @ turn.T), [0.2, 0.7, 0.4])
     expected = {name: straight[name] @ turn.T for name in VECTORS} | {"energy": straight["energy"]}
     assert_same(turned, expected)
+
+
+# --- many points -------------------------------------------------------------------------------
+
+
+def test_bands_of_one_k_share_its_diagonalisation(monkeypatch):
+    model, rng = random_model(16), np.random.default_rng(17)
+    k = rng.uniform(size=(40, 3))[rng.integers(0, 40, 90)]
+    band = rng.integers(0, 4, 90)
+    diagonalised = []
+
+    def counting(h):
+        diagonalised.append(len(h))
+        return eigensolvers.batched_eigensystems(h)
+
+    monkeypatch.setattr(points, "batched_eigensystems", counting)
+    monkeypatch.setattr(points, "buckets", lambda array, rows: [(slice(0, len(array)), array)])
+    found = points.point_geometry(model, k, band, (*points.VECTORS, "state"))
+    assert sum(diagonalised) == len(np.unique(k, axis=0)) < 40
+    expected = {name: np.asarray(value) for name, value in vars(jk.band_geometry(model, k, band)).items()}
+    assert_same(found, expected)
+    overlap = np.sum(found["state"].conj() * expected["state"], axis=1)
+    np.testing.assert_allclose(np.abs(overlap), 1, rtol=ROUNDING)
+
+
+def test_degenerate_and_separate_points_may_be_mixed():
+    single, pauli = random_model(18, n=2), np.eye(2)
+    double = jk.TightBinding(
+        single.lattice, single.translations, np.kron(single.hoppings, pauli), np.repeat(single.positions, 2, axis=0)
+    )
+    split = np.zeros((len(single.translations), 4, 4), complex)
+    split[np.flatnonzero(~np.asarray(single.translations).any(axis=1))[0]] = np.diag([0, 0, 5.0, 7.0])
+    model = jk.TightBinding(double.lattice, double.translations, double.hoppings + split, double.positions)
+    k = np.repeat(np.random.default_rng(19).uniform(size=(5, 3)), 4, axis=0)
+    band = np.tile(np.arange(4), 5)
+    for one in (double, model):
+        expected = {name: np.asarray(value) for name, value in vars(jk.band_geometry(one, k, band)).items()}
+        assert_same(points.point_geometry(one, k, band), expected)
+
+
+@pytest.fixture
+def accelerator(monkeypatch):
+    """The path that is taken on an accelerator, on this machine."""
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(eigensolvers, "_in_threads", lambda function, h: function(h))
+
+
+def faulty(fault):
+    """A solver that fails at every third matrix."""
+    solver = eigensolvers._solver
+
+    def solve(h):
+        energies, states = solver(h)
+        return (energies, states.at[::3].set(np.nan)) if fault == "NaN" else (energies.at[::3].add(1e-6), states)
+
+    return solve
+
+
+@pytest.mark.parametrize("fault", ["NaN", "wrong energies"])
+def test_an_eigensolver_that_fails_is_found_out_and_helped(monkeypatch, accelerator, fault):
+    model, k, band = random_model(20), np.random.default_rng(21).uniform(size=(50, 3)), np.arange(50) % 4
+    expected, energies = points.point_geometry(model, k, band), Spectrum(model)(k)
+    monkeypatch.setattr(eigensolvers, "_solver", faulty(fault))
+    assert_same(points.point_geometry(model, k, band), expected)
+    np.testing.assert_allclose(Spectrum(model)(k), energies, rtol=0, atol=ROUNDING)
+
+
+def test_hamiltonians_that_nothing_diagonalises_are_refused(accelerator):
+    model = jk.KdotP(lambda k: jnp.diag(jnp.sqrt(-k[0]) + jnp.arange(3.0)), ((-1, 1),))
+    with pytest.raises(jk.JaxkinError, match="neither on the accelerator nor by LAPACK"):
+        Spectrum(model)(np.array([[0.5], [-0.5]]))

@@ -9,9 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 import jaxkin as jk
+from jaxkin.hamiltonian.eigensystem import eigensystem, eigenvalues
+from jaxkin.models.pauli import SPIN
 
 EXACT = 1e-12  # of the scale; worst 6e-15: sums of a few phases in double precision
 DIFFERENCE = 1e-8  # of the scale; worst 2e-10: central differences with a step of 1e-5 Å⁻¹
@@ -254,3 +258,49 @@ def test_double_precision_comes_with_the_first_model_and_not_with_the_import():
     root = Path(__file__).resolve().parents[1]
     done = subprocess.run([sys.executable, "-c", script], cwd=root, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@both_kinds
+def test_hamiltonian_and_derivative_come_together(build):
+    model = build(3)
+    k = np.random.default_rng(7).uniform(size=(5, 3))
+    h, derivative = jax.jit(jax.vmap(model.hamiltonian_and_derivative))(k)
+    plain, slopes = jax.vmap(model.hamiltonian)(k), jax.vmap(jax.jacfwd(model.hamiltonian))(k)
+    expected = np.einsum("ia,kmni->kamn", model.dual, slopes)
+    np.testing.assert_allclose(h, plain, rtol=0, atol=EXACT)
+    np.testing.assert_allclose(derivative, expected, rtol=0, atol=EXACT * np.abs(expected).max())
+
+
+def test_repeated_translations_are_added_up_and_negligible_partners_may_be_missing():
+    chain = jk.TightBinding([[2.0, 0, 0]], [[1], [-1], [0]], -np.ones((3, 1, 1)), [[0.0]])
+    steps = [[1], [0], [-1], [1], [3]]
+    parts = jk.TightBinding([[2.0, 0, 0]], steps, np.reshape([-0.25, -1, -1, -0.75, 1e-9], (5, 1, 1)), [[0.0]])
+    for k in ([0.1], [0.37]):
+        np.testing.assert_allclose(parts.bands(k), chain.bands(k), rtol=0, atol=2e-9)
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 2**16), st.sampled_from([1.0, 1e-6, 1e-12, 0.0]), st.sampled_from([1.0, -1.0]))
+def test_two_bands_have_a_closed_form(seed, splitting, sign):
+    """Against the exact projectors of c + d·σ, however small d is: rounding is relative to |d|, not to |c|."""
+    rng = np.random.default_rng(seed)
+    d = splitting * rng.normal(size=3) * [1, 1, sign]
+    h = 0.25 * np.eye(2) + np.tensordot(d, SPIN, axes=1)
+    energies, states = map(np.asarray, eigensystem(jnp.asarray(h)))
+    size = np.linalg.norm(d)
+    np.testing.assert_allclose(energies, [0.25 - size, 0.25 + size], rtol=0, atol=EXACT)
+    np.testing.assert_array_equal(eigenvalues(jnp.asarray(h)), energies)
+    np.testing.assert_allclose(states.conj().T @ states, np.eye(2), rtol=0, atol=EXACT)
+    np.testing.assert_allclose(h @ states, states * energies, rtol=0, atol=EXACT)
+    if size:
+        spin = np.einsum("mb,amn,nb->ba", states.conj(), SPIN, states).real
+        lost = 1e-16 * 0.25 / size  # by the rounding of H itself
+        np.testing.assert_allclose(spin, np.outer([-1, 1], d / size), rtol=0, atol=EXACT + 4 * lost)
+
+
+def test_two_bands_differentiate_to_finite_numbers_where_they_touch():
+    node = jk.KdotP(lambda k: jnp.tensordot(k, jnp.asarray(SPIN), axes=1), ((-1, 1),) * 3)
+    slopes = jax.jacfwd(lambda k: node.bands(k))(jnp.zeros(3))
+    assert np.all(np.isfinite(slopes))
+    along = jax.jacfwd(lambda k: node.bands(k))(jnp.array([0.0, 0.0, -0.1]))
+    np.testing.assert_allclose(along, [[0, 0, 1], [0, 0, -1]], rtol=0, atol=EXACT)
