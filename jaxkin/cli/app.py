@@ -42,6 +42,7 @@ def run(
     out: Path | None = None,
     json: Annotated[bool, Parameter(negative=())] = False,
     processes: int = 1,
+    memory: str | None = None,
 ) -> None:
     """Compute g_ab(ω) by mechanism and what follows from it.
 
@@ -55,9 +56,12 @@ def run(
         Print one JSON object instead of tables.
     processes
         Share the replicas among so many processes: started here, or already by srun or mpirun.
+    memory
+        What each process may take beyond the programs themselves, for example 2GiB; half of the machine's by default.
     """
     start = time.perf_counter()
-    config = cfg.load(source, set_ or [])
+    budget = [] if memory is None else [f"resources.memory={memory}"]
+    config = cfg.load(source, [*(set_ or []), *budget])
     share = _share(processes)
     if share is None:
         launch(processes, _command, sys.argv[1:])
@@ -78,7 +82,7 @@ def run(
 
     stopped: BaseException | None = None
     try:
-        with reporting(quiet=json or not first) as progress:
+        with reporting(quiet=json or not first) as progress, cfg.memory(config.resources):
             studies.run(study, progress, show, share)
     except (KeyboardInterrupt, JaxkinError, MemoryError) as error:
         if not study.points:

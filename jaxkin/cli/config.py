@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +23,7 @@ from jaxkin.disorder import (
 )
 from jaxkin.errors import ConfigError, nearest
 from jaxkin.hamiltonian import BlochModel, read_wannier90
+from jaxkin.memory import memory_limit
 from jaxkin.surface import Grid, Lines
 
 Vector = tuple[float, float, float]
@@ -126,6 +128,12 @@ class ResponseConfig(Section, frozen=True):
     optic_axis: Vector = (0.0, 0.0, 1.0)
 
 
+class ResourcesConfig(Section, frozen=True):
+    """What the run may take: ``memory`` in bytes, or as text such as "2GiB"; half of the machine's if left out."""
+
+    memory: str | float | None = None
+
+
 class Config(Section, frozen=True):
     """The whole configuration."""
 
@@ -133,6 +141,7 @@ class Config(Section, frozen=True):
     surface: SurfaceConfig = SurfaceConfig()
     disorder: DisorderConfig = DisorderConfig()
     response: ResponseConfig = ResponseConfig()
+    resources: ResourcesConfig = ResourcesConfig()
 
 
 def load(source: str | None, settings: list[str]) -> Config:
@@ -169,7 +178,13 @@ def _parse_file(path: Path) -> dict[str, Any]:
     return tree
 
 
-_SECTIONS = {"model": ModelConfig, "surface": SurfaceConfig, "disorder": DisorderConfig, "response": ResponseConfig}
+_SECTIONS = {
+    "model": ModelConfig,
+    "surface": SurfaceConfig,
+    "disorder": DisorderConfig,
+    "response": ResponseConfig,
+    "resources": ResourcesConfig,
+}
 
 
 def _keys() -> dict[str, str]:
@@ -253,6 +268,11 @@ def build_model(config: ModelConfig) -> BlochModel:
         position_matrices=config.position_matrices,
         point_group=config.point_group,
     )
+
+
+def memory(config: ResourcesConfig) -> AbstractContextManager[None]:
+    """The context in which the configured memory budget holds."""
+    return nullcontext() if config.memory is None else memory_limit(config.memory)
 
 
 def build_sampler(config: SurfaceConfig) -> Lines | Grid:

@@ -18,15 +18,28 @@ from jaxkin.disorder.amplitude import Order, Term, golden_rule, optical_theorem,
 from jaxkin.disorder.collisions import DenseCollisions
 from jaxkin.disorder.states import ShellStates
 from jaxkin.errors import JaxkinError
+from jaxkin.memory import demand
 
 SMALLEST = 64
 """Points of the smallest matrices."""
+PAIR_BYTES, COMPILING = 300, 2**27
+"""What a pair of points takes while the matrices are solved, and what the compiler takes; measured."""
 
 
 def padded_size(count: int) -> int:
-    """The next of few sizes, at most an eighth larger, so that few shapes of matrices compile."""
+    """The next of few sizes, at most an eighth larger, so that few shapes of matrices compile.
+
+    Raises:
+        JaxkinError: matrices of this size are beyond the memory budget.
+    """
     step = max(SMALLEST, 1 << max(count.bit_length() - 4, 0))
-    return -(-max(count, 1) // step) * step
+    size = -(-max(count, 1) // step) * step
+    demand(
+        PAIR_BYTES * size**2 + COMPILING,
+        f"on-shell matrices of {count} points",
+        "raise it, use fewer points (a smaller n), or a PointImpurity, whose kernels factorise",
+    )
+    return size
 
 
 def on_shell_collisions(

@@ -12,8 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
+from jaxkin.memory import batch_bytes
+
 TILE = 1024
-"""States per side of a tile: 10⁶ pairs, some ten MB, whatever the number of states."""
+"""States per side of a tile, less if the memory budget says so: 10⁶ pairs, whatever the number of states."""
+PAIR_BYTES = 256
+"""What a pair takes while its tile is computed, for a kernel that returns a vector."""
 BLOCK = 128
 """Columns of a tile whose values exist at a time: they stay in the cache."""
 
@@ -58,7 +62,7 @@ def pair_apply(kernel: Kernel, states: PyTree, weights: np.ndarray, x: np.ndarra
 def _over_tiles(tile: Callable, kernel: Kernel, states: PyTree, columns: np.ndarray):
     """Sum ``tile`` over the right states, row of tiles by row; concatenate the rows."""
     count = len(columns)
-    size = min(TILE, max(64, 1 << (count - 1).bit_length())) if count else TILE
+    size = min(_tile_size(), max(64, 1 << (count - 1).bit_length())) if count else TILE
     padding = -count % size
     padded = jax.tree.map(lambda x: _tiles(jnp.asarray(x), padding, size), states)
     right_columns = np.pad(columns, ((0, padding), (0, 0))).reshape(-1, size, columns.shape[1])
@@ -74,6 +78,11 @@ def _over_tiles(tile: Callable, kernel: Kernel, states: PyTree, columns: np.ndar
     with ThreadPoolExecutor(max_workers=2 if jax.default_backend() == "cpu" else 1) as pool:
         rows = list(pool.map(row, parts))
     return tuple(np.concatenate(column)[:count] for column in zip(*rows, strict=True))
+
+
+def _tile_size() -> int:
+    pairs = batch_bytes() // PAIR_BYTES
+    return min(TILE, 1 << (pairs.bit_length() - 1) // 2)
 
 
 def _sum(pieces: Iterator[tuple[Array, ...]]) -> tuple[Array, ...]:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxkin.memory import demand
 from jaxkin.surface.points import STATES, point_geometry
 from jaxkin.surface.shells import Shell, Surface
 
@@ -59,7 +60,8 @@ class ShellStates:
     @cached_property
     def bloch(self) -> tuple[np.ndarray, np.ndarray]:
         """|u⟩ (N, n) and the covariant derivative |D_a u⟩ (N, 3, n) in Å."""
-        part = self.shell.points
+        part, numbers = self.shell.points, 4 * len(self) * self.surface.model.size
+        demand(2 * 16 * numbers, f"the states of {len(self)} points", "raise it, or use fewer points (a smaller n)")
         geometry = point_geometry(self.surface.model, self.surface.k[part], self.surface.band[part], STATES)
         return geometry["state"], geometry["covariant_derivative"]
 

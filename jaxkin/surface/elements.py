@@ -18,6 +18,9 @@ from jaxkin.geometry import DEGENERACY_TOLERANCE
 TOUCHING = 2.0
 """A gap to the next band below this many second differences may close inside the element."""
 
+AT_ONCE = 1024
+"""Elements whose energies of all bands are in memory at a time."""
+
 
 class Crossings(NamedTuple):
     """Where lines meet the level: row of the band, line, coordinate t along it, dε/dt and ½d²ε/dt²."""
@@ -87,11 +90,14 @@ def build_elements(energies, per_edge: int, start: np.ndarray, active: np.ndarra
     index = np.full(active.shape, -1, np.int32)
     index[(row, *cell)] = inverse.ravel()
     stencil = np.array(list(product(range(3), repeat=d)))
-    every = energies(2 * keys[:, None, 1:] + stencil)  # (elements, 3^d, n)
     own = np.array(bands)[keys[:, 0]]
-    values = np.take_along_axis(every, own[:, None, None], axis=2)[:, :, 0]
-    distance = np.abs(every - values[:, :, None])
-    gap = np.where(distance > DEGENERACY_TOLERANCE, distance, np.inf).min(axis=(1, 2))
+    values, gap = np.empty((len(keys), len(stencil))), np.empty(len(keys))
+    for first in range(0, len(keys), AT_ONCE):
+        part = slice(first, first + AT_ONCE)
+        every = energies(2 * keys[part, None, 1:] + stencil)  # (elements, 3^d, n)
+        values[part] = np.take_along_axis(every, own[part, None, None], axis=2)[:, :, 0]
+        distance = np.abs(every - values[part, :, None])
+        gap[part] = np.where(distance > DEGENERACY_TOLERANCE, distance, np.inf).min(axis=(1, 2))
     values = values.reshape(-1, *(3,) * d)
     axes = tuple(range(1, d + 1))
     bend = np.max([np.abs(np.diff(values, n=2, axis=axis)).max(axis=axes) for axis in axes], axis=0)

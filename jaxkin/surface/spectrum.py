@@ -7,11 +7,12 @@ import jax
 import numpy as np
 
 from jaxkin.hamiltonian.bloch import BlochModel
+from jaxkin.memory import batch_bytes
 from jaxkin.surface.eigensolvers import batched_eigenvalues
 
 TILE_BYTES = 2**26
-"""Upper size of one batch of Hamiltonians."""
-SMALLEST_BUCKET = 64
+"""Size of one batch of Hamiltonians, less if the memory budget says so: larger ones leave the cache."""
+SMALLEST_BUCKET, LARGEST_BUCKET = 64, 2**16
 
 
 class Spectrum:
@@ -32,8 +33,9 @@ class Spectrum:
 
 def tile_rows(model: BlochModel, arrays: int = 1) -> int:
     """How many k a tile holds when each needs ``arrays`` complex (n, n) matrices; a power of two."""
-    rows = TILE_BYTES // (16 * arrays * model.size**2)
-    return int(2 ** np.clip(np.floor(np.log2(max(rows, 1))), 6, 16))
+    each = 16 * arrays * model.size**2
+    rows = min(max(TILE_BYTES // each, SMALLEST_BUCKET), LARGEST_BUCKET, max(batch_bytes() // each, 1))
+    return 1 << (rows.bit_length() - 1)
 
 
 def buckets(k: np.ndarray, rows: int):
