@@ -141,6 +141,15 @@ def _parameters(result: FitResult) -> list[str]:
             f"{' and '.join(free)}: not determined at all by these data{'' if len(free) == 1 else ' (together)'}; "
             f"fix {'it' if len(free) == 1 else 'one of them'}, give a prior{advice(result, free[0])}."
         )
+    for other in result.alternatives[:3]:
+        values = ", ".join(
+            f"{p.name} = {p.to_value(u):.4g} {p.unit}".removesuffix(" 1")
+            for p, u in zip(result.problem.parameters, other.coordinates, strict=True)
+        )
+        lines.append(
+            f"another minimum is nearly as good (χ² larger by {other.delta:.2g}): {values}. Intervals of a level that "
+            "does not exclude it include it; bounds or other quantities may."
+        )
     for (i, a), (j, b) in combinations(enumerate(result.names), 2):
         both = np.isfinite(result.coordinate_errors[[i, j]]).all()
         if both and abs(result.correlation[i, j]) > INSEPARABLE:

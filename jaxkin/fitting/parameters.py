@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import jax
@@ -33,6 +33,8 @@ DEFAULTS: dict[str, tuple[str, Transform]] = {
 class Parameter:
     """A fitted number.
 
+    Two are equal where fits compiled for one serve the other: start and prior do not matter.
+
     It is varied, and its error is Gaussian, in a coordinate: itself (``"linear"``), its logarithm (``"log"``, which
     keeps it positive), or its inverse (``"reciprocal"``, for τ_sk: the response is linear in 1/τ_sk, and no skew
     scattering is an ordinary point, 0).
@@ -53,9 +55,9 @@ class Parameter:
     """
 
     name: str
-    start: float | None = None
+    start: float | None = field(default=None, compare=False)
     bounds: tuple[float, float] = INFINITE
-    prior: tuple[float, float] | None = None
+    prior: tuple[float, float] | None = field(default=None, compare=False)
     transform: Transform | None = None
 
     def __post_init__(self):
@@ -109,7 +111,8 @@ class Parameter:
         """The value of a coordinate; 1/0 is infinite."""
         if self.coordinate == "reciprocal":
             return float(1 / coordinate) if coordinate else np.inf
-        return float(np.exp(coordinate) if self.coordinate == "log" else coordinate)
+        with np.errstate(over="ignore"):
+            return float(np.exp(coordinate) if self.coordinate == "log" else coordinate)
 
     def in_table(self, coordinate: Array) -> Array:
         """What the table gets for a coordinate."""
@@ -117,9 +120,8 @@ class Parameter:
             return jnp.exp(coordinate)
         return 1 / coordinate if self.coordinate == "reciprocal" and self.key == self.name else coordinate
 
-    def prior_residual(self, coordinate: Array) -> Array:
+    def prior_residual(self, coordinate: Array, mean: Array, sigma: Array) -> Array:
         """(value − mean)/σ, of the inverse where that is varied: Gaussian in what the fit varies linearly."""
-        mean, sigma = self.prior or (0.0, np.inf)
         if self.coordinate == "reciprocal":
             return (coordinate - 1 / mean) * mean**2 / sigma
         return (self.in_table(coordinate) - mean) / sigma

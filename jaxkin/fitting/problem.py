@@ -83,12 +83,17 @@ class FitProblem(eqx.Module):
 
     table: Table
     parameters: tuple[Parameter, ...] = eqx.field(static=True)
-    fixed: dict[str, float] = eqx.field(converter=dict)
+    fixed: dict[str, float]
+    known: tuple[int, ...] = eqx.field(static=True)
+    """Numbers of the parameters with a prior, whose means and standard deviations are the rows of ``prior``."""
+    prior: Float[Array, "Q 2"]
 
     def __init__(self, table: Table, parameters: Sequence[Parameter | str], fixed: Mapping[str, float] | None = None):
         self.table = table
         self.parameters = tuple(Parameter(p) if isinstance(p, str) else p for p in parameters)
-        self.fixed = dict(fixed or {})
+        self.fixed = {name: float(value) for name, value in (fixed or {}).items()}
+        self.known = tuple(k for k, p in enumerate(self.parameters) if p.prior is not None)
+        self.prior = jnp.array([p.prior for p in self.parameters if p.prior is not None], float).reshape(-1, 2)
         names = [p.name for p in self.parameters] + list(self.fixed)
         if not self.parameters:
             raise JaxkinError("a fit needs at least one parameter.")
@@ -156,7 +161,7 @@ class FitProblem(eqx.Module):
 
     def in_table(self, coordinates: Float[Array, " P"]) -> dict[str, Array]:
         """All parameters as the table wants them."""
-        fixed = {name: jnp.asarray(float(value)) for name, value in {**self.table.values, **self.fixed}.items()}
+        fixed = {name: jnp.asarray(value, float) for name, value in {**self.table.values, **self.fixed}.items()}
         return fixed | {p.key: p.in_table(u) for p, u in zip(self.parameters, coordinates, strict=True)}
 
     def replicas(self, coordinates: Float[Array, " P"], points: Points) -> Float[Array, "R N"]:
@@ -170,14 +175,26 @@ class FitProblem(eqx.Module):
         """(prediction − value)/error of all points, then those of the priors."""
         return jnp.concatenate([*(self.data_residuals(coordinates, one) for one in points), self.priors(coordinates)])
 
+    def compiled_residuals(self, coordinates: np.ndarray, points: tuple[Points, ...]) -> np.ndarray:
+        """:meth:`residuals`, compiled."""
+        return np.asarray(_residuals(self, points, jnp.asarray(coordinates)))
+
     def data_residuals(self, coordinates: Float[Array, " P"], points: Points) -> Float[Array, " N"]:
         """(prediction − value)/error of one data set."""
         return (jnp.mean(self.replicas(coordinates, points), axis=0) - points.value) / points.error
 
     def priors(self, coordinates: Float[Array, " P"]) -> Float[Array, " Q"]:
         """(value − mean)/σ of every prior."""
-        pairs = zip(self.parameters, coordinates, strict=True)
-        return jnp.array([p.prior_residual(u) for p, u in pairs if p.prior is not None], float)
+        rows = [
+            self.parameters[k].prior_residual(coordinates[k], *row)
+            for k, row in zip(self.known, self.prior, strict=True)
+        ]
+        return jnp.array(rows, float)
+
+
+@eqx.filter_jit
+def _residuals(problem: FitProblem, points: tuple[Points, ...], coordinates: Array) -> Array:
+    return problem.residuals(coordinates, points)
 
 
 @eqx.filter_jit

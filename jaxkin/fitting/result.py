@@ -9,6 +9,7 @@ from functools import cached_property
 import jax.numpy as jnp
 import numpy as np
 import xarray
+from jaxtyping import Array
 from scipy import stats
 
 from jaxkin.errors import JaxkinError, nearest
@@ -19,6 +20,20 @@ from jaxkin.fitting.profile import Profile, profile
 
 SINGULAR = 1e-9
 """Directions in which the scaled Jacobian is smaller than this are not determined at all."""
+
+ALTERNATIVE = 10.0
+"""Excess of χ² up to which another minimum is kept ..."""
+APART = 4.0
+"""... if some coordinate is so many standard errors away."""
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """Another minimum: coordinates, their standard errors, and how much larger its χ² is."""
+
+    coordinates: np.ndarray
+    errors: np.ndarray
+    delta: float
 
 
 @dataclass(frozen=True)
@@ -54,6 +69,8 @@ class FitResult:
     integrator_covariance: np.ndarray = field(repr=False)
     predictions: tuple[np.ndarray, ...] = field(repr=False)
     """(replicas, N) of every data set."""
+    alternatives: tuple[Alternative, ...] = ()
+    """Other minima, nearly as good."""
 
     @classmethod
     def at(
@@ -65,8 +82,9 @@ class FitResult:
         steps: int,
         method: str,
         start_chi2: np.ndarray,
+        ends: np.ndarray,
     ) -> FitResult:
-        """The result at given coordinates."""
+        """The result at given coordinates; ``ends`` (starts, P) is where the starts came to, with ``start_chi2``."""
         u, points = jnp.asarray(coordinates), tuple(Points.of(one) for one in data)
         residuals, jacobian = (np.asarray(part) for part in linearised(problem, points, u))
         predictions = tuple(problem.by_replica(coordinates, one) for one in points)
@@ -77,9 +95,11 @@ class FitResult:
         replicas = len(scatter)
         moved = scatter @ inverse[:, : scatter.shape[1]].T
         integrator = moved.T @ moved / (replicas * (replicas - 1)) if replicas > 1 else np.zeros((len(u), len(u)))
+        covariance = inverse @ inverse.T
+        others = _alternatives(problem, points, u, float(np.sum(residuals**2)), covariance, start_chi2, ends)
         return cls(
             problem, tuple(data), np.asarray(coordinates), reason, steps, method, start_chi2,
-            residuals, jacobian, inverse @ inverse.T, integrator, predictions,
+            residuals, jacobian, covariance, integrator, predictions, others,
         )  # fmt: skip
 
     @property
@@ -132,14 +152,21 @@ class FitResult:
         }
 
     def interval(self, name: str, level: float = 0.6827) -> tuple[float, float]:
-        """Values within which the parameter lies with probability ``level``.
+        """Values within which the parameter lies with probability ``level``, at most its bounds.
+
+        With other minima that χ² does not exclude at this level, the interval reaches from the first to the last.
 
         Of a τ_sk whose inverse may be zero, the interval goes through infinity: the first end is then above the second.
         """
         k = self.index(name)
-        half = float(stats.norm.ppf(0.5 + level / 2)) * self.coordinate_errors[k]
-        p, u = self.problem.parameters[k], self.coordinates[k]
-        ends = p.to_value(u - half), p.to_value(u + half)
+        p, u, wanted = self.problem.parameters[k], self.coordinates[k], float(stats.chi2.ppf(level, 1))
+        half = np.sqrt(wanted) * self.coordinate_errors[k]
+        low, high = u - half, u + half
+        for other in self.alternatives:
+            if other.delta < wanted:
+                reach = np.sqrt(wanted - other.delta) * other.errors[k]
+                low, high = min(low, other.coordinates[k] - reach), max(high, other.coordinates[k] + reach)
+        ends = p.to_value(max(low, p.limits[0])), p.to_value(min(high, p.limits[1]))
         return (ends[1], ends[0]) if p.coordinate == "reciprocal" else ends
 
     def index(self, name: str) -> int:
@@ -217,6 +244,30 @@ class FitResult:
         from jaxkin.fitting.store import fit_dataset
 
         return fit_dataset(self)
+
+
+def _alternatives(
+    problem: FitProblem,
+    points: tuple[Points, ...],
+    best: Array,
+    chi2: float,
+    covariance: np.ndarray,
+    end_chi2: np.ndarray,
+    ends: np.ndarray,
+) -> tuple[Alternative, ...]:
+    """Distinct ends of starts with a χ² that is not much larger."""
+    found = [(np.asarray(best), np.sqrt(np.diag(covariance)))]
+    others = []
+    for k in np.argsort(end_chi2):
+        delta = float(end_chi2[k]) - chi2
+        if not delta < ALTERNATIVE:
+            break
+        if all(np.any(np.abs(ends[k] - u) > APART * np.maximum(error, 1e-300)) for u, error in found):
+            jacobian = np.asarray(linearised(problem, points, jnp.asarray(ends[k]))[1])
+            error = np.linalg.norm(_inverse(jacobian), axis=1)
+            found.append((ends[k], error))
+            others.append(Alternative(ends[k], error, max(delta, 0.0)))
+    return tuple(others)
 
 
 def _scaled(jacobian: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

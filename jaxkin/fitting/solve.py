@@ -32,6 +32,9 @@ TOLERANCE = 1e-9
 """Relative change of χ² and of the parameters at which Levenberg-Marquardt stops."""
 DECREMENT = 1e-2
 """A fit has converged when the linearised step would change χ² by less."""
+SETTLE = 30
+"""Most steps by which the best minimum is settled."""
+STARTS = 16
 GROUP = 50
 """Starts that are run side by side; a group ends with its slowest."""
 
@@ -47,7 +50,7 @@ def fit(
     data: Data | Sequence[Data],
     *,
     method: Method | None = None,
-    starts: int = 1,
+    starts: int | None = None,
     seed: int = 0,
     max_steps: int = 200,
     progress: Progress | None = None,
@@ -59,7 +62,8 @@ def fit(
         data: one or several :class:`Data`.
         method: ``"levenberg-marquardt"``, or ``"adam"`` on minibatches (``max_steps`` hundreds of them, then a few
             steps on all data); None takes the first unless the data are too many for a Jacobian.
-        starts: the first is the problem's start, others are drawn inside the bounds, or widely about the start.
+        starts: the first is the problem's start, others are drawn inside the bounds, or widely about the start;
+            16 by default (1 for Adam). Minima nearly as good as the best are kept, and its intervals include them.
         seed: of the starts and minibatches.
         max_steps: of each start.
         progress: called with (done, total, what).
@@ -80,7 +84,7 @@ def fit(
     sets = [data] if isinstance(data, Data) else list(data)
     if method is not None and method not in METHODS:
         raise JaxkinError(f"method={method!r} is unknown{nearest(method, METHODS)}; choose {' or '.join(METHODS)}.")
-    if starts < 1 or max_steps < 1:
+    if (starts is not None and starts < 1) or max_steps < 1:
         raise JaxkinError("starts and max_steps must be at least 1.")
     for one in sets:
         problem.check_data(one)
@@ -92,6 +96,8 @@ def fit(
         )
     if method is None:
         method = "adam" if count * len(problem.parameters) > LARGE else "levenberg-marquardt"
+    if starts is None:
+        starts = STARTS if method == "levenberg-marquardt" else 1
     points = tuple(Points.of(one) for one in sets)
     free = _starts(problem, starts, np.random.default_rng(seed))
     report: Progress = progress or (lambda done, total, what: None)
@@ -108,14 +114,16 @@ def fit(
         raise JaxkinError("χ² is not finite at any start: check the data, the starts and the bounds.")
     best = int(np.nanargmin(np.where(np.isfinite(minima.chi2), minima.chi2, np.nan)))
     coordinates = np.asarray(from_free(problem.parameters, jnp.asarray(minima.free[best])))
+    coordinates, remaining = _settled(problem, points, coordinates)
     return FitResult.at(
         problem,
         sets,
         coordinates,
-        reason=_verdict(problem, points, coordinates, int(minima.steps[best]), max_steps),
+        reason=_reason(remaining, int(minima.steps[best]), max_steps),
         steps=int(minima.steps[best]),
         method=method,
         start_chi2=np.asarray(minima.chi2),
+        ends=np.stack([np.asarray(from_free(problem.parameters, jnp.asarray(x))) for x in np.asarray(minima.free)]),
     )
 
 
@@ -191,20 +199,53 @@ def _adam(problem: FitProblem, points: tuple[Points, ...], starts: Array, key: A
     return jax.vmap(one)(starts, jax.random.split(key, len(starts)))
 
 
-def _verdict(problem: FitProblem, points: tuple[Points, ...], coordinates: np.ndarray, steps: int, most: int) -> str:
+def _settled(problem: FitProblem, points: tuple[Points, ...], coordinates: np.ndarray) -> tuple[np.ndarray, float]:
+    """The minimum by a few Gauss-Newton steps that may end at a bound, and by how much χ² should still fall.
+
+    The unbounded x of :func:`from_free` comes near a bound only slowly.
+    """
+    low, high = np.array([p.limits for p in problem.parameters]).T
+    u, remaining = np.clip(coordinates, low, high), np.inf
+    for _ in range(SETTLE):
+        residuals, jacobian = (np.asarray(part) for part in linearised(problem, points, jnp.asarray(u)))
+        if not (np.all(np.isfinite(residuals)) and np.all(np.isfinite(jacobian))):
+            return u, np.nan
+        slope = jacobian.T @ residuals
+        held = ((u <= low) & (slope > 0)) | ((u >= high) & (slope < 0))
+        step, remaining = _newton(residuals, jacobian, ~held)
+        if remaining < DECREMENT * 1e-3:
+            break
+        least = np.sum(residuals**2)
+        for shorter in 0.5 ** np.arange(8):
+            tried = np.clip(u + shorter * step, low, high)
+            if np.sum(problem.compiled_residuals(tried, points) ** 2) < least:
+                u = tried
+                break
+        else:
+            break
+    return u, remaining
+
+
+def _newton(residuals: np.ndarray, jacobian: np.ndarray, free: np.ndarray) -> tuple[np.ndarray, float]:
+    """Gauss-Newton step of the ``free`` parameters, and the fall of χ² that it promises."""
+    size = np.maximum(np.linalg.norm(jacobian, axis=0), 1e-300)
+    left, sizes, right = np.linalg.svd((jacobian / size)[:, free], full_matrices=False)
+    kept = sizes > 1e-7 * sizes.max(initial=0.0)
+    along = left.T[kept] @ residuals
+    step = np.zeros(len(size))
+    step[free] = -(right[kept].T @ (along / sizes[kept])) / size[free]
+    return step, float(np.sum(along**2))
+
+
+def _reason(remaining: float, steps: int, most: int) -> str:
     """Empty where the fit converged, otherwise why not."""
-    residuals, jacobian = linearised(problem, points, jnp.asarray(coordinates))
-    if not (np.all(np.isfinite(residuals)) and np.all(np.isfinite(jacobian))):
-        return "the prediction or its derivative is not finite at the best parameters"
-    inside = [not at_bound(p, u) for p, u in zip(problem.parameters, coordinates, strict=True)]
-    j = np.asarray(jacobian)[:, inside]
-    left, sizes, _ = np.linalg.svd(j / np.maximum(np.linalg.norm(j, axis=0), 1e-300), full_matrices=False)
-    decrement = float(np.sum((left.T @ np.asarray(residuals))[sizes > 1e-7 * sizes.max(initial=0.0)] ** 2))
-    if decrement < DECREMENT:
+    if np.isnan(remaining):
+        return "the prediction or its derivative is not finite at the best parameters; narrow the bounds"
+    if remaining < DECREMENT:
         return ""
     if steps >= most:
-        return f"stopped after max_steps = {most} with χ² still to fall by about {decrement:.2g}; raise max_steps"
-    return f"stopped where χ² should still fall by about {decrement:.2g}: try several `starts`, or narrower bounds"
+        return f"stopped after max_steps = {most} with χ² still to fall by about {remaining:.2g}; raise max_steps"
+    return f"stopped where χ² should still fall by about {remaining:.2g}: try several starts, or narrower bounds"
 
 
 def at_bound(p: Parameter, coordinate: float) -> bool:
