@@ -52,6 +52,24 @@ CASES = {
     point_geometry(model, k, np.full(len(k), 50))
 """,
     ),
+    "Fermi surface of 100 orbitals": (
+        "256 MiB",
+        """
+    n, rng, steps = 100, np.random.default_rng(0), np.concatenate([np.eye(3), -np.eye(3)])
+    hop = np.where(rng.random((3, n, n)) < 0.03, 0.15 * rng.normal(size=(3, n, n)), 0)
+    hop[:, 0] = hop[:, :, 0] = 0
+    hop[:, 0, 0] = 0.4  # a band of its own, at the top
+    home = np.diag(np.append(12, 2 * rng.uniform(-1, 1, n - 1)))
+    home[0, 1:6] = home[1:6, 0] = 0.3
+    hop = np.concatenate([home[None], hop, np.swapaxes(hop, 1, 2)])
+    model = jk.TightBinding(8 * np.eye(3), np.concatenate([np.zeros((1, 3)), steps]), hop, rng.random((n, 3)))
+    if full:
+        surface = jk.fermi_surface(model, 14.2, sampler=jk.Lines(n=16), replicas=2, symmetry=False)
+        assert len(surface) > 500 and set(surface.band) == {n - 1}
+    else:
+        point_geometry(model, rng.random((2, 3)), np.array([0, 1]))
+""",
+    ),
     "pairwise kernel": (
         "64 MiB",
         """
@@ -73,7 +91,9 @@ CASES = {
 
 
 @pytest.mark.skipif(not STATUS.exists(), reason="the peak is read from /proc")
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * name.startswith("Fermi")) for name in CASES]
+)
 def test_peak_stays_within_the_budget(name):
     budget, body = CASES[name]
     script = MEASURE.format(body=body, budget=repr(budget))
