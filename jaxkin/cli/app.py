@@ -1,4 +1,4 @@
-"""The command line: ``jaxkin run | models | info | plot``."""
+"""The command line: ``jaxkin run | fit | models | info | plot``."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from rich.table import Table
 
 import jaxkin
 from jaxkin.cli import config as cfg
+from jaxkin.cli import fit as fits
 from jaxkin.cli import study as studies
 from jaxkin.cli.progress import reporting
 from jaxkin.errors import ConfigError, JaxkinError
@@ -119,6 +120,34 @@ def _share(processes: int) -> Share | None:
             f"--processes {processes}: srun or mpirun has started {cluster.tasks()}; give both one number."
         )
     return cluster.initialize()
+
+
+@app.command
+def fit(source: Path, /, *, out: Path | None = None, json: Annotated[bool, Parameter(negative=())] = False) -> None:
+    """Fit τ, τ_sk, a_sj, an impurity, μ or T to measured data.
+
+    Parameters
+    ----------
+    source
+        A TOML configuration with a section [fit], see docs/fits.md.
+    out
+        Folder for fit.nc, fit.json and the pictures.
+    json
+        Print one JSON object instead of tables.
+    """
+    with reporting(quiet=json) as progress:
+        result, wanted, cautions = fits.run(source, progress)
+    document = fits.document(result, wanted, cautions)
+    if json:
+        print(_dumps(document))
+    else:
+        fits.show(result, cautions, _console())
+    if out is not None:
+        written = fits.write(result, wanted, document, out)
+        if not json:
+            _console().print("wrote " + ", ".join(map(str, written)), style="dim", soft_wrap=True)
+    if not result.converged:
+        raise JaxkinError(f"{source}: the fit did not converge: {result.reason}.")
 
 
 @app.command(name="models")

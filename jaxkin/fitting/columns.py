@@ -37,6 +37,8 @@ FACTORS: dict[str, dict[str, float]] = {
 FACTORS["conductivity_imaginary"] = FACTORS["conductivity"]
 """Factor of every unit of every column to THz, K, V/m, A/m², rad/m, A/m, S/m (sheets: S)."""
 
+PACKAGE_UNITS = {name: next(iter(known)) for name, known in FACTORS.items()}
+"""THz, K, V/m, A/m2, rad/m, A/m, S/m."""
 CONDITIONS = ("frequency", "temperature", "field", "current_density")
 """Columns that say where a point was measured ..."""
 QUANTITIES = tuple(name for name in FACTORS if name not in CONDITIONS)

@@ -10,12 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxkin.errors import JaxkinError
+from jaxkin.fitting.columns import PACKAGE_UNITS
 from jaxkin.fitting.data import Data
 from jaxkin.fitting.problem import Points, linearised
 
 if TYPE_CHECKING:
     from jaxkin.fitting.result import FitResult
 
+GRID = 61
+"""Frequencies of an advice."""
 WORTH = 0.9
 """Advice is given where one more point brings an error below this part of itself."""
 
@@ -108,30 +111,47 @@ def design(result: FitResult, candidates: Data | Sequence[Data], parameter: str,
 
 
 def advice(result: FitResult, parameter: str) -> str:
-    """': add points near ...' of the quantities at hand, or nothing where no frequency helps."""
-    sets = []
-    for data in result.data:
-        if np.any(data.frequency > 0):
-            seen = data.frequency[data.frequency > 0]
-            grid = np.geomspace(seen.min() / 10, seen.max() * 10, 61)
-            columns = (data.temperature, data.field, data.current_density)
-            t, field, current = (None if column is None else float(np.median(column)) for column in columns)
-            error = float(np.median(data.error))
-            sets.append(
-                Data(data.quantity, 0.0, error, grid, temperature=t, field=field, current_density=current,
-                     axis=data.axis)
-            )  # fmt: skip
-    if not sets:
-        return ""
+    """': add points near ...' of the quantities at hand (or of spectra), or nothing where no frequency helps."""
+    sets = [_spread(data) for data in result.data if np.any(data.frequency > 0)] or _spectra(result)
     plan = design(result, sets, parameter, count=1)
     number, index, error = plan.sequence[0]
     if not error < WORTH * plan.now:
         return ""
     point = sets[number]
+    known = np.isfinite(result.coordinate_errors[result.index(parameter)])
+    gain = f"brings that of {parameter} to {100 * error / plan.now:.2g} %" if known else f"determines {parameter}"
     return (
-        f": add points near {point.frequency[index]:.2g} THz (one more {point.quantity} there, as exact as the "
-        f"others, brings the error of {parameter} to {100 * error / plan.now:.0f} %)"
+        f": add points near {point.frequency[index]:.2g} THz (one {point.quantity} there, with an error of "
+        f"{point.error[index]:.2g} {PACKAGE_UNITS[point.quantity]}, {gain})"
     )
+
+
+def _spread(data: Data) -> Data:
+    """The same measurement over a wider range of frequencies, with its middle error."""
+    seen = data.frequency[data.frequency > 0]
+    columns = (data.temperature, data.field, data.current_density)
+    t, field, current = (None if column is None else float(np.median(column)) for column in columns)
+    return Data(
+        data.quantity,
+        0.0,
+        float(np.median(data.error)),
+        np.geomspace(seen.min() / 10, seen.max() * 10, GRID),
+        temperature=t,
+        field=field,
+        current_density=current,
+        axis=data.axis,
+    )
+
+
+def _spectra(result: FitResult) -> list[Data]:
+    """Rotation and dichroism about ωτ = 1 to 1 % of their largest, where all data are static."""
+    tau = float(np.median(result.problem.table.kinetics(result.problem.in_table(jnp.asarray(result.coordinates))).tau))
+    frequency, axis = np.geomspace(0.03, 30.0, GRID) / (2 * np.pi * tau), result.data[0].axis
+    sets = []
+    for quantity in ("rotation", "dichroism"):
+        expected = result.problem.predict(result.values, Data(quantity, 0.0, 1.0, frequency, axis=axis))
+        sets.append(Data(quantity, 0.0, max(0.01 * float(np.abs(expected).max()), 1e-300), frequency, axis=axis))
+    return sets
 
 
 def _derivatives(result: FitResult, sets: tuple[Data, ...]) -> np.ndarray:

@@ -24,7 +24,7 @@ SINGULAR = 1e-9
 ALTERNATIVE = 10.0
 """Excess of χ² up to which another minimum is kept ..."""
 APART = 4.0
-"""... if some coordinate is so many standard errors away."""
+"""... if from the other minima's derivatives χ should have risen by so much on the way."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class FitResult:
         moved = scatter @ inverse[:, : scatter.shape[1]].T
         integrator = moved.T @ moved / (replicas * (replicas - 1)) if replicas > 1 else np.zeros((len(u), len(u)))
         covariance = inverse @ inverse.T
-        others = _alternatives(problem, points, u, float(np.sum(residuals**2)), covariance, start_chi2, ends)
+        others = _alternatives(problem, points, u, float(np.sum(residuals**2)), jacobian, start_chi2, ends)
         return cls(
             problem, tuple(data), np.asarray(coordinates), reason, steps, method, start_chi2,
             residuals, jacobian, covariance, integrator, predictions, others,
@@ -251,22 +251,21 @@ def _alternatives(
     points: tuple[Points, ...],
     best: Array,
     chi2: float,
-    covariance: np.ndarray,
+    jacobian: np.ndarray,
     end_chi2: np.ndarray,
     ends: np.ndarray,
 ) -> tuple[Alternative, ...]:
     """Distinct ends of starts with a χ² that is not much larger."""
-    found = [(np.asarray(best), np.sqrt(np.diag(covariance)))]
+    found = [(np.asarray(best), jacobian)]
     others = []
     for k in np.argsort(end_chi2):
         delta = float(end_chi2[k]) - chi2
         if not delta < ALTERNATIVE:
             break
-        if all(np.any(np.abs(ends[k] - u) > APART * np.maximum(error, 1e-300)) for u, error in found):
-            jacobian = np.asarray(linearised(problem, points, jnp.asarray(ends[k]))[1])
-            error = np.linalg.norm(_inverse(jacobian), axis=1)
-            found.append((ends[k], error))
-            others.append(Alternative(ends[k], error, max(delta, 0.0)))
+        if all(np.linalg.norm(j @ (ends[k] - u)) > APART for u, j in found):
+            slopes = np.asarray(linearised(problem, points, jnp.asarray(ends[k]))[1])
+            found.append((ends[k], slopes))
+            others.append(Alternative(ends[k], np.linalg.norm(_inverse(slopes), axis=1), max(delta, 0.0)))
     return tuple(others)
 
 

@@ -7,21 +7,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from jaxkin.fitting.columns import PACKAGE_UNITS
 from jaxkin.fitting.result import FitResult
 from jaxkin.output.dataset import versions
-
-PACKAGE_UNITS = {
-    "frequency": "THz",
-    "temperature": "K",
-    "field": "V/m",
-    "current_density": "A/m2",
-    "rotation": "rad/m",
-    "dichroism": "rad/m",
-    "magnetization": "A/m",
-    "conductivity": "S/m",
-    "conductivity_imaginary": "S/m",
-}
-"""Units in which data are kept."""
 
 
 def fit_dataset(result: FitResult) -> xr.Dataset:
@@ -74,25 +62,25 @@ def fit_document(result: FitResult) -> dict[str, Any]:
         "steps": result.steps,
         "parameters": {
             name: {
-                "value": _finite(result.values[name]),
-                "error": _finite(result.errors[name]),
+                "value": finite(result.values[name]),
+                "error": finite(result.errors[name]),
                 "unit": result.units[name],
-                "interval_68": [_finite(x) for x in result.interval(name, 0.6827)],
-                "interval_95": [_finite(x) for x in result.interval(name, 0.95)],
-                "error_of_integrator": _finite(float(result.errors[name] * share)),
+                "interval_68": [finite(x) for x in result.interval(name, 0.6827)],
+                "interval_95": [finite(x) for x in result.interval(name, 0.95)],
+                "error_of_integrator": finite(float(result.errors[name] * share)),
             }
             for name, share in zip(result.names, _integrator_share(result), strict=True)
         },
         "correlation": np.round(result.correlation, 6).tolist(),
-        "chi2": _finite(result.chi2),
+        "chi2": finite(result.chi2),
         "degrees_of_freedom": result.degrees_of_freedom,
-        "p_value": _finite(result.p_value),
+        "p_value": finite(result.p_value),
         "data": [
             {"name": t.name, "points": t.count, "chi2": t.chi2, "runs": t.runs, "runs_p_value": t.runs_p_value}
             for t in result.residual_tests
         ],
         "remarks": list(result.doubts.lines),
-        "start_chi2": [_finite(float(x)) for x in result.start_chi2],
+        "start_chi2": [finite(float(x)) for x in result.start_chi2],
     }
 
 
@@ -102,5 +90,6 @@ def _integrator_share(result: FitResult) -> np.ndarray:
     return np.sqrt(np.diag(result.integrator_covariance) / whole)
 
 
-def _finite(x: float) -> float | None:
+def finite(x: float) -> float | None:
+    """``x`` for JSON, which has no infinity."""
     return float(x) if np.isfinite(x) else None

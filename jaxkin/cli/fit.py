@@ -1,0 +1,160 @@
+"""``jaxkin fit``: from a configuration with a [fit] section to parameters with errors, tables and pictures."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+from rich.console import Console
+from rich.text import Text
+
+from jaxkin.cli import config as cfg
+from jaxkin.errors import AccuracyWarning, ConfigError, nearest
+from jaxkin.fitting import Data, FitProblem, FitResult, Parameter, Table, fit, read_data, tabulate, tabulate_window
+from jaxkin.fitting.store import finite, fit_document
+from jaxkin.output import dataset as ds
+from jaxkin.surface import fermi_surface
+from jaxkin.surface.fermi import Progress
+
+
+class ParameterConfig(cfg.Section, frozen=True):
+    """One fitted parameter: see :class:`jaxkin.Parameter`."""
+
+    start: float | None = None
+    bounds: tuple[float, float] = (float("-inf"), float("inf"))
+    prior: tuple[float, float] | None = None
+    transform: Literal["linear", "log", "reciprocal"] | None = None
+
+
+class DataConfig(cfg.Section, frozen=True):
+    """A file of measured data, relative to the configuration, and the axis n they belong to."""
+
+    file: str
+    axis: cfg.Vector = (0.0, 0.0, 1.0)
+
+
+class FitConfig(cfg.Section, frozen=True):
+    """The section [fit]."""
+
+    data: list[DataConfig]
+    parameters: dict[str, ParameterConfig]
+    fixed: dict[str, float] = msgspec.field(default_factory=dict)
+    window: list[float] | None = None
+    method: Literal["levenberg-marquardt", "adam"] | None = None
+    starts: int | None = None
+    seed: int = 0
+    max_steps: int = 200
+    profiles: list[str] = msgspec.field(default_factory=list)
+
+
+def load(source: Path) -> tuple[cfg.Config, FitConfig]:
+    """The whole configuration of a fit.
+
+    Raises:
+        ConfigError: no section [fit], an unknown key, a wrong type.
+    """
+    tree = cfg._parse_file(source)  # pyright: ignore[reportPrivateUsage]
+    section = tree.pop("fit", None)
+    if not isinstance(section, dict):
+        raise ConfigError(f"{source}: has no section [fit]; it needs fit.parameters and [[fit.data]] with a file.")
+    config = cfg._convert(tree, str(source))  # pyright: ignore[reportPrivateUsage]
+    try:
+        wanted = msgspec.convert(section, FitConfig)
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at ")
+        unknown = message.partition("unknown field `")[2].rstrip("`")
+        keys = {k for kind in (FitConfig, ParameterConfig, DataConfig) for k in kind.__struct_fields__}
+        hint = nearest(unknown, keys) if unknown else ""
+        raise ConfigError(f"{source}: {message[0].lower()}{message[1:]}{hint} in [fit]{path.strip('`$')}.") from None
+    return config, wanted
+
+
+def make(config: cfg.Config, wanted: FitConfig, folder: Path, progress: Progress) -> tuple[FitProblem, list[Data]]:
+    """Read the data first, as they are cheap, then compute the table."""
+    data = [one for file in wanted.data for one in read_data(folder / file.file, file.axis)]
+    parameters = [Parameter(name, p.start, p.bounds, p.prior, p.transform) for name, p in wanted.parameters.items()]
+    return FitProblem(_table(config, wanted, progress), parameters, wanted.fixed), data
+
+
+def _table(config: cfg.Config, wanted: FitConfig, progress: Progress) -> Table:
+    c = config.surface
+    model = cfg.build_model(config.model)
+    disorder, sampler = cfg.build_disorder(config.disorder, model), cfg.build_sampler(c)
+    levels, temperatures = cfg.numbers(c.fermi_level), cfg.numbers(c.temperature)
+    if len(levels) > 1 or len(temperatures) > 1:
+        raise ConfigError("[surface]: a fit needs one fermi_level and one temperature; fit.window spans more of them.")
+    if wanted.window is not None:
+        return tabulate_window(
+            model, disorder, wanted.window, float(temperatures[0]), sampler, c.replicas, c.seed, progress=progress
+        )
+    surface = fermi_surface(
+        model,
+        float(levels[0]),
+        float(temperatures[0]),
+        sampler,
+        c.replicas,
+        c.seed,
+        smallest_pocket=c.smallest_pocket,
+        rtol=c.rtol,
+        budget=c.budget,
+        progress=progress,
+    )
+    return tabulate(surface, disorder)
+
+
+def run(source: Path, progress: Progress) -> tuple[FitResult, FitConfig, list[str]]:
+    """The fit of a configuration, with the warnings on the way."""
+    config, wanted = load(source)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        problem, data = make(config, wanted, source.parent, progress)
+        result = fit(
+            problem,
+            data,
+            method=wanted.method,
+            starts=wanted.starts,
+            seed=wanted.seed,
+            max_steps=wanted.max_steps,
+            progress=progress,
+        )
+    return result, wanted, [str(w.message) for w in caught if issubclass(w.category, AccuracyWarning)]
+
+
+def document(result: FitResult, wanted: FitConfig, cautions: list[str]) -> dict[str, Any]:
+    """What ``--json`` prints."""
+    profiles = {
+        name: {f"interval_{100 * level:.0f}": [finite(x) for x in p.interval(level)] for level in (0.6827, 0.95)}
+        for name in wanted.profiles
+        for p in [result.profile(name)]
+    }
+    return {**fit_document(result), "profiles": profiles, "warnings": cautions}
+
+
+def show(result: FitResult, cautions: list[str], console: Console) -> None:
+    """The tables."""
+    from jaxkin.fitting.report import fit_table
+
+    console.print(fit_table(result))
+    for line in cautions:
+        console.print(Text(f"warning: {line}", style="yellow"))
+
+
+def write(result: FitResult, wanted: FitConfig, text: dict[str, Any], folder: Path) -> list[Path]:
+    """fit.nc, fit.json and the pictures; their paths."""
+    from jaxkin.fitting import pictures
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--out {folder}: {error}.") from error
+    ds.save(result.to_dataset(), folder / "fit.nc")
+    (folder / "fit.json").write_text(json.dumps(text, ensure_ascii=False, indent=1) + "\n")
+    written = [folder / "fit.nc", folder / "fit.json", folder / "fit.png"]
+    pictures.draw_fit(result).savefig(written[-1], dpi=130)
+    for name in wanted.profiles:
+        written.append(folder / f"profile_{name}.png")
+        pictures.draw_profile(result.profile(name)).savefig(written[-1], dpi=130)
+    return written
