@@ -3,12 +3,12 @@
 The sample is the paper's estimate, Eqs. (88)-(90), as `tellurium_77K.py` has it: one valley, m* = 0.1 m₀, β = 2.4 eV Å,
 Δ = 126 meV, τ = 0.6 ps, τ/τ_sk = 10⁻², for which the kinetic moment is 1.3 times the intrinsic one. "Measured" are
 
-1. the magnetization of a static current and the conductivity, to 2 %;
-2. besides, rotation and dichroism from 0.1 to 3 THz, to 2 % of the largest.
+1. the magnetization of a static current, and the conductivity from 0.1 to 3 THz, to 2 % of the largest;
+2. besides, rotation and dichroism from 0.1 to 3 THz, likewise.
 
 Each set is fitted with τ, τ_sk and a factor on the intrinsic moment (its spin part is what the model is least sure of).
-The static data leave τ_sk and the factor on one line, and the fit says so and at which frequency to measure. With the
-spectra both are known, and the ratio that the paper estimates has an error bar.
+The first set knows τ but leaves τ_sk and the factor on one line, and the fit says so and at which frequency to
+measure. With the spectra both are known, and the ratio that the paper estimates has an error bar.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def sample() -> jk.Table:
 def measured(problem: jk.FitProblem, rng: np.random.Generator) -> dict[str, jk.Data]:
     """What the true parameters give, with noise."""
     conditions = {
-        "conductivity": {"frequency": np.zeros(3)},
+        "conductivity": {"frequency": FREQUENCY},
         "magnetization": {"current_density": CURRENT},
         "rotation": {"frequency": FREQUENCY},
         "dichroism": {"frequency": FREQUENCY},
@@ -95,7 +95,7 @@ def main(folder: str | None = None) -> dict[str, float]:
     plan = jk.design(full, candidates, "tau_skew", count=3)
 
     print(f"p-Te at {TEMPERATURE:g} K; true values: {', '.join(f'{k} = {v:g}' for k, v in TRUTH.items())}")
-    for title, result in (("static data", static), ("with spectra", full)):
+    for title, result in (("magnetization and conductivity", static), ("with rotation and dichroism", full)):
         print(f"\n{title}: chi2 = {result.chi2:.3g} for {result.degrees_of_freedom}, converged: {result.converged}")
         for name in result.names:
             free = result.undetermined[result.index(name)]

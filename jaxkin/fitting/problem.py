@@ -14,7 +14,7 @@ from jaxkin import units
 from jaxkin.errors import JaxkinError
 from jaxkin.fitting.data import Data
 from jaxkin.fitting.parameters import Parameter
-from jaxkin.fitting.table import POWERS, Kinetics, Table, Values, summed
+from jaxkin.fitting.table import POWERS, Kinetics, Table, summed
 
 
 class Points(eqx.Module):
@@ -164,12 +164,13 @@ class FitProblem(eqx.Module):
         fixed = {name: jnp.asarray(value, float) for name, value in {**self.table.values, **self.fixed}.items()}
         return fixed | {p.key: p.in_table(u) for p, u in zip(self.parameters, coordinates, strict=True)}
 
-    def replicas(self, coordinates: Float[Array, " P"], points: Points) -> Float[Array, "R N"]:
-        """Prediction of every replica."""
+    def replicas(self, coordinates: Float[Array, " P"], points: Points, averaged: bool = False) -> Float[Array, "R N"]:
+        """Prediction of every replica; ``averaged``, one row that is their mean where it can be taken early."""
         values = self.in_table(coordinates)
         temperature = values["temperature"][None] if points.temperatures is None else points.temperatures
         factor = self.table.energies.factor(jnp.broadcast_to(values["fermi_level"], temperature.shape), temperature)
-        return _observed(self.table, self.table.kinetics(values), values, factor, points).T
+        averaged = averaged and points.current_density is None  # which enters through a quotient
+        return _observed(self.table, self.table.kinetics(values), factor, points, averaged).T
 
     def residuals(self, coordinates: Float[Array, " P"], points: Sequence[Points]) -> Float[Array, " M"]:
         """(prediction − value)/error of all points, then those of the priors."""
@@ -181,7 +182,7 @@ class FitProblem(eqx.Module):
 
     def data_residuals(self, coordinates: Float[Array, " P"], points: Points) -> Float[Array, " N"]:
         """(prediction − value)/error of one data set."""
-        return (jnp.mean(self.replicas(coordinates, points), axis=0) - points.value) / points.error
+        return (jnp.mean(self.replicas(coordinates, points, averaged=True), axis=0) - points.value) / points.error
 
     def priors(self, coordinates: Float[Array, " P"]) -> Float[Array, " Q"]:
         """(value − mean)/σ of every prior."""
@@ -202,8 +203,8 @@ def _by_replica(problem: FitProblem, coordinates: Array, points: Points) -> Arra
     return problem.replicas(coordinates, points)
 
 
-def _observed(table: Table, kinetics: Kinetics, values: Values, factor: Array, points: Points) -> Array:
-    """(N, R) predictions; ``factor`` (U, R, E) for the points' temperatures."""
+def _observed(table: Table, kinetics: Kinetics, factor: Array, points: Points, averaged: bool) -> Array:
+    """(N, R) or (N, 1) predictions; ``factor`` (U, R, E) for the points' temperatures."""
     n, which = points.axis, points.which
 
     def along(power: int, tensor: Array, trace: bool) -> Complex[Array, "N R"]:
@@ -214,6 +215,7 @@ def _observed(table: Table, kinetics: Kinetics, values: Values, factor: Array, p
         if jnp.ndim(kinetics.tau) == 0:
             tau = kinetics.tau
             sums = jnp.einsum("ure,re->ur", factor, k)
+            sums = jnp.mean(sums, axis=1, keepdims=True) if averaged else sums
             relaxed = (tau / (1 - 1j * points.omega * tau)) ** power
             return relaxed[:, None] * (sums if len(sums) == 1 else sums[which])
         return summed(kinetics.tau, points.omega, power, factor if len(factor) == 1 else factor[which], k)
