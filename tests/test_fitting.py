@@ -386,3 +386,25 @@ def json_code(path):
     from jaxkin.cli import fit
 
     return int(not fit.run(path, lambda done, total, what: None)[0].converged)
+
+
+@pytest.mark.slow
+def test_tellurium_example(capsys):
+    """Static data cannot split the moment; spectra can, and the ratio is that of examples/tellurium_77K.py."""
+    import importlib.util
+    from pathlib import Path
+
+    path = Path(__file__).resolve().parents[1] / "examples" / "tellurium_fit.py"
+    spec = importlib.util.spec_from_file_location("tellurium_fit", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    numbers = module.main()
+    assert not numbers["static_determined"]
+    for name in module.TRUTH:
+        assert abs(numbers[f"{name}_pull"]) < 3
+    assert numbers["tau_skew_relative_error"] < 0.03  # measured 0.017
+    assert abs(numbers["ratio"] - 1.31) < 3 * numbers["ratio_error"]
+    assert numbers["ratio_error"] < 0.1
+    assert numbers["p_value"] > 1e-3
+    assert 0.1 < numbers["best_frequency"] < 1.0  # ωτ = 1 is 0.27 THz
+    assert "m_kin/m_int" in capsys.readouterr().out

@@ -112,7 +112,9 @@ def design(result: FitResult, candidates: Data | Sequence[Data], parameter: str,
 
 def advice(result: FitResult, parameter: str) -> str:
     """': add points near ...' of the quantities at hand (or of spectra), or nothing where no frequency helps."""
-    sets = [_spread(data) for data in result.data if np.any(data.frequency > 0)] or _spectra(result)
+    sets = [_spread(data) for data in result.data if np.any(data.frequency > 0)]
+    if not {"rotation", "dichroism"} & {data.quantity for data in sets}:
+        sets += _spectra(result)
     plan = design(result, sets, parameter, count=1)
     number, index, error = plan.sequence[0]
     if not error < WORTH * plan.now:
@@ -144,7 +146,7 @@ def _spread(data: Data) -> Data:
 
 
 def _spectra(result: FitResult) -> list[Data]:
-    """Rotation and dichroism about ωτ = 1 to 1 % of their largest, where all data are static."""
+    """Rotation and dichroism about ωτ = 1 to 1 % of their largest, where none has been measured."""
     tau = float(np.median(result.problem.table.kinetics(result.problem.in_table(jnp.asarray(result.coordinates))).tau))
     frequency, axis = np.geomspace(0.03, 30.0, GRID) / (2 * np.pi * tau), result.data[0].axis
     sets = []
