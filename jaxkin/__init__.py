@@ -12,7 +12,7 @@ from jaxkin.hamiltonian import BlochModel, KdotP, TightBinding, read_wannier90
 from jaxkin.symmetry import find_symmetries, verify_point_group, verify_symmetries
 from jaxkin.geometry import BandGeometry, band_geometry
 from jaxkin.estimate import Estimate
-from jaxkin.surface import Grid, Lines, Surface, fermi_surface
+from jaxkin.surface import Grid, Lines, Surface, Surfaces, ThermalGrid, fermi_surface, fermi_surfaces
 from jaxkin.disorder import (
     Disorder,
     FiniteRangeImpurity,
@@ -78,13 +78,16 @@ __all__ = [
     "ScreenedCoulomb",
     "State",
     "Surface",
+    "Surfaces",
     "SymmetryError",
     "Table",
+    "ThermalGrid",
     "TightBinding",
     "band_geometry",
     "conductivity",
     "design",
     "fermi_surface",
+    "fermi_surfaces",
     "find_symmetries",
     "fit",
     "gyrotropic_response",

@@ -19,7 +19,7 @@ from jaxkin.parallel import Share
 from jaxkin.parallel.responses import joined
 from jaxkin.response import Conductivity, GyrotropicResponse, gyrotropic_response
 from jaxkin.surface import fermi_surface
-from jaxkin.surface.fermi import Progress
+from jaxkin.surface.plan import Progress
 from jaxkin.symmetry import allowed_components, verify_point_group
 
 

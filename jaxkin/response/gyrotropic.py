@@ -16,7 +16,7 @@ from jaxkin.response.boltzmann import SkewOrder, Solver
 from jaxkin.response.conductivity import Conductivity, from_transport
 from jaxkin.response.quality import Quality
 from jaxkin.response.transport import Transport, transport
-from jaxkin.surface.fermi import Progress
+from jaxkin.surface.plan import Progress
 from jaxkin.surface.shells import Surface
 
 if TYPE_CHECKING:

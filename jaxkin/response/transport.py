@@ -13,7 +13,7 @@ from jaxkin.disorder.states import ShellStates
 from jaxkin.errors import JaxkinError
 from jaxkin.response.boltzmann import CURRENTS, MECHANISMS, SkewOrder, Solver, check_solver, shell_response
 from jaxkin.response.quality import Quality
-from jaxkin.surface.fermi import Progress
+from jaxkin.surface.plan import Progress
 from jaxkin.surface.shells import Surface
 
 

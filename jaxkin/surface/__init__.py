@@ -1,8 +1,9 @@
 """Fermi-surface points: search, samplers, shells."""
 
-from jaxkin.surface.fermi import fermi_surface
+from jaxkin.surface.fermi import Surfaces, fermi_surface, fermi_surfaces
 from jaxkin.surface.grid import Grid
 from jaxkin.surface.lines import Lines
 from jaxkin.surface.shells import Shell, Surface
+from jaxkin.surface.thermal_grid import ThermalGrid
 
-__all__ = ["Grid", "Lines", "Shell", "Surface", "fermi_surface"]
+__all__ = ["Grid", "Lines", "Shell", "Surface", "Surfaces", "ThermalGrid", "fermi_surface", "fermi_surfaces"]

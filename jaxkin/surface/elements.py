@@ -22,6 +22,10 @@ AT_ONCE = 1024
 """Elements whose energies of all bands are in memory at a time."""
 
 
+SMOOTH, KINKED = 0.25, 0.5
+"""Second differences that the energy inside an element may differ from the polynomial."""
+
+
 class Crossings(NamedTuple):
     """Where lines meet the level: row of the band, line, coordinate t along it, dε/dt and ½d²ε/dt²."""
 
@@ -76,6 +80,22 @@ class Elements:
             slope, bend = (c1 + 2 * c2 * u)[inside] * per_t, c2[inside] * per_t**2
             found.append((row[inside], line[inside], t, slope, bend))
         return Crossings(*(np.concatenate(part) for part in zip(*found, strict=True))), rough
+
+    def energies(self, row: np.ndarray, cell: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Energies at ``inside`` ∈ [0, 1)^d of active cells (N, d) of bands' rows, and how far they may be off, (N,).
+
+        In units of the element's largest second difference: measured for tellurium, 0.2 at most where the band is
+        smooth and 0.3 where it touches another.
+        """
+        element = self.index[(row, *cell.T)]
+        axes = tuple(range(1, self.values.ndim))
+        bend = np.max([np.abs(np.diff(self.values, n=2, axis=axis)).max(axis=axes) for axis in axes], axis=0)
+        doubt = np.where(self.rough, KINKED, SMOOTH) * bend
+        values = self.values[element]
+        block = 0.5 * ((self.start + cell) % 2 + inside)
+        for basis in np.moveaxis(_basis(block), 0, 1):  # (N, 3) of each direction
+            values = np.einsum("ni...,ni->n...", values, basis)
+        return values, doubt[element]
 
 
 def build_elements(energies, per_edge: int, start: np.ndarray, active: np.ndarray, bands: tuple[int, ...]) -> Elements:

@@ -1,18 +1,20 @@
-"""Smeared randomly shifted grid: the plain sampler, a cross-check of the lines."""
+"""Smeared randomly shifted grid: the plain sampler at T = 0, a cross-check of the lines."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import pi, sqrt
 
 import numpy as np
 from scipy import ndimage
 
+from jaxkin.surface.maps import ZoneMap
 from jaxkin.surface.samples import Samples
 from jaxkin.surface.search import Pocket
 from jaxkin.surface.spectrum import Spectrum
-from jaxkin.surface.thermal import BIN, TAIL, Thermal
+from jaxkin.surface.thermal import Thermal, levels
+from jaxkin.surface.thermal_grid import ThermalGrid
 
 
 def _gaussian(x: np.ndarray) -> np.ndarray:
@@ -44,14 +46,13 @@ SMEARINGS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], float]] = {
 class Grid:
     """Points of a randomly shifted grid near the surface, with a smeared δ(ε−μ) or the thermal −f⁰'.
 
-    Only points in the cells that can hold the level, and near them, are looked at. At T = 0 the
-    standard error knows of the random shift, not of the bias that a finite width leaves: compare
-    widths, or compare with :class:`Lines`. At T > 0 no smearing is needed, −f⁰' is smooth: the grid
-    converges fast once kT is above the level spacing, and is then the better sampler. Scattering
-    kernels see bins of half a kT there.
+    Only points in the cells that can hold the level, and near them, are looked at. The standard error
+    knows of the random shift, not of the bias that a finite width leaves: compare widths, or compare with
+    :class:`Lines`. At T > 0 no smearing is needed, −f⁰' is smooth: :class:`ThermalGrid` of the same ``n`` then
+    does the work.
 
     Args:
-        n: points per direction of each pocket's box; at T > 0 along its steepest direction.
+        n: points per direction of each pocket's box.
         smearing: ``"gaussian"``, ``"mp1"`` (Methfessel–Paxton), ``"cold"`` (Marzari–Vanderbilt) or
             ``"fermi-dirac"``.
         width: width in eV of the smeared δ; None for the adaptive width
@@ -73,53 +74,58 @@ class Grid:
     def resized(self, n: int) -> Grid:
         return replace(self, n=n)
 
-    def windows(self, thermal: Thermal) -> list[tuple[float, float]]:
-        margin = TAIL * thermal.width
-        if thermal.temperature == 0 and self.width:
-            margin = self.width * SMEARINGS[self.smearing][1]
-        return [(thermal.fermi_level - margin, thermal.fermi_level + margin)]
+    def at(self, temperature: float) -> Grid | ThermalGrid:
+        return ThermalGrid(self.n) if temperature > 0 else self
 
-    def levels(self, thermal: Thermal, shift: float) -> tuple[np.ndarray, np.ndarray]:
-        return np.array([thermal.fermi_level]), np.array([1.0])
+    def windows(self, thermals: Sequence[Thermal]) -> list[tuple[float, float]]:
+        margin = self.width * SMEARINGS[self.smearing][1] if self.width else 0.0
+        return [(thermal.fermi_level - margin, thermal.fermi_level + margin) for thermal in thermals]
 
-    def bin_width(self, thermal: Thermal) -> float | None:
-        return BIN * thermal.width or None
+    def levels(self, thermals: Sequence[Thermal], shift: float) -> np.ndarray:
+        return levels(thermals, shift)
+
+    def share(self, thermal: Thermal, level: np.ndarray, energy: np.ndarray) -> np.ndarray:
+        return thermal.share(level)
+
+    def bin_width(self, thermal: Thermal) -> None:
+        return None
 
     def sample(
-        self, spectrum: Spectrum, pocket: Pocket, level: float, thermal: Thermal, rng: np.random.Generator
+        self,
+        spectrum: Spectrum,
+        pocket: Pocket,
+        window: tuple[float, float],
+        level: float,
+        stabiliser: tuple[ZoneMap, ...],
+        rng: np.random.Generator,
     ) -> Samples:
         d = len(pocket.edges)
-        hot = thermal.temperature > 0
-        pocket = self._widened(pocket, spectrum, hot)
+        pocket = self._widened(pocket, spectrum)
         bands = list(pocket.bands)
         centres = self._cell_centres(spectrum, pocket)[..., bands]
-        n = self._points(pocket, centres, hot)
-        index = np.stack(np.meshgrid(*[np.arange(m) for m in n], indexing="ij"), axis=-1).reshape(-1, d)
-        x = (index + rng.random(d)) / n
+        index = np.stack(np.meshgrid(*[np.arange(self.n)] * d, indexing="ij"), axis=-1).reshape(-1, d)
+        x = (index + rng.random(d)) / self.n
         cell = (x * np.array(pocket.cells)).astype(int)
         near = pocket.active[(slice(None), *cell.T)]  # (bands, points)
         looked_at = near.any(axis=0)
         k = pocket.origin + pocket.edges * x[looked_at]
         energies = spectrum(k)[:, bands].T
         near = near[:, looked_at]
-        if hot:
-            reach = TAIL * thermal.width
-        else:  # beyond it the smeared δ vanishes for the steepest point of the pocket
-            reach = SMEARINGS[self.smearing][1] * (self.width or self.adaptive * self._steepest(centres, n))
-        close = np.abs(energies - level) < reach
-        row, point = np.nonzero(near & close)
+        # beyond it the smeared δ vanishes for the steepest point of the pocket
+        reach = SMEARINGS[self.smearing][1] * (self.width or self.adaptive * self._steepest(centres))
+        row, point = np.nonzero(near & (np.abs(energies - level) < reach))
         return Samples(
             k=k[point],
             band=np.array(bands)[row],
             axis=np.zeros(len(row), int),
-            edges=pocket.edges * self.n / n,
-            filling=self._filling(pocket, thermal, centres, energies, near, int(np.prod(n))),
+            edges=pocket.edges,
+            filling=self._filling(pocket, level, centres, energies, near),
         )
 
-    def _widened(self, pocket: Pocket, spectrum: Spectrum, hot: bool) -> Pocket:
+    def _widened(self, pocket: Pocket, spectrum: Spectrum) -> Pocket:
         """The pocket with the cells that the smeared δ reaches."""
         cells = np.array(pocket.cells)
-        spread = 0.0 if self.width or hot else SMEARINGS[self.smearing][1] * self.adaptive
+        spread = 0.0 if self.width else SMEARINGS[self.smearing][1] * self.adaptive
         grow = np.ceil(spread * cells / self.n).astype(int) + 1
         size = pocket.edges / cells
         lo, hi = np.array(spectrum.model.zone).T
@@ -138,13 +144,6 @@ class Grid:
             pocket, origin=pocket.origin - before * size, edges=size * grown, cells=tuple(grown), active=active
         )
 
-    def _points(self, pocket: Pocket, centres: np.ndarray, hot: bool) -> np.ndarray:
-        """Points per direction of the box: equal at T = 0, as the band is steep at T > 0."""
-        if not hot:
-            return np.full(len(pocket.cells), self.n)
-        change = [np.sqrt(np.mean(np.diff(centres, axis=axis) ** 2)) * c for axis, c in enumerate(pocket.cells)]
-        return np.maximum(np.rint(self.n * np.array(change) / max(change)).astype(int), min(self.n, 8))
-
     @staticmethod
     def _cell_centres(spectrum: Spectrum, pocket: Pocket) -> np.ndarray:
         """Energies at the centres of all cells of the box, (*cells, n)."""
@@ -152,36 +151,26 @@ class Grid:
         k = pocket.origin + pocket.edges * x.reshape(-1, len(pocket.cells))
         return spectrum(k).reshape(*pocket.cells, -1)
 
-    @staticmethod
-    def _steepest(centres: np.ndarray, n: np.ndarray) -> float:
+    def _steepest(self, centres: np.ndarray) -> float:
         """Largest change of an energy from one grid point to the next."""
         squares = 0.0
-        for axis, points in enumerate(n):
-            cells = centres.shape[axis]
+        for axis, cells in enumerate(centres.shape[:-1]):
             if cells > 1:
-                squares = squares + (np.abs(np.diff(centres, axis=axis)).max() * cells / points) ** 2
+                squares = squares + (np.abs(np.diff(centres, axis=axis)).max() * cells / self.n) ** 2
         return 2 * sqrt(squares) + 1e-12
 
-    @staticmethod
-    def _filling(pocket, thermal, centres, energies, near, points) -> float:
+    def _filling(self, pocket: Pocket, level: float, centres: np.ndarray, energies: np.ndarray, near: np.ndarray):
         """Filled volume: whole cells away from the surface, points near it, less a filled outside."""
         filled = 0.0
         for row in range(len(pocket.bands)):
-            filled += np.sum(thermal.occupation(centres[..., row][~pocket.active[row]])) / np.prod(pocket.cells)
-            filled += np.sum(thermal.occupation(energies[row][near[row]])) / points
+            filled += np.mean((centres[..., row] < level) & ~pocket.active[row])
+            filled += np.sum(energies[row][near[row]] < level) / self.n ** len(pocket.cells)
             if pocket.closed.any():
-                filled -= float(thermal.occupation(centres[(0,) * (centres.ndim - 1)][row]))
+                filled -= centres[(0,) * (centres.ndim - 1)][row] < level
         return float(filled * np.prod(pocket.edges))
 
-    def weights(
-        self, samples: Samples, distance: np.ndarray, slope: np.ndarray, thermal: Thermal
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Cell volume times the smeared δ; at T > 0 times −f⁰' itself, and 1/bin width."""
-        cell = np.prod(samples.edges) / self.n ** slope.shape[1]
-        if thermal.temperature > 0:
-            per_bin = np.full(len(distance), cell / (BIN * thermal.width))
-            return cell * thermal.density(thermal.fermi_level + distance), per_bin
+    def weights(self, samples: Samples, distance: np.ndarray, slope: np.ndarray) -> np.ndarray:
+        """Cell volume times the smeared δ."""
         delta, _ = SMEARINGS[self.smearing]
         width = np.maximum(self.width or self.adaptive * np.sqrt((slope**2).sum(axis=1)) / self.n, 1e-12)
-        weight = cell * delta(-distance / width) / width
-        return weight, weight
+        return np.prod(samples.edges) / self.n ** slope.shape[1] * delta(-distance / width) / width

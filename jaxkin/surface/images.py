@@ -12,6 +12,8 @@ from jaxkin.surface.search import Pocket
 
 COVERED = 0.8
 """Of a pocket's cells the image must lie on this part of the other's."""
+ITSELF = 0.5
+"""Images of a pocket are the pocket itself or have hardly a cell in common with it."""
 
 
 class Image(NamedTuple):
@@ -34,9 +36,14 @@ def pocket_images(pockets: Sequence[Pocket], maps: Sequence[ZoneMap]) -> list[Im
     return images
 
 
-def _maps_on(source: Pocket, one: ZoneMap, target: Pocket) -> bool:
+def stabiliser(pocket: Pocket, maps: Sequence[ZoneMap]) -> tuple[ZoneMap, ...]:
+    """The maps that map a pocket on itself and that velocities, moments and curvatures follow."""
+    return tuple(one for one in maps if one.vectors and _maps_on(pocket, one, pocket, ITSELF))
+
+
+def _maps_on(source: Pocket, one: ZoneMap, target: Pocket, covered: float = COVERED) -> bool:
     """Whether the image of ``source``'s cells fills ``target``'s, band by band."""
-    if source.bands != target.bands or not COVERED < source.active.sum() / target.active.sum() < 1 / COVERED:
+    if source.bands != target.bands or not covered < source.active.sum() / target.active.sum() < 1 / covered:
         return False
     for mine, theirs in zip(source.active, target.active, strict=True):
         centres = source.origin + source.edges * (np.argwhere(mine) + 0.5) / np.array(source.cells)
@@ -45,7 +52,7 @@ def _maps_on(source: Pocket, one: ZoneMap, target: Pocket) -> bool:
         inside = np.all(cell < np.array(target.cells), axis=1)
         hit = np.zeros(len(cell), bool)
         hit[inside] = theirs[tuple(cell[inside].T)]
-        if hit.mean() < COVERED:
+        if hit.mean() < covered:
             return False
     return True
 

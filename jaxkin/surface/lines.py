@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from jaxkin.surface.bundle import Bundle
+from jaxkin.surface.maps import ZoneMap
 from jaxkin.surface.samples import Samples
 from jaxkin.surface.search import Pocket
 from jaxkin.surface.spectrum import Spectrum
-from jaxkin.surface.thermal import Thermal
+from jaxkin.surface.thermal import Thermal, level_windows, levels
 
 
 @dataclass(frozen=True)
@@ -40,17 +41,29 @@ class Lines:
     def resized(self, n: int) -> Lines:
         return replace(self, n=n)
 
-    def windows(self, thermal: Thermal) -> list[tuple[float, float]]:
-        return thermal.windows()
+    def at(self, temperature: float) -> Lines:
+        return self
 
-    def levels(self, thermal: Thermal, shift: float) -> tuple[np.ndarray, np.ndarray]:
-        return thermal.levels(shift)
+    def windows(self, thermals: Sequence[Thermal]) -> list[tuple[float, float]]:
+        return level_windows(thermals)
+
+    def levels(self, thermals: Sequence[Thermal], shift: float) -> np.ndarray:
+        return levels(thermals, shift)
+
+    def share(self, thermal: Thermal, level: np.ndarray, energy: np.ndarray) -> np.ndarray:
+        return thermal.share(level)
 
     def bin_width(self, thermal: Thermal) -> None:
         return None
 
     def sample(
-        self, spectrum: Spectrum, pocket: Pocket, level: float, thermal: Thermal, rng: np.random.Generator
+        self,
+        spectrum: Spectrum,
+        pocket: Pocket,
+        window: tuple[float, float],
+        level: float,
+        stabiliser: tuple[ZoneMap, ...],
+        rng: np.random.Generator,
     ) -> Samples:
         pieces = [self._along(spectrum, pocket, level, axis, rng) for axis in range(len(pocket.edges))]
         x, band, filling = zip(*pieces, strict=True)
@@ -62,16 +75,13 @@ class Lines:
             filling=sum(filling),
         )
 
-    def weights(
-        self, samples: Samples, distance: np.ndarray, slope: np.ndarray, thermal: Thermal
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def weights(self, samples: Samples, distance: np.ndarray, slope: np.ndarray) -> np.ndarray:
         """∏edges P_i/(n^{d−1}|∂_iε|), so written that nothing overflows where all slopes are small."""
         steepest = np.maximum(np.abs(slope).max(axis=1), 1e-300)
         relative = np.abs(slope) / steepest[:, None]
         own = relative[np.arange(len(slope)), samples.axis]
         partition = own ** (self.power - 1) / (relative**self.power).sum(axis=1)
-        weight = np.prod(samples.edges) * partition / steepest / self.n ** (slope.shape[1] - 1)
-        return weight, weight
+        return np.prod(samples.edges) * partition / steepest / self.n ** (slope.shape[1] - 1)
 
     def _along(self, spectrum: Spectrum, pocket: Pocket, level: float, axis: int, rng: np.random.Generator):
         """All roots on the lines along ``axis``: their box coordinates and bands; and the filling."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -34,7 +35,7 @@ class ZoneMap(NamedTuple):
 
 
 def zone_maps(model: BlochModel, symmetry: bool | Sequence[Operation]) -> tuple[ZoneMap, ...]:
-    """Maps of the zone by the operations given, verified, or by those found on H(k).
+    """Maps of the zone by the operations given, verified, or by those found on H(k), and all their products.
 
     ``True`` looks for symmetries only where diagonalising costs more than looking. Empty without a
     lattice: a k·p model's box has no images.
@@ -52,7 +53,27 @@ def zone_maps(model: BlochModel, symmetry: bool | Sequence[Operation]) -> tuple[
         verify_symmetries(model, strict)
         if not model.periodic:
             return ()
-    return tuple(_zone_map(model, op, any(op is other for other in strict)) for op in operations)
+    maps = [_zone_map(model, op, any(op is other for other in strict)) for op in operations]
+    exact = _group([one for one in maps if one.vectors])
+    return _group([*exact, *maps])
+
+
+def _group(maps: Sequence[ZoneMap]) -> tuple[ZoneMap, ...]:
+    """``maps`` and all products of them; a product follows vectors if both factors do."""
+    if not maps:
+        return ()
+    size = len(maps[0].matrix)
+    every = {one.matrix.tobytes(): one for one in (ZoneMap(np.eye(size, dtype=int), np.eye(3), np.eye(3), True),)}
+    for one in maps:
+        every.setdefault(one.matrix.tobytes(), one)
+    while True:
+        before = list(every.values())
+        for a, b in product(before, maps):
+            matrix = a.matrix @ b.matrix
+            if matrix.tobytes() not in every:
+                every[matrix.tobytes()] = ZoneMap(matrix, a.polar @ b.polar, a.axial @ b.axial, a.vectors and b.vectors)
+        if len(every) == len(before):
+            return tuple(before)
 
 
 def _zone_map(model: BlochModel, op: Operation, vectors: bool) -> ZoneMap:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
+from jaxkin.surface.maps import ZoneMap
 from jaxkin.surface.search import Pocket
 from jaxkin.surface.spectrum import Spectrum
 from jaxkin.surface.thermal import Thermal
@@ -22,6 +24,8 @@ class Samples:
         axis: (N,) direction of the line the point was found on.
         edges: (d,) edges of the pocket's box in model coordinates.
         filling: filled volume of the pocket: positive for electrons, negative for holes.
+        images: maps of the zone under which every point stands for its images, each with the point's weight.
+        multiplicity: (N,) by how many of ``images`` the point stays where it is.
     """
 
     k: np.ndarray
@@ -29,10 +33,12 @@ class Samples:
     axis: np.ndarray
     edges: np.ndarray
     filling: float
+    images: tuple[ZoneMap, ...] = ()
+    multiplicity: np.ndarray | float = 1.0
 
 
 class Sampler(Protocol):
-    """How level sets are turned into points: :class:`Lines` or :class:`Grid`."""
+    """How level sets, or the thermal shells round them, are turned into points."""
 
     @property
     def n(self) -> int:
@@ -43,28 +49,42 @@ class Sampler(Protocol):
         """The same sampler with another ``n``."""
         ...
 
-    def windows(self, thermal: Thermal) -> list[tuple[float, float]]:
+    def at(self, temperature: float) -> Sampler:
+        """What samples at a temperature (K): this, or what stands for it there."""
+        ...
+
+    def windows(self, thermals: Sequence[Thermal]) -> list[tuple[float, float]]:
         """Energy intervals (eV) to search for pockets, one for each level."""
         ...
 
-    def levels(self, thermal: Thermal, shift: float) -> tuple[np.ndarray, np.ndarray]:
-        """Levels (eV) to sample and the factor of each in ∫dε (−f⁰')."""
+    def levels(self, thermals: Sequence[Thermal], shift: float) -> np.ndarray:
+        """Levels (eV) to sample, which serve all ``thermals``, for one random shift in [0, 1)."""
         ...
 
     def sample(
-        self, spectrum: Spectrum, pocket: Pocket, level: float, thermal: Thermal, rng: np.random.Generator
+        self,
+        spectrum: Spectrum,
+        pocket: Pocket,
+        window: tuple[float, float],
+        level: float,
+        stabiliser: tuple[ZoneMap, ...],
+        rng: np.random.Generator,
     ) -> Samples:
-        """Points of ``pocket`` for ``level`` (eV) and one random shift."""
+        """Points of ``pocket`` for ``level`` in ``window`` (eV) and one random shift.
+
+        ``stabiliser``: the maps of the zone that map the pocket on itself.
+        """
         ...
 
-    def weights(
-        self, samples: Samples, distance: np.ndarray, slope: np.ndarray, thermal: Thermal
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """(N,) W and W_ε with Σ W F ≈ ∫dκ (−f⁰')F up to the level's factor and Σ_shell W_ε F ≈ ∫dκ δ(ε−ε_shell)F.
+    def weights(self, samples: Samples, distance: np.ndarray, slope: np.ndarray) -> np.ndarray:
+        """(N,) W with Σ W F ≈ ∫dκ δ(ε−level)F in model volume per eV, or the volume that each point stands for.
 
-        In model volume per eV; ``distance`` is ε − level in eV, ``slope`` ∂ε/∂x in eV per edge of the
-        box, (N, d).
+        ``distance`` is ε − level in eV, ``slope`` ∂ε/∂x in eV per edge of the box, (N, d).
         """
+        ...
+
+    def share(self, thermal: Thermal, level: np.ndarray, energy: np.ndarray) -> np.ndarray:
+        """(N,) factor that makes W a weight of ∫dκ (−f⁰')F for points of ``level`` and ``energy`` (eV)."""
         ...
 
     def bin_width(self, thermal: Thermal) -> float | None:

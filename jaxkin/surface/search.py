@@ -95,6 +95,7 @@ class Nodes:
 
     def __init__(self, spectrum: Spectrum, maps: Sequence[ZoneMap] = ()):
         self.spectrum, self.maps = spectrum, maps
+        self.evaluations = 0
         self._known: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     def energies(self, per_edge: int, node: np.ndarray) -> np.ndarray:
@@ -109,11 +110,19 @@ class Nodes:
         if len(new):
             lo, edges = _zone_box(model.zone)
             k = lo + edges * np.stack(np.unravel_index(new, shape), axis=-1) / per_edge
+            self.evaluations += len(new)
             keys, values = np.concatenate([keys, new]), np.concatenate([values, self.spectrum(k)])
             order = np.argsort(keys)
             keys, values = keys[order], values[order]
             self._known[per_edge] = keys, values
         return values[np.searchsorted(keys, wanted)][inverse.reshape(node.shape[:-1])]
+
+
+def level_distance(nodes: Nodes, level: float) -> float:
+    """Distance in eV of ``level`` from the nearest energy at the nodes of the first pass."""
+    model, per_edge = nodes.spectrum.model, 2 * BASE_CELLS[nodes.spectrum.model.dimension]
+    every = np.stack(np.meshgrid(*[np.arange(per_edge)] * model.dimension, indexing="ij"), axis=-1)
+    return float(np.abs(nodes.energies(per_edge, every) - level).min())
 
 
 def find_pockets(

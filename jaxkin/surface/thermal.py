@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,43 +12,35 @@ from jaxkin import units
 STEP = 1.5
 """Spacing of the energies in units of kT: the randomly shifted sum of −f⁰' is 1 within 5e-5 for each shift."""
 TAIL = 16.5
-"""|ε−μ|/kT up to which energies are taken; e^{-16.5} = 7e-8 is left out."""
-BIN = 0.5
-"""Width in kT of the energy bins in which a thermal grid takes scattering to be elastic."""
+"""Energies are taken up to here, in kT beyond the band edge next to μ, or beyond μ; e^{-16.5} = 7e-8 is left out."""
 
 
 @dataclass(frozen=True)
 class Thermal:
     """Fermi level (eV) and temperature (K).
 
-    >>> levels, weights = Thermal(0.0, 300.0).levels(0.3)
-    >>> round(float(weights.sum()), 4)
-    1.0
+    ``distance`` (eV) from μ to the nearest band widens the window, so that in a gap it is the carriers' own
+    energies that are cut at 7e-8 of them, not −f⁰' at 7e-8 of its largest value.
     """
 
     fermi_level: float
     temperature: float
+    distance: float = 0.0
 
     @property
     def width(self) -> float:
         """kT in eV."""
         return units.BOLTZMANN * self.temperature
 
-    def levels(self, shift: float) -> tuple[np.ndarray, np.ndarray]:
-        """Energies and weights of a trapezoid in (ε−μ)/kT shifted by ``shift`` steps; one energy at T = 0.
+    @property
+    def reach(self) -> float:
+        """|ε−μ| in eV up to which energies count."""
+        return TAIL * self.width + self.distance
 
-        A uniform ``shift`` in [0, 1) makes the sum unbiased, whatever band edges lie in the window.
-        """
-        if self.temperature == 0:
-            return np.array([self.fermi_level]), np.array([1.0])
-        count = int(np.ceil(TAIL / STEP))
-        x = STEP * (np.arange(-count, count) + shift)
-        return self.fermi_level + self.width * x, STEP * minus_fermi_derivative(x)
-
-    def windows(self) -> list[tuple[float, float]]:
-        """The interval each of :meth:`levels` moves in as its shift varies."""
-        low, high = self.levels(0.0)[0], self.levels(1.0)[0]
-        return list(zip(low.tolist(), high.tolist(), strict=True))
+    @property
+    def window(self) -> tuple[float, float]:
+        """The energies that count."""
+        return self.fermi_level - self.reach, self.fermi_level + self.reach
 
     def occupation(self, energy: np.ndarray) -> np.ndarray:
         """f⁰(ε)."""
@@ -56,10 +49,45 @@ class Thermal:
         return 0.5 * (1 - np.tanh(0.5 * (energy - self.fermi_level) / self.width))
 
     def density(self, energy: np.ndarray) -> np.ndarray:
-        """−f⁰'(ε) in 1/eV, for T > 0."""
-        return minus_fermi_derivative((energy - self.fermi_level) / self.width) / self.width
+        """−f⁰'(ε) in 1/eV, for T > 0; 0 outside :attr:`window`."""
+        x = energy - self.fermi_level
+        inside = np.abs(x) <= self.reach * (1 + 1e-12)
+        return np.where(inside, minus_fermi_derivative(x / self.width) / self.width, 0.0)
+
+    def share(self, level: np.ndarray) -> np.ndarray:
+        """Weight in ∫dε (−f⁰') of each of :func:`levels`; at T = 0 one for the Fermi level and nothing for others."""
+        if self.temperature == 0:
+            return np.asarray(level == self.fermi_level, float)
+        return STEP * self.width * self.density(level)
+
+
+def levels(thermals: Sequence[Thermal], shift: float) -> np.ndarray:
+    """Energies that serve all ``thermals`` of one temperature: their levels at T = 0, else a shifted trapezoid.
+
+    A uniform ``shift`` in [0, 1) of the trapezoid, whose step is 1.5 kT, makes each sum unbiased, whatever
+    band edges lie in its window.
+
+    >>> energies = levels([Thermal(0.0, 300.0), Thermal(0.1, 300.0)], 0.3)
+    >>> round(float(Thermal(0.1, 300.0).share(energies).sum()), 4)
+    1.0
+    """
+    fermi = np.array([thermal.fermi_level for thermal in thermals])
+    step = STEP * thermals[0].width
+    if step == 0:
+        return fermi
+    reach = np.array([thermal.reach for thermal in thermals])
+    low, high = (fermi - fermi[0] - reach) / step, (fermi - fermi[0] + reach) / step
+    every = np.arange(np.floor(low.min()), np.ceil(high.max()))
+    near = (every[:, None] + 1 > low) & (every[:, None] < high)  # for some shift
+    return fermi[0] + step * (every[near.any(axis=1)] + shift)
+
+
+def level_windows(thermals: Sequence[Thermal]) -> list[tuple[float, float]]:
+    """The interval each of :func:`levels` moves in as its shift varies."""
+    low, high = levels(thermals, 0.0), levels(thermals, 1.0)
+    return list(zip(low.tolist(), high.tolist(), strict=True))
 
 
 def minus_fermi_derivative(x: np.ndarray) -> np.ndarray:
     """−df/dx = 1/(4 cosh²(x/2)) of f = 1/(eˣ + 1)."""
-    return 0.25 / np.cosh(0.5 * np.clip(x, -200, 200)) ** 2
+    return 0.25 / np.cosh(0.5 * np.clip(x, -700, 700)) ** 2

@@ -1,0 +1,254 @@
+"""What all refinements of the surfaces of one or many Fermi levels share: pockets, seeds, counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from jaxkin.hamiltonian.bloch import BlochModel
+from jaxkin.parallel.share import Share
+from jaxkin.surface.images import Image, moved, pocket_images, stabiliser
+from jaxkin.surface.maps import ZoneMap
+from jaxkin.surface.points import point_geometry
+from jaxkin.surface.samples import Sampler, Samples
+from jaxkin.surface.search import Nodes, Pocket, certain_diameter, find_pockets
+from jaxkin.surface.shells import Shell, Surface
+from jaxkin.surface.spectrum import Spectrum
+from jaxkin.surface.thermal import TAIL, Thermal
+
+FEWEST = 6
+"""Lines that the least important thermal levels still get."""
+COARSEST = 0.5
+"""How much less resolved the search may be for them."""
+
+Progress = Callable[[int, int, str], None]
+"""Called with (done, total, what) while work goes on."""
+
+
+@dataclass(frozen=True)
+class Replica:
+    """Points of one random shift, all energies together, and what each pocket adds to the filling.
+
+    ``columns`` hold geometry, ``level`` (eV), ``measure`` (the sampler's weight in Å^-d) and ``pocket``, an
+    index into ``pocket_level`` and ``filling`` (Å^-d).
+    """
+
+    columns: dict[str, np.ndarray]
+    pocket_level: np.ndarray
+    filling: np.ndarray
+
+
+@dataclass(frozen=True)
+class Window:
+    """An interval of energies, its pockets and which of these are images of others."""
+
+    interval: tuple[float, float]
+    pockets: list[Pocket]
+    images: list[Image]
+    stabilisers: list[tuple[ZoneMap, ...]]
+
+
+class Plan:
+    """Samples the surfaces of ``thermals``, which one set of levels serves, replica by replica."""
+
+    def __init__(
+        self,
+        nodes: Nodes,
+        thermals: Sequence[Thermal],
+        seed: int = 0,
+        progress: Progress | None = None,
+        share: Share | None = None,
+        smallest: float | None = None,
+    ):
+        self.nodes, self.thermals, self.seed, self.smallest = nodes, tuple(thermals), seed, smallest
+        self.share = share or Share()
+        self.report: Progress = progress or (lambda done, total, what: None)
+        self.found: dict[tuple[float, float], Window] = {}
+        self.largest: float | None = None
+
+    @property
+    def model(self) -> BlochModel:
+        return self.spectrum.model
+
+    @property
+    def spectrum(self) -> Spectrum:
+        return self.nodes.spectrum
+
+    @property
+    def evaluations(self) -> int:
+        """Diagonalisations of all processes; the search, which each of them repeats, counts once."""
+        return self.nodes.evaluations + self.share.total(self.spectrum.evaluations - self.nodes.evaluations)
+
+    def windows(self, sampler: Sampler) -> list[Window]:
+        """Pockets of every window of the sampler."""
+        intervals = sampler.windows(self.thermals)
+        factors = self._factors(sampler, 0.5)
+        for done, number in enumerate(np.argsort(-factors, kind="stable")):  # the most important first
+            interval = intervals[number]
+            if interval not in self.found:
+                self.report(done, len(intervals), "searching pockets")
+                detail = max(COARSEST, self.importance(float(factors[number])))
+                pockets = find_pockets(self.nodes, interval, detail, self.smallest)
+                own = [stabiliser(pocket, self.nodes.maps) for pocket in pockets]
+                self.found[interval] = Window(interval, pockets, pocket_images(pockets, self.nodes.maps), own)
+            if self.found[interval].pockets and self.largest is None:
+                self.largest = float(factors[number])
+        self.report(len(intervals), len(intervals), "searching pockets")
+        return [self.found[interval] for interval in intervals]
+
+    def _factors(self, sampler: Sampler, shift: float) -> np.ndarray:
+        """Largest weight that each level has for any of the Fermi levels; levels that stand for windows are equal."""
+        levels = sampler.levels(self.thermals, shift)
+        if sampler.bin_width(self.thermals[0]):
+            return np.ones(len(levels))
+        return np.max([sampler.share(thermal, levels, levels) for thermal in self.thermals], axis=0)
+
+    def importance(self, factor: float) -> float:
+        """How finely a thermal level is sampled relative to the most important one that has states."""
+        return 1.0 if self.largest is None else min(1.0, (factor / self.largest) ** 0.125)
+
+    def replicas(self, sampler: Sampler, which: range) -> list[Replica]:
+        """This process's replicas among ``which``; the same number always gets the same random shift."""
+        windows = self.windows(sampler)
+        which = self.share.of(which)
+        streams = np.random.SeedSequence(self.seed).spawn(which.stop)
+        made = []
+        for done, number in enumerate(which):
+            self.report(done, len(which), "sampling the surface")
+            made.append(self._replica(sampler, windows, np.random.default_rng(streams[number])))
+        self.report(len(which), len(which), "sampling the surface")
+        return made
+
+    def _replica(self, sampler: Sampler, windows: list[Window], rng: np.random.Generator) -> Replica:
+        shift = rng.random()
+        levels, factors = sampler.levels(self.thermals, shift), self._factors(sampler, shift)
+        filling, of_level = [], []
+        parts = [self._columns(sampler, _nothing(self.model), 0.0)]
+        for window, level, factor in zip(windows, levels, factors, strict=True):
+            # Levels that hardly count get fewer lines: the integral stays unbiased for any number.
+            n = max(min(sampler.n, FEWEST), round(sampler.n * self.importance(factor)))
+            resized = sampler.resized(n)
+            first = len(filling)
+            for pocket, image, own in zip(window.pockets, window.images, window.stabilisers, strict=True):
+                if image.map is None:
+                    samples = resized.sample(self.spectrum, pocket, window.interval, level, own, rng)
+                    parts.append(self._columns(resized, samples, level))
+                    filling.append(float(self.model.measure) * samples.filling)
+                else:
+                    parts.append(moved(parts[1 + first + image.source], image.map))
+                    filling.append(filling[first + image.source])
+                of_level.append(level)
+        columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        columns["pocket"] = np.repeat(np.arange(-1, len(filling)), [len(part["k"]) for part in parts])
+        return Replica(columns, np.array(of_level), np.array(filling))
+
+    def _columns(self, sampler: Sampler, samples: Samples, level: float) -> dict[str, np.ndarray]:
+        """Geometry and weights of one pocket's points with all their images; those of zero weight are dropped."""
+        self.spectrum.evaluations += len(samples.k)
+        geometry = point_geometry(self.model, samples.k, samples.band)
+        slope = (geometry["velocity"] @ np.asarray(self.model.basis).T) * samples.edges
+        weight = sampler.weights(samples, geometry["energy"] - level, slope) / samples.multiplicity
+        columns = {
+            "k": samples.k,
+            "band": samples.band,
+            "level": np.full(len(weight), level),
+            "measure": float(self.model.measure) * weight,
+            **geometry,
+        }
+        columns = {name: values[weight != 0] for name, values in columns.items()}
+        if not samples.images:
+            return columns
+        images = [moved(columns, one) for one in samples.images]
+        return {name: np.concatenate([image[name] for image in images]) for name in columns}
+
+    # --- one Fermi level's part of it -------------------------------------------------------------
+    def surface(self, thermal: Thermal, sampler: Sampler, made: list[Replica], evaluations: int) -> Surface:
+        """The surface of one of the ``thermals``; verdict and warnings are to follow."""
+        windows = self.windows(sampler)
+        low, high = thermal.window
+        relevant = [window.interval[0] <= high and window.interval[1] >= low for window in windows]
+        used = np.flatnonzero(np.repeat(relevant, [len(window.pockets) for window in windows]))
+        parts = [_thermal_part(sampler, thermal, replica, used) for replica in made]
+        starts = np.cumsum([0, *(len(columns["k"]) for columns, _, _ in parts)])
+        columns = {name: np.concatenate([columns[name] for columns, _, _ in parts]) for name in parts[0][0]}
+        return Surface(
+            model=self.model,
+            fermi_level=thermal.fermi_level,
+            temperature=thermal.temperature,
+            sampler=sampler,
+            replicas=len(made),
+            seed=self.seed,
+            replica=np.repeat(np.arange(len(made)), np.diff(starts)),
+            shells=tuple(
+                Shell(slice(int(start) + part.start, int(start) + part.stop), number, energy)
+                for number, (start, (_, shells, _)) in enumerate(zip(starts, parts, strict=False))
+                for part, energy in shells
+            ),
+            pockets=tuple(p for window, yes in zip(windows, relevant, strict=True) if yes for p in window.pockets),
+            fillings=np.stack([fillings for _, _, fillings in parts]),
+            evaluations=evaluations,
+            verdict="",
+            smallest_pocket=min(certain_diameter(self.model), self.smallest or np.inf),
+            **columns,
+        )
+
+    def doubts(self, thermal: Thermal, sampler: Sampler, made: list[Replica]) -> tuple[str, ...]:
+        """Reasons to distrust the surface of ``thermal`` as a whole."""
+        k = np.concatenate([replica.columns["k"][_counts(sampler, thermal, replica)] for replica in made])
+        if not self.share.total(len(k)):
+            spread = f" ± {TAIL:.0f} kT" if thermal.temperature else ""
+            return (
+                f"no state was found at {thermal.fermi_level:g} eV{spread}: the Fermi level lies in a gap or "
+                "outside the bands; compare with model.bands(k) or `jaxkin info`.",
+            )
+        if not self.model.periodic:
+            lo, hi = np.array(self.model.zone).T
+            edge = 0.5 * (hi - lo) / sampler.n  # a cut surface has points in the outermost half spacing of the lines
+            if self.share.total(int(np.sum((k < lo + edge) | (k > hi - edge)))):
+                return ("the Fermi surface leaves the k·p model's box and is cut there; enlarge `box`.",)
+        return ()
+
+
+def _counts(sampler: Sampler, thermal: Thermal, replica: Replica) -> np.ndarray:
+    """Which points of a replica have weight for ``thermal``."""
+    return sampler.share(thermal, replica.columns["level"], replica.columns["energy"]) > 0
+
+
+def _thermal_part(sampler: Sampler, thermal: Thermal, replica: Replica, used: np.ndarray):
+    """One replica's columns for ``thermal`` in the order of its shells, these shells, and the fillings.
+
+    ``used`` are the pockets that may matter for it; their numbers become 0, 1, ...
+    """
+    columns, width = replica.columns, sampler.bin_width(thermal)
+    share = sampler.share(thermal, columns["level"], columns["energy"])
+    kept = np.flatnonzero(share > 0)
+    energy = columns["level"][kept]
+    if width:
+        energy = thermal.fermi_level + width * (np.floor((columns["energy"][kept] - thermal.fermi_level) / width) + 0.5)
+    order = np.argsort(energy, kind="stable")
+    values, starts, counts = np.unique(energy[order], return_index=True, return_counts=True)
+    shells = [
+        (slice(int(start), int(start + count)), float(value))
+        for value, start, count in zip(values, starts, counts, strict=True)
+    ]
+    kept = kept[order]
+    measure = columns["measure"][kept]
+    part = {name: values[kept] for name, values in columns.items() if name not in ("level", "measure")}
+    part["pocket"] = np.searchsorted(used, part["pocket"])
+    part["weight"] = measure * share[kept]
+    part["level_weight"] = measure / width if width else measure
+    if width:  # the points lie in the window; deeper states are in the filling already
+        filled = np.bincount(
+            columns["pocket"], columns["measure"] * thermal.occupation(columns["energy"]), len(replica.filling)
+        )
+        fillings = replica.filling + filled
+    else:
+        fillings = replica.filling * sampler.share(thermal, replica.pocket_level, replica.pocket_level)
+    return part, shells, fillings[used]
+
+
+def _nothing(model: BlochModel) -> Samples:
+    d, none = model.dimension, np.zeros(0, int)
+    return Samples(k=np.zeros((0, d)), band=none, axis=none, edges=np.ones(d), filling=0.0)

@@ -1,0 +1,210 @@
+"""Lattices of k in the thermal shell round one or many Fermi levels: the sampler for T > 0 and smooth integrands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from scipy import ndimage
+
+from jaxkin.hamiltonian.bloch import BlochModel
+from jaxkin.surface.maps import ZoneMap, canonical_nodes
+from jaxkin.surface.samples import Samples
+from jaxkin.surface.search import Pocket
+from jaxkin.surface.spectrum import Spectrum
+from jaxkin.surface.thermal import Thermal
+
+BIN = 0.5
+"""Width in kT of the energy bins in which scattering is taken to be elastic."""
+SPREAD = 0.05
+"""Relative half width of the interval that a symmetric lattice's numbers of points are drawn from ..."""
+NARROWEST = 2
+"""... and its least half width."""
+COARSEST = 8
+"""Points along the flattest edge of a pocket that are never gone below."""
+
+
+@dataclass(frozen=True)
+class ThermalGrid:
+    """∫(dk)(−f⁰')F by equal weights on a lattice: what :class:`jaxkin.Grid` becomes at T > 0.
+
+    −f⁰' is smooth, so the sum over a lattice converges faster than any power of ``n`` once kT is above the
+    level spacing. All Fermi levels and temperatures take their weights from the same points. Scattering
+    kernels see bins of half a kT.
+
+    Only nodes are diagonalised at which the search's quadratic elements put a band into the window. Where
+    symmetries map a pocket on itself the lattice contains Γ, so that one node of each orbit stands for all,
+    and what is random is the *number* of points along each edge (lattice rules with random n: P. Kritzer,
+    F. Kuo, D. Nuyens, M. Ullrich, J. Approx. Theory 240, 96 (2019)). Without symmetry the lattice is
+    shifted at random, which is unbiased for every ``n``.
+
+    Args:
+        n: points along the steepest direction of each pocket's box; along others as the band is steep.
+    """
+
+    n: int
+
+    def resized(self, n: int) -> ThermalGrid:
+        return replace(self, n=n)
+
+    def at(self, temperature: float) -> ThermalGrid:
+        return self
+
+    def windows(self, thermals: Sequence[Thermal]) -> list[tuple[float, float]]:
+        """The windows of −f⁰' of all ``thermals``, those that overlap joined."""
+        joined: list[tuple[float, float]] = []
+        for low, high in sorted(thermal.window for thermal in thermals):
+            if joined and low <= joined[-1][1]:
+                joined[-1] = joined[-1][0], max(high, joined[-1][1])
+            else:
+                joined.append((low, high))
+        return joined
+
+    def levels(self, thermals: Sequence[Thermal], shift: float) -> np.ndarray:
+        return np.mean(self.windows(thermals), axis=1)
+
+    def share(self, thermal: Thermal, level: np.ndarray, energy: np.ndarray) -> np.ndarray:
+        return thermal.density(energy)
+
+    def bin_width(self, thermal: Thermal) -> float:
+        return BIN * thermal.width
+
+    def weights(self, samples: Samples, distance: np.ndarray, slope: np.ndarray) -> np.ndarray:
+        """The volume of a node."""
+        return np.full(len(distance), np.prod(samples.edges))
+
+    def sample(
+        self,
+        spectrum: Spectrum,
+        pocket: Pocket,
+        window: tuple[float, float],
+        level: float,
+        stabiliser: tuple[ZoneMap, ...],
+        rng: np.random.Generator,
+    ) -> Samples:
+        """Nodes of the pocket's active cells; ``edges`` are those of one node's volume here."""
+        size = self._size(spectrum.model, pocket, stabiliser, rng)
+        symmetric = len(stabiliser) > 1
+        lattice = _Lattice(spectrum.model, pocket, size, np.zeros(len(size)) if symmetric else rng.random(len(size)))
+        row, node = lattice.active
+        energy, doubt = lattice.predicted
+        near = (energy > window[0] - doubt) & (energy < window[1] + doubt)
+        if symmetric:  # one node of each orbit stands for all, also where only another one seemed near
+            first = canonical_nodes(stabiliser, tuple(size), lattice.node)[node]
+            key = first * len(pocket.bands) + row
+            chosen = np.unique(key[near])
+            near = np.isin(key, chosen)
+            first, row_of = np.divmod(chosen, len(pocket.bands))
+            every = np.stack(np.unravel_index(first, tuple(size)), axis=-1)
+            images = np.array(
+                [np.ravel_multi_index((every @ one.matrix.T % size).T, tuple(size)) for one in stabiliser]
+            )
+            multiplicity = (images == first).sum(axis=0).astype(float)
+            k = every / size
+        else:
+            row_of, k, multiplicity = row[near], lattice.k[node[near]], 1.0
+        below = np.bincount(row[~near & (energy < level)], minlength=len(pocket.bands))
+        return Samples(
+            k=k,
+            band=np.array(pocket.bands)[row_of],
+            axis=np.zeros(len(k), int),
+            edges=lattice.edges,
+            filling=float((below + lattice.deep(level)).sum() * np.prod(lattice.edges)),
+            images=stabiliser if symmetric else (),
+            multiplicity=multiplicity,
+        )
+
+    def _size(
+        self, model: BlochModel, pocket: Pocket, stabiliser: tuple[ZoneMap, ...], rng: np.random.Generator
+    ) -> np.ndarray:
+        """Points along the edges of the zone, (d,) integers."""
+        lo, hi = np.array(model.zone).T
+        values = pocket.elements.values
+        change = [
+            np.sqrt(np.mean(np.diff(values, axis=axis + 1) ** 2)) * cells for axis, cells in enumerate(pocket.cells)
+        ]
+        across = np.maximum(self.n * np.array(change) / max(change), min(self.n, COARSEST))
+        size = across * (hi - lo) / pocket.edges
+        if len(stabiliser) > 1:
+            mixed = np.any([one.matrix != 0 for one in stabiliser], axis=0)
+            size = np.max(np.where(mixed, size, 0.0), axis=1)  # directions that mix share their number
+            size += np.maximum(SPREAD * size, NARROWEST) * (2 * rng.random(len(size)) - 1)[np.argmax(mixed, axis=1)]
+        return np.maximum(np.rint(size).astype(int), 2)
+
+
+class _Lattice:
+    """The nodes (j + shift)/size of the zone that lie in a pocket's box, cell by cell."""
+
+    def __init__(self, model: BlochModel, pocket: Pocket, size: np.ndarray, shift: np.ndarray):
+        self.pocket, self.size, self.shift = pocket, size, shift
+        self.lo, hi = np.array(model.zone).T
+        self.edges = (hi - self.lo) / size
+        self._along = [self._axis(axis, model.periodic) for axis in range(len(size))]
+
+    def _axis(self, axis: int, periodic: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Indices j along one direction sorted by the cell of the box, and how many lie in each cell."""
+        pocket, j = self.pocket, np.arange(self.size[axis])
+        cell = np.floor((j + self.shift[axis]) * pocket.per_edge / self.size[axis] + 1e-9).astype(int)
+        cell = cell - pocket.start[axis]
+        cell = cell % pocket.per_edge if periodic else cell
+        inside = (cell >= 0) & (cell < pocket.cells[axis])
+        order = np.argsort(cell[inside], kind="stable")
+        return j[inside][order], np.bincount(cell[inside], minlength=pocket.cells[axis])
+
+    @cached_property
+    def _nodes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Integer nodes (N, d) of the active cells, and these cells of the box, (N, d)."""
+        cell = np.argwhere(self.pocket.active.any(axis=0))
+        counts = np.stack([count[cell[:, a]] for a, (_, count) in enumerate(self._along)], axis=1)
+        total = counts.prod(axis=1)
+        owner = np.repeat(np.arange(len(cell)), total)
+        place = np.arange(len(owner)) - np.repeat(np.cumsum(total) - total, total)
+        node = np.empty((len(owner), len(self.size)), int)
+        for axis, (index, count) in enumerate(self._along):
+            place, inside = np.divmod(place, counts[owner, axis])
+            node[:, axis] = index[(np.cumsum(count) - count)[cell[owner, axis]] + inside]
+        return node, cell[owner]
+
+    @property
+    def node(self) -> np.ndarray:
+        return self._nodes[0]
+
+    @property
+    def k(self) -> np.ndarray:
+        return self.lo + self.edges * (self.node + self.shift)
+
+    @cached_property
+    def active(self) -> tuple[np.ndarray, np.ndarray]:
+        """Row of the band and node, where the band's cells are active."""
+        row, node = np.nonzero(self.pocket.active[(slice(None), *self._nodes[1].T)])
+        return row, node
+
+    @cached_property
+    def predicted(self) -> tuple[np.ndarray, np.ndarray]:
+        """Energies of :attr:`active` by the search's elements, and how far they may be off."""
+        row, node = self.active
+        place = (self.node[node] + self.shift) * self.pocket.per_edge / self.size
+        return self.pocket.elements.energies(row, self._nodes[1][node], place - np.floor(place + 1e-9))
+
+    def deep(self, level: float) -> np.ndarray:
+        """Nodes in filled cells that cannot hold the level, less all nodes where the outside is filled; (bands,)."""
+        pocket = self.pocket
+        count = np.ones(pocket.cells, int)
+        for axis, (_, along) in enumerate(self._along):
+            count = count * along.reshape(-1, *(1,) * (len(self.size) - 1 - axis))
+        filled = np.zeros(len(pocket.bands), int)
+        for row, band in enumerate(pocket.bands):
+            piece, pieces = ndimage.label(~pocket.active[row])  # pyright: ignore[reportGeneralTypeIssues]
+            # a cell next to the active ones: farther off other pockets may lie
+            near = ndimage.binary_dilation(pocket.active[row]) & (piece > 0)
+            where = ndimage.minimum_position((~near).astype(int), piece, np.arange(1, pieces + 1))
+            cells = np.array([(0,) * count.ndim, *where], int).reshape(-1, count.ndim)
+            below = pocket.nodes.energies(pocket.per_edge, pocket.start + cells)[:, band] < level
+            state = below.copy()
+            state[0] = False  # active cells are counted node by node
+            filled[row] = count[state[piece]].sum()
+            if pocket.closed.any() and below[piece.flat[0]]:
+                filled[row] -= count.sum()
+        return filled
