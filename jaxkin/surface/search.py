@@ -119,10 +119,11 @@ class Nodes:
 
 
 def level_distance(nodes: Nodes, level: float) -> float:
-    """Distance in eV of ``level`` from the nearest energy at the nodes of the first pass."""
+    """Distance in eV of ``level`` from the nearest band, as the nodes of the first pass see it; 0 inside a band."""
     model, per_edge = nodes.spectrum.model, 2 * BASE_CELLS[nodes.spectrum.model.dimension]
     every = np.stack(np.meshgrid(*[np.arange(per_edge)] * model.dimension, indexing="ij"), axis=-1)
-    return float(np.abs(nodes.energies(per_edge, every) - level).min())
+    energies = nodes.energies(per_edge, every.reshape(-1, model.dimension))
+    return float(np.maximum(energies.min(axis=0) - level, level - energies.max(axis=0)).min().clip(0))
 
 
 def find_pockets(
