@@ -10,6 +10,7 @@ import numpy as np
 from scipy import ndimage
 
 from jaxkin.hamiltonian.bloch import BlochModel
+from jaxkin.surface.cosets import mixed_directions, random_shifts
 from jaxkin.surface.maps import ZoneMap, canonical_nodes
 from jaxkin.surface.samples import Samples
 from jaxkin.surface.search import Pocket
@@ -34,11 +35,12 @@ class ThermalGrid:
     level spacing. All Fermi levels and temperatures take their weights from the same points. Scattering
     kernels see bins of half a kT.
 
-    Only nodes are diagonalised at which the search's quadratic elements put a band into the window. Where
-    symmetries map a pocket on itself the lattice contains Γ, so that one node of each orbit stands for all,
-    and what is random is the *number* of points along each edge (lattice rules with random n: P. Kritzer,
-    F. Kuo, D. Nuyens, M. Ullrich, J. Approx. Theory 240, 96 (2019)). Without symmetry the lattice is
-    shifted at random, which is unbiased for every ``n``.
+    Only nodes are diagonalised at which the search's quadratic elements put a band into the window. The lattice
+    is shifted at random, which is unbiased for every ``n``. Where symmetries map a pocket on itself one node
+    of each orbit stands for all: the shift is then random along an axis that many of them leave alone and one
+    of a few across it (:mod:`jaxkin.surface.cosets`), and the *number* of points along each edge is random (as in
+    P. Kritzer, F. Kuo, D. Nuyens, M. Ullrich, J. Approx. Theory 240, 96 (2019)). What a lattice finer by
+    1.7 across the axis is off stays in the mean over replicas.
 
     Args:
         n: points along the steepest direction of each pocket's box; along others as the band is steep.
@@ -85,24 +87,27 @@ class ThermalGrid:
         rng: np.random.Generator,
     ) -> Samples:
         """Nodes of the pocket's active cells; ``edges`` are those of one node's volume here."""
-        size = self._size(spectrum.model, pocket, stabiliser, rng)
-        symmetric = len(stabiliser) > 1
-        lattice = _Lattice(spectrum.model, pocket, size, np.zeros(len(size)) if symmetric else rng.random(len(size)))
+        model = spectrum.model
+        size = self._size(model, pocket, stabiliser)
+        choices = random_shifts(stabiliser, 2 * np.pi * size[:, None] * np.asarray(model.dual)) if stabiliser else []
+        shift, maps = rng.random(len(size)), ()
+        if choices:
+            shift, maps = choices[rng.integers(len(choices))].draw(rng)
+            size = self._varied(size, stabiliser, rng)
+        lattice = _Lattice(model, pocket, size, shift)
         row, node = lattice.active
         energy, doubt = lattice.predicted
         near = (energy > window[0] - doubt) & (energy < window[1] + doubt)
-        if symmetric:  # one node of each orbit stands for all, also where only another one seemed near
-            first = canonical_nodes(stabiliser, tuple(size), lattice.node)[node]
+        if len(maps) > 1:  # one node of each orbit stands for all, also where only another one seemed near
+            first = canonical_nodes(maps, tuple(size), lattice.node, shift)[node]
             key = first * len(pocket.bands) + row
             chosen = np.unique(key[near])
             near = np.isin(key, chosen)
             first, row_of = np.divmod(chosen, len(pocket.bands))
-            every = np.stack(np.unravel_index(first, tuple(size)), axis=-1)
-            images = np.array(
-                [np.ravel_multi_index((every @ one.matrix.T % size).T, tuple(size)) for one in stabiliser]
-            )
-            multiplicity = (images == first).sum(axis=0).astype(float)
-            k = every / size
+            place = np.stack(np.unravel_index(first, tuple(size)), axis=-1) + shift
+            moved = np.array([place @ one.matrix.T - place for one in maps]) / size
+            multiplicity = np.all(np.abs(moved - np.rint(moved)) < 0.5 / size, axis=2).sum(axis=0).astype(float)
+            k = place / size
         else:
             row_of, k, multiplicity = row[near], lattice.k[node[near]], 1.0
         below = np.bincount(row[~near & (energy < level)], minlength=len(pocket.bands))
@@ -112,13 +117,11 @@ class ThermalGrid:
             axis=np.zeros(len(k), int),
             edges=lattice.edges,
             filling=float((below + lattice.deep(level)).sum() * np.prod(lattice.edges)),
-            images=stabiliser if symmetric else (),
+            images=maps if len(maps) > 1 else (),
             multiplicity=multiplicity,
         )
 
-    def _size(
-        self, model: BlochModel, pocket: Pocket, stabiliser: tuple[ZoneMap, ...], rng: np.random.Generator
-    ) -> np.ndarray:
+    def _size(self, model: BlochModel, pocket: Pocket, stabiliser: tuple[ZoneMap, ...]) -> np.ndarray:
         """Points along the edges of the zone, (d,) integers."""
         lo, hi = np.array(model.zone).T
         values = pocket.elements.values
@@ -127,11 +130,18 @@ class ThermalGrid:
         ]
         across = np.maximum(self.n * np.array(change) / max(change), min(self.n, COARSEST))
         size = across * (hi - lo) / pocket.edges
-        if len(stabiliser) > 1:
-            mixed = np.any([one.matrix != 0 for one in stabiliser], axis=0)
-            size = np.max(np.where(mixed, size, 0.0), axis=1)  # directions that mix share their number
-            size += np.maximum(SPREAD * size, NARROWEST) * (2 * rng.random(len(size)) - 1)[np.argmax(mixed, axis=1)]
+        for axes in mixed_directions(stabiliser) if stabiliser else ():
+            size[axes] = size[axes].max()
         return np.maximum(np.rint(size).astype(int), 2)
+
+    @staticmethod
+    def _varied(size: np.ndarray, stabiliser: tuple[ZoneMap, ...], rng: np.random.Generator) -> np.ndarray:
+        """Random numbers of points round ``size``."""
+        varied = size.copy()
+        for axes in mixed_directions(stabiliser):
+            width = max(SPREAD * size[axes[0]], NARROWEST)
+            varied[axes] = np.rint(size[axes[0]] + width * (2 * rng.random() - 1))
+        return np.maximum(varied, 2)
 
 
 class _Lattice:
