@@ -10,7 +10,7 @@ import numpy as np
 from jaxkin import units
 
 STEP = 1.5
-"""Spacing of the energies in units of kT: the randomly shifted sum of −f⁰' is 1 within 5e-5 for each shift."""
+"""Spacing of the energies in units of kT: the shifted sum of −f⁰' is 1 within 1e-4, and exactly 1 in the mean."""
 TAIL = 16.5
 """Energies are taken up to here, in kT beyond the band edge next to μ, or beyond μ; e^{-16.5} = 7e-8 is left out."""
 
