@@ -277,6 +277,7 @@ def test_adam_on_minibatches_agrees(table):
     assert np.allclose(one.coordinates, two.coordinates, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_impossible_fit_is_not_called_converged(problem):
     stopped = jk.fit(problem, made(problem), starts=1, max_steps=1)
     assert stopped.converged or "raise max_steps" in stopped.reason

@@ -39,6 +39,7 @@ def scale(table, name, values, frequency=0.0):
     return abs(complex(np.mean(table.gyrotropic(values, [frequency])[name], axis=0)[0, 2, 2]))
 
 
+@pytest.mark.slow
 def test_relaxation_time_intervals_cover_the_truth(surface):
     """τ, τ_sk, a_sj and the scale of the moment jointly; every mechanism 0.3 to 3 times the intrinsic one."""
     table = jk.tabulate(surface, jk.RelaxationTime(1.0, 1.0, 1.0))

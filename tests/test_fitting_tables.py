@@ -39,7 +39,7 @@ def assert_same(table, values, surface, disorder):
     assert np.abs(np.asarray(sigma) - exact).max() <= ROUNDING * np.abs(exact).max()
 
 
-@pytest.mark.parametrize("surface", ["cold", "warm"])
+@pytest.mark.parametrize("surface", ["cold", pytest.param("warm", marks=pytest.mark.slow)])
 def test_relaxation_time_equals_the_response(surface, request):
     surface = request.getfixturevalue(surface)
     table = jk.tabulate(surface, jk.RelaxationTime(1.0))
@@ -130,6 +130,7 @@ def test_reweighed_surface_agrees_with_one_made_there(model):
     assert np.all(error < 0.01 * exact.mean.max())  # measured 3e-3
 
 
+@pytest.mark.slow
 def test_window_over_a_band_edge_against_the_fermi_integral():
     """σ = n e²τ/m of a parabolic band with μ at, above and below its edge."""
     mass, tau = 0.5, 0.7
