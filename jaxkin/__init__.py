@@ -12,7 +12,8 @@ from jaxkin.hamiltonian import BlochModel, KdotP, TightBinding, read_wannier90
 from jaxkin.symmetry import find_symmetries, verify_point_group, verify_symmetries
 from jaxkin.geometry import BandGeometry, band_geometry
 from jaxkin.estimate import Estimate
-from jaxkin.surface import Grid, Lines, Surface, Surfaces, ThermalGrid, fermi_surface, fermi_surfaces
+from jaxkin.surface import FrozenSurface, Grid, Lines, Surface, Surfaces, ThermalGrid
+from jaxkin.surface import fermi_surface, fermi_surfaces, freeze
 from jaxkin.disorder import (
     Disorder,
     FiniteRangeImpurity,
@@ -61,6 +62,7 @@ __all__ = [
     "FiniteRangeImpurity",
     "FitProblem",
     "FitResult",
+    "FrozenSurface",
     "Gaussian",
     "Grid",
     "GyrotropicResponse",
@@ -90,6 +92,7 @@ __all__ = [
     "fermi_surfaces",
     "find_symmetries",
     "fit",
+    "freeze",
     "gyrotropic_response",
     "models",
     "pair_integral",

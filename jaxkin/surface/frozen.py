@@ -1,0 +1,310 @@
+"""A sampled surface as a differentiable function of the model, the Fermi level and the temperature.
+
+What the search and the sampler decided is frozen: lines, bands, pockets, which roots there are. What follows from it,
+where the roots lie, their weights and their geometry, is a JAX function again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+from numpy.typing import ArrayLike
+
+from jaxkin import units
+from jaxkin.errors import JaxkinError
+from jaxkin.geometry import BandGeometry, Eigen, mean_geometry
+from jaxkin.hamiltonian.bloch import BlochModel
+from jaxkin.hamiltonian.perturbation import smooth_eigensystem
+from jaxkin.surface.lines import Lines
+from jaxkin.surface.search import Pocket
+from jaxkin.surface.shells import Surface
+from jaxkin.surface.spectrum import SMALLEST_BUCKET, tile_rows
+
+PointFunction = Callable[[Array, BandGeometry], Any]
+"""F(k, geometry) of one point, k in model coordinates; any pytree of arrays."""
+MATRICES = 64
+"""Complex (n, n) matrices that a point's geometry and its derivatives take."""
+NEWTON_STEPS = 12
+LONGEST = 0.1
+"""Of an edge of the pocket's box: the longest Newton step."""
+CLOSED = 1e-10
+"""Of that edge: the step that is the last one."""
+LOST = 1e-4
+"""Part of the weight that may sit on roots that have disappeared."""
+RECOGNISED = 1e-6
+"""Relative deviation of a stored weight from the formula of the lines it belongs to."""
+
+
+class Lattice(eqx.Module):
+    """The frozen part of every point; leaves (tiles, rows, ...), the last rows filled up with points of no weight.
+
+    Attributes:
+        k: a root at the reference, model coordinates.
+        band: its band.
+        shell: number of its shell.
+        box: edges of its pocket's box, one a row, in model coordinates (turned where the pocket is an image).
+        axis: the edge that its line is parallel to.
+        volume: ∏edges/n^{d−1} in model coordinates, zero where there is no point.
+        height: (level − μ)/kT, zero at T = 0.
+        share: thermal weight of its level.
+        reference: weight at the reference.
+    """
+
+    k: Float[Array | np.ndarray, "tiles rows d"]
+    band: Int[Array | np.ndarray, "tiles rows"]
+    shell: Int[Array | np.ndarray, "tiles rows"]
+    box: Float[Array | np.ndarray, "tiles rows d d"]
+    axis: Int[Array | np.ndarray, "tiles rows"]
+    volume: Float[Array | np.ndarray, "tiles rows"]
+    height: Float[Array | np.ndarray, "tiles rows"]
+    share: Float[Array | np.ndarray, "tiles rows"]
+    reference: Float[Array | np.ndarray, "tiles rows"]
+
+
+class FrozenSurface(eqx.Module):
+    """Random lines, kept, with the roots, weights and band geometry on them as functions of what is differentiated.
+
+    Made by :func:`freeze`. At the model, μ and T of the surface it reproduces the surface's integrals to rounding;
+    nearby it is what the same random lines give there, so that its derivative is the exact derivative of
+    the quadrature, and an unbiased estimate of the integral's derivative, replica by replica.
+
+    Each root solves ε_n(k₀ + t e; θ) = μ + x kT, by Newton's method at fixed line, band and x, and is differentiated
+    as the implicit function it is, dt = (dμ + x k dT − ∂_θε dθ)/∂_tε, with dε by Hellmann–Feynman
+    (:mod:`jaxkin.hamiltonian.perturbation`). Forward and reverse mode and derivatives of any order work. Where more
+    than 1e-4 of the weight sits on roots that are gone, results are NaN: sample a new surface there.
+
+    In a degenerate set energies, velocities and set means are exact where the set stays degenerate; where a
+    parameter splits it, only what depends on energies and velocities alone has a derivative.
+
+    Attributes:
+        model, fermi_level, temperature: the reference.
+    """
+
+    model: BlochModel
+    fermi_level: float = eqx.field(static=True)
+    temperature: float = eqx.field(static=True)
+    power: float = eqx.field(static=True)
+    replicas: int = eqx.field(static=True)
+    replica: Int[Array, " shells"]
+    points: Lattice
+
+    def integrate(
+        self,
+        function: PointFunction,
+        model: BlochModel | None = None,
+        fermi_level: ArrayLike | None = None,
+        temperature: ArrayLike | None = None,
+    ) -> Any:
+        """∫(dk)(−f⁰')F of every replica, leaves (replicas, ...): their mean is the integral.
+
+        Args:
+            function: F(k, geometry) of one point, with its :class:`BandGeometry`; may return a pytree.
+            model: of the same bands and zone; by default the reference, as are
+            fermi_level: μ in eV, and
+            temperature: T in K.
+
+        Raises:
+            JaxkinError: a temperature for a surface at T = 0.
+
+        >>> import jax, jaxkin as jk
+        >>> surface = jk.fermi_surface(jk.models.get("helical-isotropic"), 0.5, sampler=jk.Lines(16), replicas=2)
+        >>> dos = lambda mu: jk.freeze(surface).integrate(lambda k, geometry: 1.0, fermi_level=mu).mean()
+        >>> round(float(0.5 * jax.grad(dos)(0.5) / dos(0.5)), 3)  # ν ∝ √μ
+        0.5
+        """
+        _, thermal = self.shell_sums(function, model, fermi_level, temperature)
+        return jax.tree.map(self.by_replica, thermal)
+
+    def by_replica(self, values: Array) -> Array:
+        """Sums over the shells of each replica, (replicas, ...), of (shells, ...)."""
+        return jnp.zeros((self.replicas, *values.shape[1:]), values.dtype).at[self.replica].add(values)
+
+    def shell_sums(
+        self,
+        function: PointFunction,
+        model: BlochModel | None = None,
+        fermi_level: ArrayLike | None = None,
+        temperature: ArrayLike | None = None,
+    ) -> tuple[Any, Any]:
+        """∫(dk) δ(ε−ε_shell)F, and its part of ∫(dk)(−f⁰')F, of every shell: leaves (shells, ...).
+
+        Arguments as in :meth:`integrate`.
+        """
+        if temperature is not None and not self.temperature:
+            raise JaxkinError("a surface at T = 0 has no temperature to vary: sample it at T > 0.")
+        mu = self.fermi_level if fermi_level is None else fermi_level
+        kelvin = self.temperature if temperature is None else temperature
+        sums = _sums(self, function, model or self.model, jnp.asarray(mu, float), jnp.asarray(kelvin, float))
+        return jax.tree.map(lambda x: x[:, 0], sums), jax.tree.map(lambda x: x[:, 1], sums)
+
+
+def freeze(surface: Surface) -> FrozenSurface:
+    """Make a surface differentiable in the model, the Fermi level and the temperature.
+
+    Args:
+        surface: sampled by :class:`Lines`.
+
+    Raises:
+        JaxkinError: another sampler, or no points.
+
+    >>> import jax, jaxkin as jk
+    >>> surface = jk.fermi_surface(jk.models.get("kramers-weyl-d4"), -1.2, sampler=jk.Lines(8), replicas=2)
+    >>> frozen = jk.freeze(surface)
+    >>> dos = frozen.integrate(lambda k, geometry: 1.0)
+    >>> abs(float(dos.mean()) / float(surface.density_of_states().mean) - 1) < 1e-10
+    True
+    """
+    if not isinstance(surface.sampler, Lines):
+        raise JaxkinError("a smeared grid is not differentiated: sample the surface with Lines.")
+    if not len(surface):
+        raise JaxkinError("the surface has no points: there is nothing to differentiate.")
+    shell, height = np.empty(len(surface), int), np.empty(len(surface))
+    width = units.BOLTZMANN * surface.temperature or 1.0
+    for number, one in enumerate(surface.shells):
+        shell[one.points], height[one.points] = number, (one.energy - surface.fermi_level) / width
+    box, axis, volume = _lines(surface, surface.sampler.power)
+    columns = Lattice(
+        *(surface.k, surface.band, shell, box, axis, volume, height),
+        share=surface.weight / surface.level_weight,
+        reference=surface.level_weight,
+    )
+    return FrozenSurface(
+        model=surface.model,
+        fermi_level=surface.fermi_level,
+        temperature=surface.temperature,
+        power=surface.sampler.power,
+        replicas=surface.replicas,
+        replica=jnp.array([one.replica for one in surface.shells]),
+        points=_tiled(columns, tile_rows(surface.model, MATRICES)),
+    )
+
+
+def _tiled(columns: Lattice, rows: int) -> Lattice:
+    count = len(columns.k)
+    rows = min(rows, max(SMALLEST_BUCKET, count))
+    missing = -count % rows
+
+    def tiled(values: np.ndarray) -> Array:
+        padded = np.concatenate([values, np.repeat(values[-1:], missing, axis=0)])
+        return jnp.asarray(padded.reshape(-1, rows, *values.shape[1:]))
+
+    present = np.arange(count + missing).reshape(-1, rows) < count
+    tiles = jax.tree.map(tiled, columns)
+    return eqx.tree_at(lambda p: (p.volume, p.reference), tiles, (present * tiles.volume, present * tiles.reference))
+
+
+# --- the frozen lines ---------------------------------------------------------------------------
+def _lines(surface: Surface, power: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Box (N, d, d), axis (N,) and volume (N,) of every point, recognised by the stored weights."""
+    model, d = surface.model, surface.model.dimension
+    measure, slope = float(model.measure), surface.velocity @ np.asarray(model.basis).T
+    box, axis, volume = np.empty((len(surface), d, d)), np.empty(len(surface), int), np.empty(len(surface))
+    for number in np.unique(surface.pocket):
+        mine = np.flatnonzero(surface.pocket == number)
+        weight = surface.level_weight[mine] / measure
+        for candidate in _boxes(surface.pockets, int(number)):
+            size = abs(float(np.linalg.det(candidate)))
+            profile = np.stack(
+                [_profile(slope[mine] @ candidate.T, np.full(len(mine), a), power) for a in range(d)], axis=1
+            )
+            with np.errstate(divide="ignore", over="ignore"):
+                lines = size * profile / weight[:, None]  # n^{d−1} if the point lies on a line along this axis
+            n = np.clip(np.rint(lines ** (1 / max(d - 1, 1))), 1, surface.sampler.n)
+            off = np.abs(lines / n ** (d - 1) - 1)
+            chosen = np.argmin(off, axis=1)
+            rows = np.arange(len(mine))
+            if off[rows, chosen].max() < RECOGNISED:
+                box[mine], axis[mine], volume[mine] = candidate, chosen, size / n[rows, chosen] ** (d - 1)
+                break
+        else:
+            raise JaxkinError(f"the weights of pocket {number} are not those of {surface.sampler}.")
+    return box, axis, volume
+
+
+def _boxes(pockets: Sequence[Pocket], number: int) -> Iterator[np.ndarray]:
+    """The edges of pocket ``number``, and those of all images that it may be sampled as, (d, d), a row each."""
+    pocket = pockets[number]
+    yield np.diag(pocket.edges)
+    for source in pockets:
+        for one in pocket.nodes.maps:
+            if source.bands == pocket.bands:
+                yield source.edges[:, None] * one.matrix.T
+
+
+def _profile(slope, axis, power: float):
+    """P_i/|∂_iε| of points with slopes (N, d), as in :meth:`Lines.weights`."""
+    xp = jnp if isinstance(slope, jax.Array) else np
+    steepest = xp.maximum(xp.abs(jax.lax.stop_gradient(slope)).max(axis=1), 1e-300)
+    relative = xp.abs(slope) / steepest[:, None]
+    own = relative[np.arange(len(slope)), axis]
+    return own ** (power - 1) / (relative**power).sum(axis=1) / steepest
+
+
+# --- roots, weights and geometry on them -----------------------------------------------------------
+@eqx.filter_jit
+def _sums(frozen: FrozenSurface, function: PointFunction, model: BlochModel, mu: Array, kelvin: Array) -> Any:
+    """Leaves (shells, 2, ...): weights of the level, thermal weights."""
+
+    @jax.checkpoint
+    def terms(points: Lattice) -> tuple[Any, Array]:
+        k, elastic, geometry, lost = _traced(frozen.power, points, model, mu, units.BOLTZMANN * kelvin)
+        weights = jnp.stack([elastic, jnp.asarray(points.share) * elastic], axis=1)
+
+        def weighted(value: Array) -> Array:
+            value = jnp.asarray(value)
+            return weights.reshape(*weights.shape, *(1,) * (value.ndim - 1)) * value[:, None]
+
+        return jax.tree.map(weighted, jax.vmap(function)(k, geometry)), lost
+
+    def add(total: Any, points: Lattice) -> tuple[Any, Array]:
+        values, lost = terms(points)
+        return jax.tree.map(lambda t, v: t.at[points.shell].add(v), total, values), lost
+
+    first = jax.tree.map(lambda x: x[0], frozen.points)
+    zeros = jax.tree.map(
+        lambda x: jnp.zeros((len(frozen.replica), *x.shape[1:]), x.dtype), jax.eval_shape(terms, first)[0]
+    )
+    sums, lost = jax.lax.scan(add, zeros, frozen.points)
+    intact = jnp.sum(lost) <= LOST * jnp.sum(frozen.points.reference)
+    return jax.tree.map(lambda x: jnp.where(intact, x, jnp.nan), sums)
+
+
+def _traced(power: float, points: Lattice, model: BlochModel, mu: Array, kt: Array):
+    """k, weight in ∫(dk) δ(ε−level), geometry, and the weight at the reference of roots that are gone; (rows, ...)."""
+    level = mu + points.height * kt
+    direction = jnp.take_along_axis(points.box, points.axis[:, None, None], axis=1)[:, 0]
+    t = jax.vmap(lambda *point: _root(model, *point))(points.k, direction, points.band, level)
+    k = points.k + t[:, None] * direction
+    h, derivative = jax.vmap(model.hamiltonian_and_derivative)(k)
+    geometry = mean_geometry(model, k, Eigen(*jax.vmap(smooth_eigensystem)(h), derivative), points.band)
+    slope = jnp.einsum("pij,pj->pi", points.box, geometry.velocity @ model.basis.T)
+    gone = jnp.abs(geometry.energy - level) > RECOGNISED * jnp.max(jnp.abs(slope), axis=1)
+    weight = model.measure * points.volume * _profile(slope, points.axis, power)
+    return k, jnp.where(gone, 0.0, weight), geometry, jnp.where(gone, points.reference, 0.0)
+
+
+def _root(model: BlochModel, k: Array, direction: Array, band: Array, level: Array) -> Array:
+    """t with ε(k + t direction) = level near t = 0, an implicit function of model and level."""
+
+    def distance(t: Array) -> Array:
+        return smooth_eigensystem(model.hamiltonian(k + t * direction))[0][band] - level
+
+    def newton(function: Callable, start: Array) -> Array:
+        def step(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+            t, _, count = state
+            value, slope = jax.jvp(function, (t,), (jnp.ones_like(t),))
+            move = jnp.clip(jnp.where(slope == 0, 0.0, -value / jnp.where(slope == 0, 1.0, slope)), -LONGEST, LONGEST)
+            return t + move, jnp.abs(move), count + 1
+
+        def open_(state: tuple[Array, Array, Array]) -> Array:
+            return (state[1] > CLOSED) & (state[2] < NEWTON_STEPS)
+
+        return jax.lax.while_loop(open_, step, (start, jnp.ones_like(start), jnp.array(0)))[0]
+
+    return jax.lax.custom_root(distance, jnp.zeros_like(level), newton, lambda linear, y: y / linear(1.0))
