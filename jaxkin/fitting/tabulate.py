@@ -93,8 +93,8 @@ def tabulate_window(
 
     >>> import jaxkin as jk
     >>> model = jk.models.get("helical-isotropic", moment=1.0)
-    >>> table = jk.tabulate_window(model, jk.RelaxationTime(1.0), (0.3, 0.7), 300.0, jk.Lines(n=6), replicas=2)
-    >>> table.conductivity({"fermi_level": 0.5, "temperature": 250.0}, [0.0]).shape
+    >>> table = jk.tabulate_window(model, jk.RelaxationTime(1.0), (0.4, 0.6), 600.0, jk.Lines(n=6), replicas=2)
+    >>> table.conductivity({"fermi_level": 0.5, "temperature": 600.0}, [0.0]).shape
     (2, 1, 3, 3)
     """
     edges = np.asarray(energies, float)
