@@ -28,6 +28,7 @@ from jaxkin.disorder import (
     pair_integral,
 )
 from jaxkin.response import Conductivity, GyrotropicResponse, conductivity, gyrotropic_response
+from jaxkin.response import conductivity_tensor, gyrotropic_tensor
 from jaxkin.fitting import (
     Data,
     Design,
@@ -87,6 +88,7 @@ __all__ = [
     "TightBinding",
     "band_geometry",
     "conductivity",
+    "conductivity_tensor",
     "design",
     "fermi_surface",
     "fermi_surfaces",
@@ -94,6 +96,7 @@ __all__ = [
     "fit",
     "freeze",
     "gyrotropic_response",
+    "gyrotropic_tensor",
     "models",
     "pair_integral",
     "read_data",

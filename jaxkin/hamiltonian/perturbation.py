@@ -24,6 +24,14 @@ def smooth_eigensystem(h: Complex[Array, "n n"]) -> tuple[Float[Array, " n"], Co
     >>> [round(float(slope), 12) for slope in jax.jacfwd(lambda x: smooth_eigensystem(h(x))[0])(0.0)]
     [1.0, 1.0, 0.0]
     """
+    if len(h) == 2:  # in closed form
+        return eigensystem(h)
+    return jax.lax.platform_dependent(h, cpu=_one_by_one, default=eigensystem)
+
+
+@jax.custom_batching.sequential_vmap
+def _one_by_one(h: Complex[Array, "n n"]) -> tuple[Float[Array, " n"], Complex[Array, "n n"]]:
+    """Two batches of LAPACK calls in one compiled function can wait for each other's threads for ever."""
     return eigensystem(h)
 
 

@@ -6,8 +6,9 @@ where the roots lie, their weights and their geometry, is a JAX function again.
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -25,6 +26,8 @@ from jaxkin.surface.lines import Lines
 from jaxkin.surface.search import Pocket
 from jaxkin.surface.shells import Surface
 from jaxkin.surface.spectrum import SMALLEST_BUCKET, tile_rows
+from jaxkin.surface.thermal import Thermal
+from jaxkin.surface.thermal_grid import ThermalGrid
 
 PointFunction = Callable[[Array, BandGeometry], Any]
 """F(k, geometry) of one point, k in model coordinates; any pytree of arrays."""
@@ -41,30 +44,89 @@ RECOGNISED = 1e-6
 """Relative deviation of a stored weight from the formula of the lines it belongs to."""
 
 
-class Lattice(eqx.Module):
-    """The frozen part of every point; leaves (tiles, rows, ...), the last rows filled up with points of no weight.
+class FrozenPoints(eqx.Module):
+    """What is kept of every point; leaves (tiles, rows, ...), the last rows filled up with points of no weight.
 
     Attributes:
-        k: a root at the reference, model coordinates.
+        k: a root, or a node, at the reference, model coordinates.
         band: its band.
         shell: number of its shell.
-        box: edges of its pocket's box, one a row, in model coordinates (turned where the pocket is an image).
-        axis: the edge that its line is parallel to.
-        volume: ∏edges/n^{d−1} in model coordinates, zero where there is no point.
-        height: (level − μ)/kT, zero at T = 0.
-        share: thermal weight of its level.
+        volume: what it stands for in model coordinates, zero where there is no point.
         reference: weight at the reference.
     """
 
-    k: Float[Array | np.ndarray, "tiles rows d"]
-    band: Int[Array | np.ndarray, "tiles rows"]
-    shell: Int[Array | np.ndarray, "tiles rows"]
-    box: Float[Array | np.ndarray, "tiles rows d d"]
-    axis: Int[Array | np.ndarray, "tiles rows"]
-    volume: Float[Array | np.ndarray, "tiles rows"]
-    height: Float[Array | np.ndarray, "tiles rows"]
-    share: Float[Array | np.ndarray, "tiles rows"]
-    reference: Float[Array | np.ndarray, "tiles rows"]
+    k: Float[Array, "tiles rows d"]
+    band: Int[Array, "tiles rows"]
+    shell: Int[Array, "tiles rows"]
+    volume: Float[Array, "tiles rows"]
+    reference: Float[Array, "tiles rows"]
+
+    @abc.abstractmethod
+    def traced(self, model: BlochModel, mu: Array, kt: Array) -> Traced:
+        """The points of one tile, leaves (rows, ...), for a model, μ and kT in eV."""
+
+
+class Traced(NamedTuple):
+    """Points where they now are.
+
+    Attributes:
+        k: model coordinates, (rows, d).
+        geometry: leaves (rows, ...).
+        weights: in ∫(dk) δ(ε−level) and in ∫(dk)(−f⁰'), (rows, 2).
+        lost: weight at the reference of roots that are gone, (rows,).
+    """
+
+    k: Array
+    geometry: BandGeometry
+    weights: Array
+    lost: Array
+
+
+class Roots(FrozenPoints):
+    """Roots on lines: ``volume`` is ∏edges/n^{d−1}.
+
+    Attributes:
+        box: edges of its pocket's box, one a row, in model coordinates (turned where the pocket is an image).
+        axis: the edge that its line is parallel to.
+        height: (level − μ)/kT, zero at T = 0.
+        share: thermal weight of its level.
+        power: of the lines' partition of unity.
+    """
+
+    box: Float[Array, "tiles rows d d"]
+    axis: Int[Array, "tiles rows"]
+    height: Float[Array, "tiles rows"]
+    share: Float[Array, "tiles rows"]
+    power: float = eqx.field(static=True)
+
+    def traced(self, model: BlochModel, mu: Array, kt: Array) -> Traced:
+        level = mu + self.height * kt
+        direction = jnp.take_along_axis(self.box, self.axis[:, None, None], axis=1)[:, 0]
+        t = jax.vmap(lambda *point: _root(model, *point))(self.k, direction, self.band, level)
+        k = self.k + t[:, None] * direction
+        geometry = _geometry(model, k, self.band)
+        slope = jnp.einsum("pij,pj->pi", self.box, geometry.velocity @ model.basis.T)
+        gone = jnp.abs(geometry.energy - level) > RECOGNISED * jnp.max(jnp.abs(slope), axis=1)
+        weight = jnp.where(gone, 0.0, model.measure * self.volume * _profile(slope, self.axis, self.power))
+        both = jnp.stack([weight, self.share * weight], axis=1)
+        return Traced(k, geometry, both, jnp.where(gone, self.reference, 0.0))
+
+
+class Nodes(FrozenPoints):
+    """Nodes of a thermal lattice, which stay where they are.
+
+    Attributes:
+        bin: width in kT of the energy bins that are its shells.
+    """
+
+    bin: float = eqx.field(static=True)
+
+    def traced(self, model: BlochModel, mu: Array, kt: Array) -> Traced:
+        geometry = _geometry(model, self.k, self.band)
+        density = 0.25 / jnp.cosh(0.5 * (geometry.energy - mu) / kt) ** 2 / kt
+        weight = model.measure * self.volume
+        both = jnp.stack([weight / (self.bin * kt), weight * density], axis=1)
+        return Traced(self.k, geometry, both, jnp.zeros_like(self.volume))
 
 
 class FrozenSurface(eqx.Module):
@@ -72,7 +134,8 @@ class FrozenSurface(eqx.Module):
 
     Made by :func:`freeze`. At the model, μ and T of the surface it reproduces the surface's integrals to rounding;
     nearby it is what the same random lines give there, so that its derivative is the exact derivative of
-    the quadrature, and an unbiased estimate of the integral's derivative, replica by replica.
+    the quadrature, and an unbiased estimate of the integral's derivative, replica by replica. The nodes of a
+    thermal lattice are kept in the same way.
 
     Each root solves ε_n(k₀ + t e; θ) = μ + x kT, by Newton's method at fixed line, band and x, and is differentiated
     as the implicit function it is, dt = (dμ + x k dT − ∂_θε dθ)/∂_tε, with dε by Hellmann–Feynman
@@ -89,10 +152,9 @@ class FrozenSurface(eqx.Module):
     model: BlochModel
     fermi_level: float = eqx.field(static=True)
     temperature: float = eqx.field(static=True)
-    power: float = eqx.field(static=True)
     replicas: int = eqx.field(static=True)
     replica: Int[Array, " shells"]
-    points: Lattice
+    points: FrozenPoints
 
     def integrate(
         self,
@@ -148,10 +210,10 @@ def freeze(surface: Surface) -> FrozenSurface:
     """Make a surface differentiable in the model, the Fermi level and the temperature.
 
     Args:
-        surface: sampled by :class:`Lines`.
+        surface: sampled by :class:`Lines`, or at T > 0 by :class:`Grid`.
 
     Raises:
-        JaxkinError: another sampler, or no points.
+        JaxkinError: a smeared grid at T = 0, or a surface without points.
 
     >>> import jax, jaxkin as jk
     >>> surface = jk.fermi_surface(jk.models.get("kramers-weyl-d4"), -1.2, sampler=jk.Lines(8), replicas=2)
@@ -160,32 +222,34 @@ def freeze(surface: Surface) -> FrozenSurface:
     >>> abs(float(dos.mean()) / float(surface.density_of_states().mean) - 1) < 1e-10
     True
     """
-    if not isinstance(surface.sampler, Lines):
-        raise JaxkinError("a smeared grid is not differentiated: sample the surface with Lines.")
     if not len(surface):
         raise JaxkinError("the surface has no points: there is nothing to differentiate.")
     shell, height = np.empty(len(surface), int), np.empty(len(surface))
-    width = units.BOLTZMANN * surface.temperature or 1.0
+    kt = units.BOLTZMANN * surface.temperature
     for number, one in enumerate(surface.shells):
-        shell[one.points], height[one.points] = number, (one.energy - surface.fermi_level) / width
-    box, axis, volume = _lines(surface, surface.sampler.power)
-    columns = Lattice(
-        *(surface.k, surface.band, shell, box, axis, volume, height),
-        share=surface.weight / surface.level_weight,
-        reference=surface.level_weight,
-    )
+        shell[one.points], height[one.points] = number, (one.energy - surface.fermi_level) / (kt or 1.0)
+    columns: dict[str, Any] = {"k": surface.k, "band": surface.band, "shell": shell, "reference": surface.level_weight}
+    if isinstance(surface.sampler, Lines):
+        columns |= _lines(surface, surface.sampler.power)
+        columns |= {"height": height, "share": surface.weight / surface.level_weight}
+        points = Roots(**columns, power=surface.sampler.power)
+    elif isinstance(surface.sampler, ThermalGrid):
+        width = surface.sampler.bin_width(Thermal(surface.fermi_level, surface.temperature))
+        columns["volume"] = surface.level_weight * width / float(surface.model.measure)
+        points = Nodes(**columns, bin=width / kt)
+    else:
+        raise JaxkinError("a grid at T = 0 is smeared, which is not differentiated: sample the surface with Lines.")
     return FrozenSurface(
         model=surface.model,
         fermi_level=surface.fermi_level,
         temperature=surface.temperature,
-        power=surface.sampler.power,
         replicas=surface.replicas,
         replica=jnp.array([one.replica for one in surface.shells]),
-        points=_tiled(columns, tile_rows(surface.model, MATRICES)),
+        points=_tiled(points, tile_rows(surface.model, MATRICES)),
     )
 
 
-def _tiled(columns: Lattice, rows: int) -> Lattice:
+def _tiled(columns: FrozenPoints, rows: int) -> FrozenPoints:
     count = len(columns.k)
     rows = min(rows, max(SMALLEST_BUCKET, count))
     missing = -count % rows
@@ -200,8 +264,8 @@ def _tiled(columns: Lattice, rows: int) -> Lattice:
 
 
 # --- the frozen lines ---------------------------------------------------------------------------
-def _lines(surface: Surface, power: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Box (N, d, d), axis (N,) and volume (N,) of every point, recognised by the stored weights."""
+def _lines(surface: Surface, power: float) -> dict[str, np.ndarray]:
+    """``box``, ``axis`` and ``volume`` of every point, recognised by the stored weights."""
     model, d = surface.model, surface.model.dimension
     measure, slope = float(model.measure), surface.velocity @ np.asarray(model.basis).T
     box, axis, volume = np.empty((len(surface), d, d)), np.empty(len(surface), int), np.empty(len(surface))
@@ -224,7 +288,7 @@ def _lines(surface: Surface, power: float) -> tuple[np.ndarray, np.ndarray, np.n
                 break
         else:
             raise JaxkinError(f"the weights of pocket {number} are not those of {surface.sampler}.")
-    return box, axis, volume
+    return {"box": box, "axis": axis, "volume": volume}
 
 
 def _boxes(pockets: Sequence[Pocket], number: int) -> Iterator[np.ndarray]:
@@ -252,17 +316,16 @@ def _sums(frozen: FrozenSurface, function: PointFunction, model: BlochModel, mu:
     """Leaves (shells, 2, ...): weights of the level, thermal weights."""
 
     @jax.checkpoint
-    def terms(points: Lattice) -> tuple[Any, Array]:
-        k, elastic, geometry, lost = _traced(frozen.power, points, model, mu, units.BOLTZMANN * kelvin)
-        weights = jnp.stack([elastic, jnp.asarray(points.share) * elastic], axis=1)
+    def terms(points: FrozenPoints) -> tuple[Any, Array]:
+        traced = points.traced(model, mu, units.BOLTZMANN * kelvin)
 
         def weighted(value: Array) -> Array:
             value = jnp.asarray(value)
-            return weights.reshape(*weights.shape, *(1,) * (value.ndim - 1)) * value[:, None]
+            return traced.weights.reshape(*traced.weights.shape, *(1,) * (value.ndim - 1)) * value[:, None]
 
-        return jax.tree.map(weighted, jax.vmap(function)(k, geometry)), lost
+        return jax.tree.map(weighted, jax.vmap(function)(traced.k, traced.geometry)), traced.lost
 
-    def add(total: Any, points: Lattice) -> tuple[Any, Array]:
+    def add(total: Any, points: FrozenPoints) -> tuple[Any, Array]:
         values, lost = terms(points)
         return jax.tree.map(lambda t, v: t.at[points.shell].add(v), total, values), lost
 
@@ -275,18 +338,9 @@ def _sums(frozen: FrozenSurface, function: PointFunction, model: BlochModel, mu:
     return jax.tree.map(lambda x: jnp.where(intact, x, jnp.nan), sums)
 
 
-def _traced(power: float, points: Lattice, model: BlochModel, mu: Array, kt: Array):
-    """k, weight in ∫(dk) δ(ε−level), geometry, and the weight at the reference of roots that are gone; (rows, ...)."""
-    level = mu + points.height * kt
-    direction = jnp.take_along_axis(points.box, points.axis[:, None, None], axis=1)[:, 0]
-    t = jax.vmap(lambda *point: _root(model, *point))(points.k, direction, points.band, level)
-    k = points.k + t[:, None] * direction
+def _geometry(model: BlochModel, k: Array, band: Array) -> BandGeometry:
     h, derivative = jax.vmap(model.hamiltonian_and_derivative)(k)
-    geometry = mean_geometry(model, k, Eigen(*jax.vmap(smooth_eigensystem)(h), derivative), points.band)
-    slope = jnp.einsum("pij,pj->pi", points.box, geometry.velocity @ model.basis.T)
-    gone = jnp.abs(geometry.energy - level) > RECOGNISED * jnp.max(jnp.abs(slope), axis=1)
-    weight = model.measure * points.volume * _profile(slope, points.axis, power)
-    return k, jnp.where(gone, 0.0, weight), geometry, jnp.where(gone, points.reference, 0.0)
+    return mean_geometry(model, k, Eigen(*jax.vmap(smooth_eigensystem)(h), derivative), band)
 
 
 def _root(model: BlochModel, k: Array, direction: Array, band: Array, level: Array) -> Array:
