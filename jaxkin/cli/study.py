@@ -18,7 +18,7 @@ from jaxkin.output import dataset as ds
 from jaxkin.parallel import Share
 from jaxkin.parallel.responses import joined
 from jaxkin.response import Conductivity, GyrotropicResponse, gyrotropic_response
-from jaxkin.surface import fermi_surface
+from jaxkin.surface import fermi_surfaces
 from jaxkin.surface.plan import Progress
 from jaxkin.symmetry import allowed_components, verify_point_group
 
@@ -92,42 +92,44 @@ def run(
     sampler = cfg.build_sampler(c.surface)
     levels, temperatures = cfg.numbers(c.surface.fermi_level), cfg.numbers(c.surface.temperature)
     frequency = cfg.numbers(c.response.frequency)
-    for temperature in temperatures:
-        for level in levels:
-            start = time.perf_counter()
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # they are in surface.warnings
-                surface = fermi_surface(
-                    study.model,
-                    level,
-                    temperature,
-                    sampler,
-                    c.surface.replicas,
-                    c.surface.seed,
-                    smallest_pocket=c.surface.smallest_pocket,
-                    rtol=c.surface.rtol,
-                    budget=c.surface.budget,
-                    share=share,
-                    progress=progress,
-                )
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always")
-                response = gyrotropic_response(
-                    surface,
-                    study.disorder,
-                    frequency,
-                    c.response.solver,
-                    skew_order=c.response.skew_order,
-                    progress=progress,
-                )
-                response = joined(response, share)
-                sigma = response.conductivity
-            study.warnings += share.lines([str(w.message) for w in caught if issubclass(w.category, AccuracyWarning)])
-            data = _dataset(response, sigma, c.response.optic_axis)
-            point = Point(response, sigma, data, time.perf_counter() - start)
-            study.points.append(point)
-            study.warnings += [f"μ = {level:g} eV, T = {temperature:g} K: {text}" for text in response.warnings]
-            done(point)
+    scan = fermi_surfaces(
+        study.model,
+        np.array(levels),
+        np.array(temperatures)[:, None],
+        sampler,
+        c.surface.replicas,
+        c.surface.seed,
+        smallest_pocket=c.surface.smallest_pocket,
+        rtol=c.surface.rtol,
+        budget=c.surface.budget,
+        share=share,
+        progress=progress,
+    )
+    for number in range(len(scan)):
+        start = time.perf_counter()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they are in surface.warnings
+            surface = scan[number]
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            response = gyrotropic_response(
+                surface,
+                study.disorder,
+                frequency,
+                c.response.solver,
+                skew_order=c.response.skew_order,
+                progress=progress,
+            )
+            response = joined(response, share)
+            sigma = response.conductivity
+        study.warnings += share.lines([str(w.message) for w in caught if issubclass(w.category, AccuracyWarning)])
+        data = _dataset(response, sigma, c.response.optic_axis)
+        point = Point(response, sigma, data, time.perf_counter() - start)
+        study.points.append(point)
+        study.warnings += [
+            f"μ = {surface.fermi_level:g} eV, T = {surface.temperature:g} K: {text}" for text in response.warnings
+        ]
+        done(point)
     return study
 
 

@@ -100,7 +100,7 @@ def fermi_surfaces(
     share: Share | None = None,
     progress: Progress | None = None,
 ) -> Surfaces:
-    """Surfaces of many Fermi levels and temperatures that share all they can.
+    """Surfaces of many Fermi levels and temperatures that share all they can, each sampled when it is asked for.
 
     All share the search and the symmetries. At T > 0 a :class:`Grid` takes every level and temperature from the
     same points, and :class:`Lines` the levels of one temperature from the same energies, so that many cost
@@ -110,14 +110,14 @@ def fermi_surfaces(
         model, sampler, replicas, seed, symmetry, smallest_pocket, target, budget, share, progress: as in
             :func:`fermi_surface`.
         fermi_levels, temperatures: μ in eV and T in K, broadcast against each other.
-        rtol: met by every one of the surfaces.
+        rtol: met by every one of those that share their points.
 
     Raises:
         JaxkinError: as :func:`fermi_surface`, and shapes that do not broadcast.
         SymmetryError: an operation of ``symmetry`` that H(k) does not have.
 
     Warns:
-        AccuracyWarning: once for each kind of doubt, with the Fermi levels it concerns.
+        AccuracyWarning: when a surface is taken from the result, as :func:`fermi_surface`.
 
     >>> import jaxkin as jk, numpy as np
     >>> model = jk.models.get("kramers-weyl-d4")
@@ -133,25 +133,20 @@ def fermi_surfaces(
     share = _checked(share, replicas, rtol)
     nodes = Nodes(Spectrum(model), zone_maps(model, symmetry))
     thermals = tuple(_reaching(nodes, thermal) for thermal in thermals)
-    runs: dict[Thermal, _Run] = {}
-    for group in _groups(thermals, sampler or Lines()):
+
+    def run(group: Sequence[Thermal]) -> _Run:
         plan = Plan(nodes, group, seed, progress, share, smallest_pocket)
-        run = _run(plan, sampler, replicas, rtol, target, budget)
-        runs |= dict.fromkeys(group, run)
-    doubts: dict[str, list[float]] = {}
-    for thermal in thermals:
-        for message in runs[thermal].doubts(thermal):
-            doubts.setdefault(message.partition(": ")[2] or message, []).append(thermal.fermi_level)
-    for message, levels in doubts.items():
-        warnings.warn(f"at {', '.join(f'{mu:g}' for mu in levels)} eV: {message}", AccuracyWarning, stacklevel=2)
-    return Surfaces(thermals, runs)
+        return _run(plan, sampler, replicas, rtol, target, budget)
+
+    return Surfaces(thermals, _groups(thermals, sampler or Lines()), run)
 
 
 class Surfaces(Sequence[Surface]):
-    """The surfaces of a scan, in the order of the levels asked for; each is put together when it is asked for."""
+    """The surfaces of a scan in the order of the levels asked for, each sampled when it is asked for first."""
 
-    def __init__(self, thermals: tuple[Thermal, ...], runs: dict[Thermal, _Run]):
-        self._thermals, self._runs = thermals, runs
+    def __init__(self, thermals: Sequence[Thermal], groups: dict[Thermal, tuple[Thermal, ...]], run: Callable):
+        self._thermals, self._groups, self._run = thermals, groups, run
+        self._known: dict[tuple[Thermal, ...], _Run] = {}
 
     def __len__(self) -> int:
         return len(self._thermals)
@@ -160,13 +155,19 @@ class Surfaces(Sequence[Surface]):
     def __getitem__(self, index: int) -> Surface: ...
 
     @overload
-    def __getitem__(self, index: slice) -> Surfaces: ...
+    def __getitem__(self, index: slice) -> list[Surface]: ...
 
     def __getitem__(self, index):
         if isinstance(index, slice):
-            return Surfaces(self._thermals[index], self._runs)
+            return [self[number] for number in range(*index.indices(len(self)))]
         thermal = self._thermals[index]
-        return self._runs[thermal].surface(thermal)
+        group = self._groups[thermal]
+        if group not in self._known:
+            self._known[group] = self._run(group)
+        surface = self._known[group].surface(thermal)
+        for message in surface.warnings:
+            warnings.warn(message, AccuracyWarning, stacklevel=2)
+        return surface
 
 
 def _thermals(fermi_levels: Sequence[float], temperatures: Sequence[float]) -> tuple[Thermal, ...]:
@@ -195,13 +196,18 @@ def _checked(share: Share | None, replicas: int, rtol: float | None) -> Share:
     return share
 
 
-def _groups(thermals: Sequence[Thermal], sampler: Sampler) -> list[list[Thermal]]:
-    """Thermals that one plan serves: of one temperature, or all T > 0 for a sampler that takes them together."""
+def _groups(thermals: Sequence[Thermal], sampler: Sampler) -> dict[Thermal, tuple[Thermal, ...]]:
+    """For each thermal those that one plan serves together with it.
+
+    They are itself at T = 0, those of its temperature, or all T > 0 for a sampler that takes them together.
+    """
     groups: dict[object, list[Thermal]] = {}
+    keys = {}
     for thermal in dict.fromkeys(thermals):
-        at = sampler.at(thermal.temperature)
-        groups.setdefault("together" if at.bin_width(thermal) else thermal.temperature, []).append(thermal)
-    return list(groups.values())
+        together = sampler.at(thermal.temperature).bin_width(thermal)
+        keys[thermal] = "together" if together else thermal.temperature or thermal
+        groups.setdefault(keys[thermal], []).append(thermal)
+    return {thermal: tuple(groups[key]) for thermal, key in keys.items()}
 
 
 @dataclass(frozen=True)

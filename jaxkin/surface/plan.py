@@ -191,7 +191,7 @@ class Plan:
             evaluations=evaluations,
             verdict="",
             smallest_pocket=min(certain_diameter(self.model), self.smallest or np.inf),
-            **columns,
+            **columns,  # pyright: ignore[reportArgumentType]
         )
 
     def doubts(self, thermal: Thermal, sampler: Sampler, made: list[Replica]) -> tuple[str, ...]:

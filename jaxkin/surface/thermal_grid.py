@@ -206,9 +206,10 @@ class _Lattice:
             count = count * along.reshape(-1, *(1,) * (len(self.size) - 1 - axis))
         filled = np.zeros(len(pocket.bands), int)
         for row, band in enumerate(pocket.bands):
-            piece, pieces = ndimage.label(~pocket.active[row])  # pyright: ignore[reportGeneralTypeIssues]
+            labels, pieces = ndimage.label(~pocket.active[row])  # pyright: ignore[reportGeneralTypeIssues]
+            piece = np.asarray(labels, int)
             # a cell next to the active ones: farther off other pockets may lie
-            near = ndimage.binary_dilation(pocket.active[row]) & (piece > 0)
+            near = np.asarray(ndimage.binary_dilation(pocket.active[row]), bool) & (piece > 0)
             where = ndimage.minimum_position((~near).astype(int), piece, np.arange(1, pieces + 1))
             cells = np.array([(0,) * count.ndim, *where], int).reshape(-1, count.ndim)
             below = pocket.nodes.energies(pocket.per_edge, pocket.start + cells)[:, band] < level
