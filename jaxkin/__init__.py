@@ -30,6 +30,7 @@ from jaxkin.disorder import (
 from jaxkin.response import Conductivity, GyrotropicResponse, conductivity, gyrotropic_response
 from jaxkin.response import conductivity_tensor, gyrotropic_tensor
 from jaxkin.fitting import (
+    BandFit,
     Data,
     Design,
     FitProblem,
@@ -39,6 +40,7 @@ from jaxkin.fitting import (
     Table,
     design,
     fit,
+    fit_bands,
     read_data,
     tabulate,
     tabulate_window,
@@ -51,6 +53,7 @@ except PackageNotFoundError:  # running from a plain checkout
 
 __all__ = [
     "AccuracyWarning",
+    "BandFit",
     "BandGeometry",
     "BlochModel",
     "Conductivity",
@@ -94,6 +97,7 @@ __all__ = [
     "fermi_surfaces",
     "find_symmetries",
     "fit",
+    "fit_bands",
     "freeze",
     "gyrotropic_response",
     "gyrotropic_tensor",

@@ -1,5 +1,6 @@
 """Fits: from measured data to τ, τ_sk, a_sj, an impurity's strength, μ and T, with uncertainties."""
 
+from jaxkin.fitting.bands import BandFit, fit_bands
 from jaxkin.fitting.data import Data, read_data
 from jaxkin.fitting.design import Design, design
 from jaxkin.fitting.parameters import Parameter
@@ -11,6 +12,7 @@ from jaxkin.fitting.table import Table
 from jaxkin.fitting.tabulate import tabulate, tabulate_window
 
 __all__ = [
+    "BandFit",
     "Data",
     "Design",
     "FitProblem",
@@ -20,6 +22,7 @@ __all__ = [
     "Table",
     "design",
     "fit",
+    "fit_bands",
     "read_data",
     "tabulate",
     "tabulate_window",
