@@ -1,10 +1,9 @@
 """Fit the built-in tellurium model to a Wannier model of tellurium.
 
 The 18 p-like orbitals of the built-in model start from the p block of the Wannier model, in which the
-s orbitals have been folded down at the energy of the valence band top. Gradient descent
-(Levenberg-Marquardt, derivatives through the eigenvalue problem by JAX) then fits the energies, most
-of all those of the two highest valence bands near H, and with a small weight their orbital moment and
-Berry curvature there.
+s orbitals have been folded down at the energy of the valence band top. :func:`jaxkin.fit_bands` then fits
+the energies, most of all those of the two highest valence bands near H, and with a small weight their
+orbital moment and Berry curvature there.
 
     python scripts/fit_tellurium.py te_sparse_tb.dat.gz
 
@@ -23,10 +22,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optimistix
 from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits
 
+import jaxkin as jk
 from jaxkin.geometry import batched_geometry
 from jaxkin.hamiltonian import TightBinding, read_wannier90
 
@@ -143,7 +142,7 @@ def near_top(count: int, seed: int) -> np.ndarray:
 
 
 def fit(reference: TightBinding, top: float, start: np.ndarray, steps: int) -> np.ndarray:
-    family, rng = Family(), np.random.default_rng(1)
+    rng = np.random.default_rng(1)
     # Energies: near H, on the lines of high symmetry where the gap is small, and all over the zone.
     line = np.linspace(0, 0.5, 9)[:, None]
     axis, edge = line * [0, 0, 1], np.array([0.5, 0, 0.5]) + line * (H_POINT - [0.5, 0, 0.5]) * 1.6
@@ -165,21 +164,17 @@ def fit(reference: TightBinding, top: float, start: np.ndarray, steps: int) -> n
     scale_m = 0.5 + 0.2 * jnp.abs(goal.orbital_moment)
     scale_c = 5.0 + 0.2 * jnp.abs(goal.berry_curvature)
 
-    def residual(parameters, _):
-        model = family(parameters)
-        energies = jax.vmap(model.bands)(jnp.asarray(k))
+    def geometry(model):
         # One point after the other: two batched eigh at a time can lock up XLA's threads on two cores.
-        geometry = jax.lax.map(lambda kb: batched_geometry(model, kb[0][None], kb[1][None]), (kg, bands - S_BANDS))
+        found = jax.lax.map(lambda kb: batched_geometry(model, kb[0][None], kb[1][None]), (kg, bands - S_BANDS))
         return (
-            (energies - target) / spread,
-            (geometry.orbital_moment[:, 0] - goal.orbital_moment) / scale_m,
-            (geometry.berry_curvature[:, 0] - goal.berry_curvature) / scale_c,
-            (parameters - start) / REGULARISATION,
+            (found.orbital_moment[:, 0] - goal.orbital_moment) / scale_m,
+            (found.berry_curvature[:, 0] - goal.berry_curvature) / scale_c,
         )
 
-    solver = optimistix.LevenbergMarquardt(rtol=1e-6, atol=1e-6)
-    result = optimistix.least_squares(residual, solver, jnp.asarray(start), max_steps=steps, throw=False)
-    return np.array(result.value)
+    result = jk.fit_bands(Family(), start, k, target, spread, prior=REGULARISATION, residuals=geometry, max_steps=steps)
+    print(f"# χ² = {result.chi2:.4g} for {result.degrees_of_freedom} degrees of freedom, {result.steps} steps")
+    return np.array(result.values)
 
 
 def print_table(parameters: np.ndarray) -> None:

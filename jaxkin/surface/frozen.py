@@ -175,9 +175,10 @@ class FrozenSurface(eqx.Module):
             JaxkinError: a temperature for a surface at T = 0.
 
         >>> import jax, jaxkin as jk
-        >>> surface = jk.fermi_surface(jk.models.get("helical-isotropic"), 0.5, sampler=jk.Lines(16), replicas=2)
-        >>> dos = lambda mu: jk.freeze(surface).integrate(lambda k, geometry: 1.0, fermi_level=mu).mean()
-        >>> round(float(0.5 * jax.grad(dos)(0.5) / dos(0.5)), 3)  # ν ∝ √μ
+        >>> surface = jk.fermi_surface(jk.models.get("helical-isotropic"), 0.5, sampler=jk.Lines(24), replicas=2)
+        >>> frozen = jk.freeze(surface)
+        >>> dos = lambda mu: frozen.integrate(lambda k, geometry: 1.0, fermi_level=mu).mean()
+        >>> round(float(0.5 * jax.jit(jax.grad(dos))(0.5) / dos(0.5)), 2)  # ν ∝ √μ
         0.5
         """
         _, thermal = self.shell_sums(function, model, fermi_level, temperature)
