@@ -39,7 +39,7 @@ def test_recovers_hoppings(data):
     assert result.chi2 < 1e-12
     assert result.degrees_of_freedom == 82 - 5
     for name in NAMES:
-        assert float(result.values[name]) == pytest.approx(TRUTH[name], abs=1e-8)  # worst measured 1e-12
+        assert float(result.values[name]) == pytest.approx(TRUTH[name], abs=1e-8)  # worst measured 6e-17
     np.testing.assert_allclose(result.energies, data[1], atol=1e-8)
 
 
