@@ -4,13 +4,10 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy import stats
 
 import jaxkin as jk
 from jaxkin.surface.bundle import Bundle
-from jaxkin.surface.certificate import covering_diameter, slopes
 from jaxkin.surface.maps import zone_maps
 from jaxkin.surface.roots import bracketed_roots
 from jaxkin.surface.search import Nodes, find_pockets
@@ -374,62 +371,3 @@ class TestSymmetry:
         assert surface.evaluations < plain.evaluations
         with pytest.raises(jk.SymmetryError, match="not a symmetry"):
             jk.fermi_surface(model, -1.2, sampler=jk.Lines(8), symmetry=jk.symmetry.point_group("O"))
-
-
-def planted(k0, hopping=1.0):
-    """−2t Σ cos 2π(κ_i − κ0_i): one band with its bottom at any place."""
-    steps = np.concatenate([np.eye(len(k0), dtype=int), -np.eye(len(k0), dtype=int)])
-    hoppings = -hopping * np.exp(-2j * np.pi * (steps @ k0))
-    return jk.TightBinding(np.eye(len(k0)), steps, hoppings.reshape(-1, 1, 1), np.zeros((1, len(k0))))
-
-
-class TestCertificate:
-    """What the search says it cannot have missed."""
-
-    @settings(max_examples=6)
-    @given(st.tuples(*[st.floats(0, 1)] * 3))
-    def test_planted_pockets_are_found(self, k0):
-        """A pocket of 0.5 % of the zone's width, anywhere, asked for by its diameter; its states are all there."""
-        radius = 0.0025 * 2 * np.pi
-        surface = jk.fermi_surface(
-            planted(np.array(k0)), -6 + radius**2, sampler=jk.Lines(10), replicas=2, smallest_pocket=2 * radius
-        )
-        assert surface.smallest_pocket == 2 * radius
-        exact = radius / (4 * np.pi**2)  # k_F/(2π)² of ε = k²
-        assert abs(surface.density_of_states().mean / exact - 1) < 0.02
-
-    def test_pocket_that_the_first_pass_did_not_hand_on(self):
-        """The bound and the nodes alone lead to it, and a pocket already known is not found twice."""
-        from jaxkin.surface.search import _overlooked
-
-        radius = 0.0025 * 2 * np.pi
-        nodes = Nodes(Spectrum(planted(np.array([0.123, 0.456]))))
-        level = -4 + radius**2
-        cells = _overlooked(nodes, [], (level, level), 2 * radius)
-        assert 0 < len(cells.corner) < 50
-        centre = (cells.corner + 0.5) / cells.per_edge
-        assert np.abs(centre - [0.123, 0.456]).max() < 0.01
-        [pocket] = find_pockets(nodes, (level, level))
-        assert not len(_overlooked(nodes, [(pocket, None)], (level, level), 2 * radius).corner)
-
-    @given(st.integers(0, 1000), st.sampled_from(["kramers-weyl-d3", "haldane-chiral", "tellurium"]))
-    def test_bound(self, seed, name):
-        """|ε_n(k) − ε_n(k₀)| ≤ Σ |κ_i − κ₀_i| × slope_i."""
-        model = jk.models.get(name)
-        rng = np.random.default_rng(seed)
-        a, b = rng.random((2, 20, model.dimension))
-        b = a + (b - a) * 10 ** rng.uniform(-3, 0)
-        change = np.abs(Spectrum(model)(a) - Spectrum(model)(b)).max(axis=1)
-        assert np.all(change <= np.abs(a - b) @ slopes(model) + 1e-9)
-
-    @given(st.integers(0, 1000))
-    def test_covering_diameter(self, seed):
-        """No ball of that diameter misses all nodes, in a skew lattice too; of half of it some do."""
-        rng = np.random.default_rng(seed)
-        model = jk.TightBinding(np.eye(2) + 0.5 * rng.random((2, 2)), [[0, 0]], [[[0.0]]], [[0.0, 0.0]])
-        diameter = covering_diameter(model, 8)
-        nodes = np.stack(np.meshgrid(*[np.arange(-9, 18)] * 2, indexing="ij"), axis=-1).reshape(-1, 2) / 8
-        centres = np.asarray(model.cartesian(rng.random((200, 2))))
-        nearest = np.linalg.norm(centres[:, None] - np.asarray(model.cartesian(nodes)), axis=-1).min(axis=1)
-        assert nearest.max() <= 0.5 * diameter
-        assert nearest.max() > 0.25 * diameter

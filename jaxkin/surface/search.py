@@ -18,9 +18,10 @@ from scipy import sparse
 from scipy.sparse import csgraph
 
 from jaxkin.hamiltonian.bloch import BlochModel
-from jaxkin.surface.certificate import cells_for, covering_diameter, undecided
+from jaxkin.memory import batch_bytes
+from jaxkin.surface.certificate import cells_for, covering_diameter, free_of_levels, undecided
 from jaxkin.surface.elements import Elements, build_elements
-from jaxkin.surface.maps import ZoneMap, canonical_nodes
+from jaxkin.surface.maps import EXACT, ZoneMap, canonical_nodes
 from jaxkin.surface.spectrum import Spectrum
 
 BASE_CELLS = {1: 256, 2: 32, 3: 12}
@@ -98,24 +99,61 @@ class Nodes:
         self.evaluations = 0
         self._known: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
+    def per_axis(self, per_edge: int) -> int:
+        """Nodes along each axis of the grid with ``per_edge`` cells per edge of the zone."""
+        return per_edge + (not self.spectrum.model.periodic)
+
+    def distinct(self, per_edge: int, node: np.ndarray) -> np.ndarray:
+        """The different ones (M, d) of nodes (N, d), those of other zones moved into the first, or left out."""
+        span = self.per_axis(per_edge)
+        shape = (span,) * self.spectrum.model.dimension
+        inside = node % span if self.spectrum.model.periodic else node[np.all((node >= 0) & (node < span), axis=1)]
+        number = np.unique(np.ravel_multi_index(inside.T, shape))
+        return np.stack(np.unravel_index(number, shape), axis=-1)
+
     def energies(self, per_edge: int, node: np.ndarray) -> np.ndarray:
         """(..., n) energies at integer nodes (..., d) of the grid with ``per_edge`` cells per edge of the zone."""
         model = self.spectrum.model
-        shape = (per_edge + (not model.periodic),) * model.dimension
-        every = node.reshape(-1, model.dimension)
-        number = canonical_nodes(self.maps, shape, every) if model.periodic else np.ravel_multi_index(every.T, shape)
-        wanted, inverse = np.unique(number, return_inverse=True)
+        wanted, inverse = self._canonical(per_edge, node.reshape(-1, model.dimension))
         keys, values = self._known.get(per_edge, (np.zeros(0, np.int64), np.zeros((0, model.size))))
         new = np.setdiff1d(wanted, keys, assume_unique=True)
         if len(new):
-            lo, edges = _zone_box(model.zone)
-            k = lo + edges * np.stack(np.unravel_index(new, shape), axis=-1) / per_edge
             self.evaluations += len(new)
-            keys, values = np.concatenate([keys, new]), np.concatenate([values, self.spectrum(k)])
+            keys = np.concatenate([keys, new])
+            values = np.concatenate([values, self.spectrum(self._place(per_edge, new))])
             order = np.argsort(keys)
             keys, values = keys[order], values[order]
             self._known[per_edge] = keys, values
         return values[np.searchsorted(keys, wanted)][inverse.reshape(node.shape[:-1])]
+
+    def free_of_levels(
+        self, per_edge: int, node: np.ndarray, window: tuple[float, float], radius: float, bend: float
+    ) -> np.ndarray:
+        """Whether no band can be in ``window`` within ``radius`` (Å⁻¹) of integer nodes (N, d), as the certificate's.
+
+        Equivalent nodes have equivalent balls. A symmetry that was found may miss energies by ``EXACT``, by which the
+        window is wider; one that was stated is taken at its word.
+        """
+        wanted, inverse = self._canonical(per_edge, node)
+        slack = EXACT if self.maps else 0.0
+        wider = window[0] - slack, window[1] + slack
+        self.evaluations += len(wanted)
+        self.spectrum.evaluations += len(wanted)
+        return free_of_levels(self.spectrum.model, self._place(per_edge, wanted), wider, radius, bend)[inverse]
+
+    def _canonical(self, per_edge: int, node: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers of the nodes that stand for nodes (N, d), and which of them stands for each, (N,)."""
+        model = self.spectrum.model
+        shape = (self.per_axis(per_edge),) * model.dimension
+        number = canonical_nodes(self.maps, shape, node) if model.periodic else np.ravel_multi_index(node.T, shape)
+        return np.unique(number, return_inverse=True)
+
+    def _place(self, per_edge: int, number: np.ndarray) -> np.ndarray:
+        """Model coordinates (N, d) of nodes by number."""
+        model = self.spectrum.model
+        lo, edges = _zone_box(model.zone)
+        shape = (self.per_axis(per_edge),) * model.dimension
+        return lo + edges * np.stack(np.unravel_index(number, shape), axis=-1) / per_edge
 
 
 def level_distance(nodes: Nodes, level: float) -> float:
@@ -181,15 +219,22 @@ def _overlooked(
 ) -> _Cells:
     """Cells, small enough for ``smallest``, at whose corners a band crosses the window, and that no pocket covers.
 
-    A pocket round a corner of the grid shows as such a crossing; cells that the bound excludes are not looked at.
+    A pocket round a node of the grid shows as such a crossing, next to a node that the certificate does not exclude.
     """
     model = nodes.spectrum.model
     per_edge = cells_for(model, smallest, BASE_CELLS[model.dimension])
-    corner, band = undecided(nodes, window, BASE_CELLS[model.dimension], per_edge)
-    energies = nodes.energies(per_edge, corner[:, None, :] + np.array(list(product(range(2), repeat=corner.shape[1]))))
-    crossing = band & (energies.min(axis=1) <= window[1]) & (energies.max(axis=1) >= window[0])
-    kept = crossing.any(axis=1)
-    cells = _Cells(per_edge, corner[kept], crossing[kept], np.zeros_like(crossing[kept]))
+    near = undecided(nodes, window, BASE_CELLS[model.dimension], per_edge)
+    corners = np.array(list(product(range(2), repeat=model.dimension)))
+    around = nodes.distinct(per_edge, (near[:, None, :] - corners).reshape(-1, model.dimension))
+    around = around[np.all(around < per_edge, axis=1)]
+    kept, crosses = [around[:0]], [np.zeros((0, model.size), bool)]
+    for part in _parts(around, len(corners) * model.size):
+        energies = nodes.energies(per_edge, part[:, None, :] + corners)
+        crossing = (energies.min(axis=1) <= window[1]) & (energies.max(axis=1) >= window[0])
+        kept.append(part[crossing.any(axis=1)])
+        crosses.append(crossing[crossing.any(axis=1)])
+    band = np.concatenate(crosses)
+    cells = _Cells(per_edge, np.concatenate(kept), band, np.zeros_like(band))
     free = cells.band.copy()
     for pocket, _ in found:
         free[:, pocket.bands] &= ~_touched(cells, pocket, model)
@@ -221,12 +266,23 @@ def _zone_box(zone) -> tuple[np.ndarray, np.ndarray]:
 
 def _halve(nodes: Nodes, cells: _Cells, window: tuple[float, float]) -> _Cells:
     """The children of ``cells`` that can hold a level of the window."""
-    d, per_edge = cells.corner.shape[1], 2 * cells.per_edge
     if not len(cells.corner):
-        return replace(cells, per_edge=per_edge)
+        return replace(cells, per_edge=2 * cells.per_edge)
+    parts = _parts(np.arange(len(cells.corner)), 3 ** cells.corner.shape[1] * cells.band.shape[1])
+    children = zip(*(_children(nodes, cells, part, window) for part in parts), strict=True)
+    in_order = [piece for parts_of_child in children for piece in parts_of_child]  # whatever the parts are
+    corner, band, flat = (np.concatenate(column) for column in zip(*in_order, strict=True))
+    return _Cells(2 * cells.per_edge, corner, band, flat)
+
+
+def _children(
+    nodes: Nodes, cells: _Cells, which: np.ndarray, window: tuple[float, float]
+) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """(corner, band, flat) of each of the 2^d children of some of the ``cells``, those that can hold a level."""
+    d = cells.corner.shape[1]
     stencil = np.array(list(product(range(3), repeat=d)))
-    node = 2 * cells.corner[:, None, :] + stencil  # (N, 3^d, d) on the finer grid
-    energies = nodes.energies(per_edge, node).reshape(len(node), *(3,) * d, -1)
+    node = 2 * cells.corner[which, None, :] + stencil  # (N, 3^d, d) on the finer grid
+    energies = nodes.energies(2 * cells.per_edge, node).reshape(len(node), *(3,) * d, -1)
     widening = 0.5 * sum(
         np.abs(np.diff(energies, n=2, axis=axis)).max(axis=tuple(range(1, d + 1))) for axis in range(1, d + 1)
     )
@@ -235,12 +291,17 @@ def _halve(nodes: Nodes, cells: _Cells, window: tuple[float, float]) -> _Cells:
     for child in product(range(2), repeat=d):
         box = energies[(slice(None), *(slice(c, c + 2) for c in child))]
         low, high = box.min(axis=axes), box.max(axis=axes)
-        holds = (low - widening <= window[1]) & (high + widening >= window[0]) & cells.band
+        holds = (low - widening <= window[1]) & (high + widening >= window[0]) & cells.band[which]
         flat = holds & (widening <= 0.5 * (high - low))
         keep = holds.any(axis=1)
-        children.append((2 * cells.corner[keep] + np.array(child), holds[keep], flat[keep]))
-    corner, band, flat = (np.concatenate(part) for part in zip(*children, strict=True))
-    return _Cells(per_edge, corner, band, flat)
+        children.append((2 * cells.corner[which][keep] + np.array(child), holds[keep], flat[keep]))
+    return children
+
+
+def _parts(rows: np.ndarray, numbers: int) -> list[np.ndarray]:
+    """``rows`` in parts that fit into a batch if each needs so many numbers, and half as many again for copies."""
+    count = int(max(1, batch_bytes() // (16 * numbers)))
+    return [rows[first : first + count] for first in range(0, len(rows), count)]
 
 
 def _components(nodes: Nodes, cells: _Cells):
