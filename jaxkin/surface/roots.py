@@ -14,6 +14,10 @@ POLISHED = 1e-9
 FARTHEST = 0.3
 """Polished roots may move by this part of a cell; what moves farther was not understood."""
 MOST_STEPS = 60
+GOLDEN = 0.381966
+"""Golden section."""
+SECTIONS = 16
+"""Golden sections of a cell until a dip in it that has not shown itself is given up: 4e-4 of the cell."""
 
 
 def bracketed_roots(function: Callable, low: np.ndarray, high: np.ndarray, f_low: np.ndarray, f_high: np.ndarray):
@@ -91,8 +95,9 @@ def _next_step(a, b, c, fa, fb, fc, edge):
 def dips(function: Callable, labels: tuple[np.ndarray, ...], low, high, f_low, f_high) -> list[tuple[np.ndarray, ...]]:
     """Brackets (labels..., low, high, f_low, f_high) of pairs of roots inside segments whose ends have one sign.
 
-    The bottom of |f| is sought by two parabolic steps; where f changes sign there, both sides of it
-    are brackets. A dip so shallow that this misses it is one where the line all but grazes the level.
+    The bottom of |f| is sought by two parabolic steps, and where that fails, as at the kink of two bands, by golden
+    sections; where f changes sign, both sides of it are brackets. A dip so shallow that this misses it is one
+    where the line all but grazes the level.
     """
     if not len(low):
         return []
@@ -111,7 +116,40 @@ def dips(function: Callable, labels: tuple[np.ndarray, ...], low, high, f_low, f
     f_vertex = function(vertex, again)
     middle[again], f_middle[again] = vertex, f_vertex
     found[again] = (f_vertex < 0) != (f_low[again] < 0)
+    rest = np.flatnonzero(~found)
+    middle[rest], f_middle[rest] = _bottom(
+        function, rest, *(x[rest] for x in (low, middle, high, f_low, f_middle, f_high))
+    )
+    found[rest] = (f_middle[rest] < 0) != (f_low[rest] < 0)
     names = tuple(label[found] for label in labels)
     low, high, f_low, f_high = low[found], high[found], f_low[found], f_high[found]
     middle, f_middle = middle[found], f_middle[found]
     return [(*names, low, middle, f_low, f_middle), (*names, middle, high, f_middle, f_high)]
+
+
+def _bottom(function: Callable, index, low, middle, high, f_low, f_middle, f_high) -> tuple[np.ndarray, np.ndarray]:
+    """Where |f| is lowest, or f has changed sign, by golden sections; and f there.
+
+    |f| is taken as convex, so that it lies above the chords of what is known, continued: where these do not reach
+    zero the search ends.
+    """
+    x, sign = np.stack([low, middle, high]), np.where(f_low < 0, -1.0, 1.0)
+    g = sign * np.stack([f_low, f_middle, f_high])
+    live = np.arange(len(low))
+    for _ in range(SECTIONS):
+        (a, m, b), (ga, gm, gb) = x[:, live], g[:, live]
+        reach = np.minimum(gm + (gm - ga) / (m - a) * (b - m), gm + (gm - gb) / (b - m) * (m - a))
+        live = live[(gm > 0) & (reach < 0)]
+        if not len(live):
+            break
+        (a, m, b), (ga, gm, gb) = x[:, live], g[:, live]
+        # The bottom is on the side of a lower end, or on either side: then the longer one is cut.
+        right = np.where(gm <= np.minimum(ga, gb), b - m > m - a, gb < ga)
+        new = m + GOLDEN * np.where(right, b - m, a - m)
+        g_new = sign[live] * function(new, index[live])
+        inner, outer = np.where(g_new < gm, new, m), np.where(g_new < gm, m, new)
+        g_inner, g_outer = np.minimum(g_new, gm), np.maximum(g_new, gm)
+        beyond = outer > inner
+        x[:, live] = np.where(beyond, a, outer), inner, np.where(beyond, outer, b)
+        g[:, live] = np.where(beyond, ga, g_outer), g_inner, np.where(beyond, g_outer, gb)
+    return x[1], sign * g[1]
