@@ -83,7 +83,8 @@ def mixed_directions(maps: Sequence[ZoneMap]) -> list[np.ndarray]:
 
 def _finer(family: np.ndarray, w: np.ndarray, lattice: np.ndarray) -> float:
     """Length of the shortest R that stays in the mean, over that of the shortest without the discrete shifts."""
-    h = np.array([h for h in product(range(-3, 4), repeat=len(w)) if any(h) and not np.dot(h, w)])
+    h = np.stack(np.meshgrid(*[np.arange(-3, 4)] * len(w)), axis=-1).reshape(-1, len(w))
+    h = h[h.any(axis=1) & (h @ w == 0)]
     if not len(h):
         return np.inf
     length = np.linalg.norm(h @ lattice, axis=1)
