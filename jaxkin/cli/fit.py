@@ -17,7 +17,7 @@ from jaxkin.fitting import Data, FitProblem, FitResult, Parameter, Table, fit, r
 from jaxkin.fitting.store import finite, fit_document
 from jaxkin.output import dataset as ds
 from jaxkin.surface import fermi_surface
-from jaxkin.surface.fermi import Progress
+from jaxkin.surface.plan import Progress
 
 
 class ParameterConfig(cfg.Section, frozen=True):

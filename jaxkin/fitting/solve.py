@@ -18,7 +18,7 @@ from jaxkin.fitting.data import Data
 from jaxkin.fitting.parameters import Parameter, from_free, to_free
 from jaxkin.fitting.problem import FitProblem, Points, linearised
 from jaxkin.fitting.result import FitResult
-from jaxkin.surface.fermi import Progress
+from jaxkin.surface.plan import Progress
 
 Method = Literal["levenberg-marquardt", "adam"]
 METHODS = ("levenberg-marquardt", "adam")

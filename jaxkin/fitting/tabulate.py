@@ -16,7 +16,8 @@ from jaxkin.fitting.impurity_table import ImpurityTable
 from jaxkin.fitting.relaxation_table import RelaxationTable
 from jaxkin.fitting.table import Table
 from jaxkin.hamiltonian.bloch import BlochModel
-from jaxkin.surface.fermi import Progress, fermi_surface
+from jaxkin.surface.fermi import fermi_surfaces
+from jaxkin.surface.plan import Progress
 from jaxkin.surface.samples import Sampler
 from jaxkin.surface.shells import Shell, Surface
 from jaxkin.surface.thermal import Thermal
@@ -104,18 +105,18 @@ def tabulate_window(
         raise JaxkinError(f"temperature={temperature} must be a positive number of kelvin: the lowest that is needed.")
     levels, weights = _panels(edges, PANEL * units.BOLTZMANN * temperature)
     report: Progress = progress or (lambda done, total, what: None)
-    surfaces = []
+    scan, surfaces = fermi_surfaces(model, levels, 0.0, sampler, replicas, seed), []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AccuracyWarning)  # many an energy of the window has no states
-        for done, level in enumerate(levels):
+        for done in range(len(levels)):
             report(done, len(levels), "energies of the table")
-            surfaces.append(fermi_surface(model, level, 0.0, sampler, replicas, seed))
+            surfaces.append(scan[done])
     report(len(levels), len(levels), "energies of the table")
     with_states = np.array([len(surface) > 0 for surface in surfaces])
     if not with_states.any():
         raise JaxkinError(f"no states between {edges[0]:g} and {edges[-1]:g} eV: compare with model.bands(k).")
     middle = float(np.mean(levels[with_states]))
-    joined = _joined(surfaces, weights, Thermal(middle, float(temperature)))
+    joined = replace(_joined(surfaces, weights, Thermal(middle, float(temperature))), evaluations=scan.evaluations)
     for message in joined.warnings:
         warnings.warn(message, AccuracyWarning, stacklevel=2)
     return tabulate(joined, disorder, (float(edges[0]), float(edges[-1])))
@@ -154,7 +155,6 @@ def _joined(surfaces: list[Surface], weights: np.ndarray, thermal: Thermal) -> S
         shells=tuple(shells),
         pockets=tuple(pocket for surface in surfaces for pocket in surface.pockets),
         fillings=np.concatenate([f * s.fillings for f, s in zip(factors, surfaces, strict=True)], axis=1),
-        evaluations=sum(surface.evaluations for surface in surfaces),
         verdict=f"{len(surfaces)} energies",
         warnings=tuple(dict.fromkeys(m for s in surfaces if len(s) for m in s.warnings)),
     )

@@ -138,18 +138,25 @@ def fermi_surfaces(
         plan = Plan(nodes, group, seed, progress, share, smallest_pocket)
         return _run(plan, sampler, replicas, rtol, target, budget)
 
-    return Surfaces(thermals, _groups(thermals, sampler or Lines()), run)
+    return Surfaces(thermals, _groups(thermals, sampler or Lines()), nodes, run)
 
 
 class Surfaces(Sequence[Surface]):
     """The surfaces of a scan in the order of the levels asked for, each sampled when it is asked for first."""
 
-    def __init__(self, thermals: Sequence[Thermal], groups: dict[Thermal, tuple[Thermal, ...]], run: Callable):
-        self._thermals, self._groups, self._run = thermals, groups, run
+    def __init__(
+        self, thermals: Sequence[Thermal], groups: dict[Thermal, tuple[Thermal, ...]], nodes: Nodes, run: Callable
+    ):
+        self._thermals, self._groups, self._nodes, self._run = thermals, groups, nodes, run
         self._known: dict[tuple[Thermal, ...], _Run] = {}
 
     def __len__(self) -> int:
         return len(self._thermals)
+
+    @property
+    def evaluations(self) -> int:
+        """How many H(k) were diagonalised so far, for all surfaces together."""
+        return self._nodes.evaluations + sum(run.sampled for run in self._known.values())
 
     @overload
     def __getitem__(self, index: int) -> Surface: ...
@@ -212,15 +219,20 @@ def _groups(thermals: Sequence[Thermal], sampler: Sampler) -> dict[Thermal, tupl
 
 @dataclass(frozen=True)
 class _Run:
-    """Replicas that were made for a plan, and what became of the refinement."""
+    """Replicas that were made for a plan with ``sampled`` diagonalisations, and what became of the refinement."""
 
     plan: Plan
     sampler: Sampler
     made: list[Replica]
-    verdict: str
-    evaluations: int
+    sampled: int
+    verdict: str = ""
     advice: tuple[str, ...] = ()
     known: dict[Thermal, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def evaluations(self) -> int:
+        """Diagonalisations: the samples of all processes, and the search, which processes repeat and plans share."""
+        return self.plan.nodes.evaluations + self.sampled
 
     def surface(self, thermal: Thermal) -> Surface:
         surface = self.plan.surface(thermal, self.sampler, self.made, self.evaluations)
@@ -238,7 +250,7 @@ def _run(
     sampler = (sampler or Lines()).at(plan.thermals[0].temperature)
     made = plan.replicas(sampler, range(replicas))
     if rtol is None:
-        return _Run(plan, sampler, made, f"{replicas} replicas as asked", plan.evaluations)
+        return _Run(plan, sampler, made, plan.share.total(plan.sampled), f"{replicas} replicas as asked")
     return _refined(plan, sampler, made, replicas, rtol, target or _moment_velocity, budget)
 
 
@@ -256,7 +268,7 @@ def _refined(
     """More lines while the error falls faster with them than it would with replicas, else more replicas."""
     more_lines, before = True, (np.inf, 0)
     while True:
-        run = _Run(plan, sampler, made, "", plan.evaluations)
+        run = _Run(plan, sampler, made, plan.share.total(plan.sampled))
         error, cost = 0.0, 0
         for thermal in plan.thermals:
             surface = run.surface(thermal)

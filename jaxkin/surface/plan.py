@@ -67,6 +67,7 @@ class Plan:
         self.report: Progress = progress or (lambda done, total, what: None)
         self.found: dict[tuple[float, float], Window] = {}
         self.largest: float | None = None
+        self.sampled = 0
 
     @property
     def model(self) -> BlochModel:
@@ -75,11 +76,6 @@ class Plan:
     @property
     def spectrum(self) -> Spectrum:
         return self.nodes.spectrum
-
-    @property
-    def evaluations(self) -> int:
-        """Diagonalisations of all processes; the search, which each of them repeats, counts once."""
-        return self.nodes.evaluations + self.share.total(self.spectrum.evaluations - self.nodes.evaluations)
 
     def windows(self, sampler: Sampler) -> list[Window]:
         """Pockets of every window of the sampler."""
@@ -117,7 +113,9 @@ class Plan:
         made = []
         for done, number in enumerate(which):
             self.report(done, len(which), "sampling the surface")
+            before = self.spectrum.evaluations - self.nodes.evaluations
             made.append(self._replica(sampler, windows, np.random.default_rng(streams[number])))
+            self.sampled += self.spectrum.evaluations - self.nodes.evaluations - before
         self.report(len(which), len(which), "sampling the surface")
         return made
 

@@ -49,16 +49,18 @@ class Thermal:
         return 0.5 * (1 - np.tanh(0.5 * (energy - self.fermi_level) / self.width))
 
     def density(self, energy: np.ndarray) -> np.ndarray:
-        """−f⁰'(ε) in 1/eV, for T > 0; 0 outside :attr:`window`."""
-        x = energy - self.fermi_level
-        inside = np.abs(x) <= self.reach * (1 + 1e-12)
-        return np.where(inside, minus_fermi_derivative(x / self.width) / self.width, 0.0)
+        """−f⁰'(ε) in 1/eV, for T > 0."""
+        return minus_fermi_derivative((energy - self.fermi_level) / self.width) / self.width
+
+    def inside(self, energy: np.ndarray) -> np.ndarray:
+        """Whether energies lie in :attr:`window`."""
+        return np.abs(energy - self.fermi_level) <= self.reach * (1 + 1e-12)
 
     def share(self, level: np.ndarray) -> np.ndarray:
         """Weight in ∫dε (−f⁰') of each of :func:`levels`; at T = 0 one for the Fermi level and nothing for others."""
         if self.temperature == 0:
             return np.asarray(level == self.fermi_level, float)
-        return STEP * self.width * self.density(level)
+        return STEP * self.width * self.density(level) * self.inside(level)
 
 
 def levels(thermals: Sequence[Thermal], shift: float) -> np.ndarray:

@@ -68,7 +68,7 @@ class ThermalGrid:
         return np.mean(self.windows(thermals), axis=1)
 
     def share(self, thermal: Thermal, level: np.ndarray, energy: np.ndarray) -> np.ndarray:
-        return thermal.density(energy)
+        return thermal.density(energy) * thermal.inside(energy)
 
     def bin_width(self, thermal: Thermal) -> float:
         return BIN * thermal.width
