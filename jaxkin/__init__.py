@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from jaxkin import models, symmetry, units
 from jaxkin.errors import AccuracyWarning, ConfigError, FileFormatError, JaxkinError, ModelError, SymmetryError
+from jaxkin.memory import memory_limit
 from jaxkin.hamiltonian import BlochModel, KdotP, TightBinding, read_wannier90
 from jaxkin.symmetry import find_symmetries, verify_point_group, verify_symmetries
 from jaxkin.geometry import BandGeometry, band_geometry
@@ -101,6 +102,7 @@ __all__ = [
     "freeze",
     "gyrotropic_response",
     "gyrotropic_tensor",
+    "memory_limit",
     "models",
     "pair_integral",
     "read_data",

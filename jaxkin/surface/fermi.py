@@ -58,8 +58,8 @@ def fermi_surface(
         symmetry: of equivalent nodes of the search, and of a :class:`Grid` at T > 0, one is diagonalised, and of
             equivalent pockets one is sampled. True finds the symmetries of a crystal on H(k) where that pays
             (8 bands and more); a list of operations is verified first; False uses none.
-        smallest_pocket: diameter in Å⁻¹ of a ball inside a pocket that must not be missed, by a bound on
-            ‖∂H‖ (:mod:`jaxkin.surface.certificate`); None takes what the search's first nodes make certain.
+        smallest_pocket: diameter in Å⁻¹ of a ball inside a pocket that must not be missed
+            (:mod:`jaxkin.surface.certificate`); None takes what the search's first nodes make certain.
         rtol: keep refining until the standard error of ``target`` is below ``rtol`` of its largest
             component, or ``budget`` diagonalisations are spent; ``surface.verdict`` says which.
         target: per-point values (N, ...) whose integral ``rtol`` refers to; m_a v_b by default.

@@ -54,7 +54,7 @@ def orbital_representation(model: TightBinding, operation: Operation, *, toleran
     >>> import jaxkin as jk, numpy as np
     >>> quarter = jk.symmetry.Operation(np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1]]))
     >>> u = jk.symmetry.orbital_representation(jk.models.get("kramers-weyl-d4"), quarter)
-    >>> complex(np.round(u[1, 1] / u[0, 0], 6))  # exp(−iπσ_z/4)
+    >>> complex(np.round(u[1, 1] / u[0, 0], 6) + 0)  # exp(−iπσ_z/4)
     1j
     """
     if operation.antiunitary:
