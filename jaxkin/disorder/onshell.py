@@ -22,7 +22,7 @@ from jaxkin.memory import demand
 
 SMALLEST = 64
 """Points of the smallest matrices."""
-PAIR_BYTES, COMPILING = 300, 2**27
+PAIR_BYTES, COMPILING = 320, 5 * 2**25
 """What a pair of points takes while the matrices are solved, and what the compiler takes; measured."""
 
 
