@@ -21,7 +21,6 @@ TOUCHING = 2.0
 AT_ONCE = 1024
 """Elements whose energies of all bands are in memory at a time."""
 
-
 SMOOTH, KINKED = 0.25, 0.5
 """Second differences that the energy inside an element may differ from the polynomial."""
 
@@ -44,12 +43,14 @@ class Elements:
         start: (d,) first cell of the box on the grid of the zone.
         index: (bands, *cells) element of each cell; −1 where the cell cannot hold the level.
         values: (elements, 3, ..., 3) energies at the nodes, eV.
+        bend: (elements,) largest second difference, eV.
         rough: (elements,) another band comes so near that the energy may have a kink.
     """
 
     start: np.ndarray
     index: np.ndarray
     values: np.ndarray
+    bend: np.ndarray
     rough: np.ndarray
 
     def crossings(self, axis: int, across: np.ndarray, level: float) -> tuple[Crossings, np.ndarray]:
@@ -88,9 +89,7 @@ class Elements:
         smooth and 0.3 where it touches another.
         """
         element = self.index[(row, *cell.T)]
-        axes = tuple(range(1, self.values.ndim))
-        bend = np.max([np.abs(np.diff(self.values, n=2, axis=axis)).max(axis=axes) for axis in axes], axis=0)
-        doubt = np.where(self.rough, KINKED, SMOOTH) * bend
+        doubt = np.where(self.rough, KINKED, SMOOTH) * self.bend
         values = self.values[element]
         block = 0.5 * ((self.start + cell) % 2 + inside)
         for basis in np.moveaxis(_basis(block), 0, 1):  # (N, 3) of each direction
@@ -121,7 +120,7 @@ def build_elements(energies, per_edge: int, start: np.ndarray, active: np.ndarra
     values = values.reshape(-1, *(3,) * d)
     axes = tuple(range(1, d + 1))
     bend = np.max([np.abs(np.diff(values, n=2, axis=axis)).max(axis=axes) for axis in axes], axis=0)
-    return Elements(np.asarray(start), index, values, gap < TOUCHING * bend)
+    return Elements(np.asarray(start), index, values, bend, gap < TOUCHING * bend)
 
 
 def _basis(y: np.ndarray) -> np.ndarray:
