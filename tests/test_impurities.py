@@ -192,6 +192,8 @@ def test_smooth_potential_limit(circle):
         (lambda s: jk.PointImpurity(1.0, [0, 0], 0.1).on(s), "twice"),
         (lambda s: jk.FiniteRangeImpurity(lambda q: 1 / (1 + q @ q), 1.0, 0.1).on(s), "falls off too slowly"),
         (lambda s: jk.FiniteRangeImpurity(jnp.exp, 1.0, 0.0), "positive number of impurities"),
+        (lambda s: jk.FiniteRangeImpurity(lambda q: np.exp(-q @ q), 1.0, 0.1), "jax.numpy instead of numpy"),
+        (lambda s: jk.FiniteRangeImpurity(lambda q: q, 1.0, 0.1), "must be a number"),
     ],
 )
 def test_bad_input_is_one_line(tetragonal, make, message):

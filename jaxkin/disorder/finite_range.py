@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
@@ -78,6 +79,8 @@ class FiniteRangeImpurity(Disorder):
             raise JaxkinError(f"density={density} must be a positive number of impurities per Å^d.")
         if periodic and isinstance(form_factor, RealSpace):
             raise JaxkinError("periodic=True is for a V(q) with the lattice's period; leave it out with RealSpace.")
+        if not isinstance(form_factor, eqx.Module):
+            _check_function(form_factor)
         self.form_factor, self.strength, self.density = form_factor, float(strength), float(density)
         self.periodic, self.order = periodic, order
         self.positions = tuple(tuple(map(float, row)) for row in np.atleast_2d(np.asarray(positions, float)))
@@ -135,14 +138,24 @@ class FiniteRangeImpurity(Disorder):
         return ReciprocalSum(potential, x, np.asarray(model.basis), vectors)
 
 
+def _check_function(form_factor: Callable) -> None:
+    """Raise unless V(q) is a JAX function of q (3,) with one number as its value."""
+    try:
+        value = jax.eval_shape(form_factor, jax.ShapeDtypeStruct((3,), float))
+    except jax.errors.TracerArrayConversionError:
+        raise JaxkinError("V(q) must be a JAX function: write it with jax.numpy instead of numpy.") from None
+    if getattr(value, "shape", None) != ():
+        raise JaxkinError(f"V(q) of one q (3,) must be a number, not of shape {getattr(value, 'shape', value)}.")
+
+
 def _matrices(states: ShellStates, factors: FormFactors, group: np.ndarray, scale: float) -> tuple[Array, Array]:
     """⟨p|V|p'⟩ (M, M) and ⟨D_a p|V|p'⟩ with the derivative of V's phases (3, M, M); zero beyond the N points."""
     count, (u, du) = len(states), states.bloch
     total = padded_size(count)
     rows = min(factors.rows, total)
     fill = -(-total // rows) * rows - count  # the last rows may stick out
-    k = jnp.pad(states.k, ((0, fill), (0, 0)), mode="edge")
-    u, du = (jnp.pad(x, ((0, fill), *((0, 0),) * (x.ndim - 1))) for x in (u, du))
+    k = np.pad(states.k, ((0, fill), (0, 0)), mode="edge")
+    u, du = (np.pad(x, ((0, fill), *((0, 0),) * (x.ndim - 1))) for x in (u, du))
     members = jnp.asarray(group[:, None] == np.arange(group.max() + 1), float)  # (n, s)
     parts = []
     for start in range(0, total, rows):

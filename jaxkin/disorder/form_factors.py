@@ -147,16 +147,21 @@ def reciprocal_vectors(form_factor: Callable, basis: np.ndarray) -> tuple[np.nda
     """All G on which V(q + G) counts for some q in the first cell, and the part of V that is left out."""
     d = len(basis)
     inside = np.array(list(product((-0.5, -0.25, 0.0, 0.25, 0.5), repeat=d))) @ basis
-    evaluate = jax.jit(jax.vmap(form_factor))
-    largest, missed = float(np.max(np.abs(evaluate(jnp.asarray(inside))))), 0.0
+    largest, missed = float(np.max(np.abs(_values(form_factor, inside)))), 0.0
     vectors = np.zeros((1, 3))
     for reach in range(1, FARTHEST + 1):
         steps = np.array(list(product(range(-reach, reach + 1), repeat=d)))
         g = steps @ basis
         q = (g[:, None, :] + inside).reshape(-1, 3)
-        size = np.abs(np.asarray(evaluate(jnp.asarray(q)))).reshape(len(g), -1).max(axis=1)
+        size = np.abs(_values(form_factor, q)).reshape(len(g), -1).max(axis=1)
         missed = float(size[np.abs(steps).max(axis=1) == reach].max()) / largest
         vectors = g[size > NEGLIGIBLE * largest]
         if missed <= NEGLIGIBLE:
             return vectors, 0.0
     return vectors, missed
+
+
+@eqx.filter_jit
+def _values(form_factor: Callable, q: np.ndarray) -> Array:
+    """V(q)/strength at (N, 3) q."""
+    return jax.vmap(form_factor)(q)

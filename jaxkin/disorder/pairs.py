@@ -64,7 +64,7 @@ def _over_tiles(tile: Callable, kernel: Kernel, states: PyTree, columns: np.ndar
     count = len(columns)
     size = min(_tile_size(), max(64, 1 << (count - 1).bit_length())) if count else TILE
     padding = -count % size
-    padded = jax.tree.map(lambda x: _tiles(jnp.asarray(x), padding, size), states)
+    padded = jax.tree.map(lambda x: _tiles(np.asarray(x), padding, size), states)
     right_columns = np.pad(columns, ((0, padding), (0, 0))).reshape(-1, size, columns.shape[1])
     parts = [jax.tree.map(lambda x, t=t: x[t], padded) for t in range(len(right_columns))]
 
@@ -92,10 +92,10 @@ def _sum(pieces: Iterator[tuple[Array, ...]]) -> tuple[Array, ...]:
     return total
 
 
-def _tiles(leaf: Array, padding: int, size: int) -> Array:
-    """Repeat the last state to fill the last tile (its columns are zero), and cut."""
-    filled = jnp.concatenate([leaf, jnp.repeat(leaf[-1:], padding, axis=0)])
-    return filled.reshape(-1, size, *leaf.shape[1:])
+def _tiles(leaf: np.ndarray, padding: int, size: int) -> Array:
+    """Repeat the last state to fill the last tile (its columns are zero), and cut; by NumPy, which does not compile."""
+    filled = np.concatenate([leaf, np.repeat(leaf[-1:], padding, axis=0)])
+    return jnp.asarray(filled.reshape(-1, size, *leaf.shape[1:]))
 
 
 def _matrix(kernel: Kernel, left: PyTree, right: PyTree) -> Array:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cached_property
 
 import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -26,12 +25,12 @@ class State(eqx.Module):
         density_of_states: ν of the whole surface at this energy, 1/(eV Å^d).
     """
 
-    k: Float[Array, "... 3"]
-    energy: Float[Array, "..."]
-    velocity: Float[Array, "... 3"]
-    berry_curvature: Float[Array, "... 3"]
-    orbital_moment: Float[Array, "... 3"]
-    density_of_states: Float[Array, "..."]
+    k: Float[Array | np.ndarray, "... 3"]
+    energy: Float[Array | np.ndarray, "..."]
+    velocity: Float[Array | np.ndarray, "... 3"]
+    berry_curvature: Float[Array | np.ndarray, "... 3"]
+    orbital_moment: Float[Array | np.ndarray, "... 3"]
+    density_of_states: Float[Array | np.ndarray, "..."]
 
 
 class ShellStates:
@@ -55,7 +54,7 @@ class ShellStates:
     @cached_property
     def k(self) -> np.ndarray:
         """Cartesian k (N, 3) in Å⁻¹."""
-        return np.asarray(self.surface.model.cartesian(self.surface.k[self.shell.points]))
+        return self.surface.k[self.shell.points] @ np.asarray(self.surface.model.basis)
 
     @cached_property
     def bloch(self) -> tuple[np.ndarray, np.ndarray]:
@@ -67,13 +66,14 @@ class ShellStates:
 
     @cached_property
     def state(self) -> State:
-        """The states as one pytree with leaves (N, ...)."""
+        """The states as one pytree with NumPy leaves (N, ...): on a device every shape would compile."""
         surface, part = self.surface, self.shell.points
-        return State(
-            k=jnp.asarray(self.k),
-            energy=jnp.asarray(surface.energy[part]),
-            velocity=jnp.asarray(self.velocity),
-            berry_curvature=jnp.asarray(surface.berry_curvature[part]),
-            orbital_moment=jnp.asarray(surface.orbital_moment[part]),
-            density_of_states=jnp.full(len(self), np.sum(self.weights)),
-        )
+        columns = {
+            "k": self.k,
+            "energy": surface.energy[part],
+            "velocity": self.velocity,
+            "berry_curvature": surface.berry_curvature[part],
+            "orbital_moment": surface.orbital_moment[part],
+            "density_of_states": np.full(len(self), np.sum(self.weights)),
+        }
+        return State(**columns)

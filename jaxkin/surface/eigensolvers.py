@@ -42,13 +42,13 @@ def batched_eigensystems(h: Complex[Array, "N n n"]) -> tuple[Float[Array, "N n"
     return _checked(h)
 
 
-def batched_eigenvalues(h: Complex[Array, "N n n"]) -> Float[Array | np.ndarray, "N n"]:
+def batched_eigenvalues(h: Complex[Array, "N n n"]) -> Float[np.ndarray, "N n"]:
     """Ascending eigenvalues of N Hermitian matrices; raises as :func:`batched_eigensystems`."""
     if h.shape[-1] == 2:
-        return _closed_values(h)
+        return np.asarray(_closed_values(h))
     if jax.default_backend() == "cpu":
         return _in_threads(lambda part: (np.linalg.eigvalsh(part),), np.asarray(h))[0]
-    return _checked(h)[0]
+    return np.asarray(_checked(h)[0])
 
 
 def _checked(h: Array) -> tuple[Array, Array]:

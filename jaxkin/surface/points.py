@@ -34,9 +34,9 @@ def point_geometry(
             count = part.stop - part.start
             first = k[padded[:, 0]]
             eigen = _diagonalised(model, first)
-            found, distance = separate_geometry(model, first, eigen, band[padded], names)
-            degenerate = np.argwhere(np.asarray(distance)[:count] < DEGENERACY_TOLERANCE)
-            for name, column in columns.items():
+            found, distance = jax.tree.map(np.asarray, separate_geometry(model, first, eigen, band[padded], names))
+            degenerate = np.argwhere(distance[:count] < DEGENERACY_TOLERANCE)
+            for name, column in columns.items():  # a JAX array would compile a slice for every length
                 column[points[part]] = found[name][:count]
             if len(degenerate):
                 sets = points[part][tuple(degenerate.T)]

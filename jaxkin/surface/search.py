@@ -326,6 +326,8 @@ def _label(corner: np.ndarray, per_edge: int, periodic: bool) -> np.ndarray:
     order = np.argsort(key)
     links = []
     for step in product((-1, 0, 1), repeat=d):
+        if step <= (0,) * d:  # the opposite step makes the same links
+            continue
         neighbour = corner + np.array(step)
         if periodic:
             neighbour %= per_edge
