@@ -166,7 +166,7 @@ def _matrices(states: ShellStates, factors: FormFactors, group: np.ndarray, scal
 
 
 @eqx.filter_jit
-def _rows(factors: FormFactors, mine: tuple[Array, ...], others: Array, u_others: Array, members: Array):
+def _rows(factors: FormFactors, mine: tuple[np.ndarray, ...], others: np.ndarray, u_others: np.ndarray, members: Array):
     k, u, du = mine
     f, slopes = factors(k, others)  # (s, I, J), (3, s, I, J)
     overlap = jnp.einsum("im,ms,jm->sij", u.conj(), members, u_others)

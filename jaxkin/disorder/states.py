@@ -25,12 +25,12 @@ class State(eqx.Module):
         density_of_states: ν of the whole surface at this energy, 1/(eV Å^d).
     """
 
-    k: Float[Array | np.ndarray, "... 3"]
-    energy: Float[Array | np.ndarray, "..."]
-    velocity: Float[Array | np.ndarray, "... 3"]
-    berry_curvature: Float[Array | np.ndarray, "... 3"]
-    orbital_moment: Float[Array | np.ndarray, "... 3"]
-    density_of_states: Float[Array | np.ndarray, "..."]
+    k: Float[Array, "... 3"]
+    energy: Float[Array, "..."]
+    velocity: Float[Array, "... 3"]
+    berry_curvature: Float[Array, "... 3"]
+    orbital_moment: Float[Array, "... 3"]
+    density_of_states: Float[Array, "..."]
 
 
 class ShellStates:
@@ -76,4 +76,4 @@ class ShellStates:
             "orbital_moment": surface.orbital_moment[part],
             "density_of_states": np.full(len(self), np.sum(self.weights)),
         }
-        return State(**columns)
+        return State(**columns)  # pyright: ignore[reportArgumentType]

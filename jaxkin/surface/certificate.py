@@ -20,10 +20,10 @@ from scipy.spatial import Voronoi
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.hamiltonian.tight_binding import TightBinding
 from jaxkin.surface.eigensolvers import batched_eigensystems, batched_eigenvalues
-from jaxkin.surface.spectrum import buckets, tile_rows
+from jaxkin.surface.spectrum import buckets, operators, tile_rows
 
 if TYPE_CHECKING:
-    from jaxkin.surface.search import Nodes
+    from jaxkin.surface.nodes import Nodes
 
 CURVATURE_POINTS = {1: 256, 2: 48, 3: 16}
 """Points per direction at which ‖∂²H‖ is computed where no sum over hoppings bounds it (k·p models) ..."""
@@ -129,7 +129,7 @@ def free_of_levels(
     if isinstance(model, TightBinding):  # without position matrices the covariant derivative is ∂H/∂k_a
         model = eqx.tree_at(lambda m: m.position_matrices, model, None, is_leaf=lambda leaf: leaf is None)
     for part, padded in buckets(k, tile_rows(model, arrays=16)):
-        h, slopes = _operators(model, padded)
+        h, slopes = operators(model, padded)
         energies, states = batched_eigensystems(h)
         room = np.maximum(window[0] - np.asarray(energies), np.asarray(energies) - window[1]) - 0.5 * bend * radius**2
         possible = room.min(axis=1) > 0
@@ -137,11 +137,6 @@ def free_of_levels(
         steepest = np.asarray(batched_eigenvalues(squares))[:, -1]
         free[part] = (possible & (radius**2 * steepest < 1))[: part.stop - part.start]
     return free
-
-
-@eqx.filter_jit
-def _operators(model: BlochModel, k: np.ndarray) -> tuple[Array, Array]:
-    return jax.vmap(model.hamiltonian_and_derivative)(k)
 
 
 @jax.jit

@@ -27,7 +27,8 @@ from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.surface.continuation import continued, is_analytic
 from jaxkin.surface.deformation import SLACK, Deformation, crosses, displaced, find_deformation
 from jaxkin.surface.eigensolvers import one_lapack_thread
-from jaxkin.surface.search import Nodes, Pocket, find_pockets
+from jaxkin.surface.nodes import Nodes
+from jaxkin.surface.search import Pocket, find_pockets
 from jaxkin.surface.spectrum import SMALLEST_BUCKET, Spectrum, tile_rows
 from jaxkin.surface.zone import Cells, Integral, adaptive_integral, first_mesh
 

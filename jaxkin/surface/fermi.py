@@ -16,9 +16,9 @@ from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.parallel.share import Share
 from jaxkin.surface.lines import Lines
 from jaxkin.surface.maps import zone_maps
+from jaxkin.surface.nodes import Nodes, level_distance
 from jaxkin.surface.plan import Plan, Progress, Replica
 from jaxkin.surface.samples import Sampler
-from jaxkin.surface.search import Nodes, level_distance
 from jaxkin.surface.shells import Surface
 from jaxkin.surface.spectrum import Spectrum
 from jaxkin.surface.thermal import Thermal

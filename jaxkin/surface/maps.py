@@ -88,16 +88,14 @@ def _zone_map(model: BlochModel, op: Operation, vectors: bool) -> ZoneMap:
 def canonical_nodes(
     maps: Sequence[ZoneMap], shape: tuple[int, ...], node: np.ndarray, shift: np.ndarray | None = None
 ) -> np.ndarray:
-    """For integer nodes (N, d) of a periodic grid the number of the first of their equivalents, (N,).
+    """For integer nodes (N, d) inside a periodic grid the number of the first of their equivalents, (N,).
 
     ``shift`` moves the grid, by so many of its spacings; the maps must keep the grid as it is.
     """
-    unique, inverse = np.unique(np.ravel_multi_index((node % shape).T, shape), return_inverse=True)
-    first = unique.copy()
-    every = np.stack(np.unravel_index(unique, shape), axis=-1)
+    first = np.asarray(np.ravel_multi_index(node.T, shape))
     for one in maps:
-        image = every @ one.matrix.T
+        image = node @ one.matrix.T
         if shift is not None:
             image += np.rint(one.matrix @ shift - shift).astype(int)
-        np.minimum(first, np.ravel_multi_index((image % shape).T, shape), out=first)
-    return first[inverse.ravel()]
+        first = np.minimum(first, np.ravel_multi_index((image % shape).T, shape))
+    return first

@@ -11,9 +11,10 @@ from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.parallel.share import Share
 from jaxkin.surface.images import Image, moved, pocket_images, stabiliser
 from jaxkin.surface.maps import ZoneMap
+from jaxkin.surface.nodes import Nodes
 from jaxkin.surface.points import point_geometry
 from jaxkin.surface.samples import Sampler, Samples
-from jaxkin.surface.search import Nodes, Pocket, certain_diameter, find_pockets
+from jaxkin.surface.search import Pocket, certain_diameter, find_pockets
 from jaxkin.surface.shells import Shell, Surface
 from jaxkin.surface.spectrum import Spectrum
 from jaxkin.surface.thermal import TAIL, Thermal

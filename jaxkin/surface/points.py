@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import equinox as eqx
 import jax
 import numpy as np
 
 from jaxkin.geometry import DEGENERACY_TOLERANCE, Eigen, mean_geometry, separate_geometry
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.surface.eigensolvers import batched_eigensystems
-from jaxkin.surface.spectrum import buckets, tile_rows
+from jaxkin.surface.spectrum import buckets, operators, tile_rows
 
 VECTORS = ("energy", "velocity", "berry_curvature", "orbital_moment")
 STATES = ("state", "covariant_derivative")
@@ -78,10 +77,5 @@ def _sets(
 
 
 def _diagonalised(model: BlochModel, k: np.ndarray) -> Eigen:
-    h, derivative = _operators(model, k)
+    h, derivative = operators(model, k)
     return Eigen(*batched_eigensystems(h), derivative)
-
-
-@eqx.filter_jit
-def _operators(model: BlochModel, k: jax.Array | np.ndarray) -> tuple[jax.Array, jax.Array]:
-    return jax.vmap(model.hamiltonian_and_derivative)(k)

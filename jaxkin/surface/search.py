@@ -8,7 +8,6 @@ band and covers the kink of a linear crossing; it is an estimate, not a certific
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
@@ -19,13 +18,10 @@ from scipy.sparse import csgraph
 
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.memory import batch_bytes
-from jaxkin.surface.certificate import cells_for, covering_diameter, free_of_levels, undecided
+from jaxkin.surface.certificate import cells_for, covering_diameter, undecided
 from jaxkin.surface.elements import Elements, build_elements
-from jaxkin.surface.maps import EXACT, ZoneMap, canonical_nodes
-from jaxkin.surface.spectrum import Spectrum
+from jaxkin.surface.nodes import BASE_CELLS, Nodes, zone_box
 
-BASE_CELLS = {1: 256, 2: 32, 3: 12}
-"""Cells per direction of the first pass; it looks at twice as many nodes."""
 POCKET_CELLS = 8
 """A pocket is refined until it is this many cells across its shortest direction ..."""
 FLAT = 0.6
@@ -86,82 +82,6 @@ class _Cells:
     def flatness(self) -> float:
         """Fraction of cells in which a level set is nearly a plane, so that a line crosses it at most once."""
         return float(self.flat.sum() / max(self.band.sum(), 1))
-
-
-class Nodes:
-    """Energies at the corners of cells, kept level by level so that searches for several windows share them.
-
-    Of nodes that ``maps`` of the zone make equivalent one is diagonalised.
-    """
-
-    def __init__(self, spectrum: Spectrum, maps: Sequence[ZoneMap] = ()):
-        self.spectrum, self.maps = spectrum, maps
-        self.evaluations = 0
-        self._known: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-
-    def per_axis(self, per_edge: int) -> int:
-        """Nodes along each axis of the grid with ``per_edge`` cells per edge of the zone."""
-        return per_edge + (not self.spectrum.model.periodic)
-
-    def distinct(self, per_edge: int, node: np.ndarray) -> np.ndarray:
-        """The different ones (M, d) of nodes (N, d), those of other zones moved into the first, or left out."""
-        span = self.per_axis(per_edge)
-        shape = (span,) * self.spectrum.model.dimension
-        inside = node % span if self.spectrum.model.periodic else node[np.all((node >= 0) & (node < span), axis=1)]
-        number = np.unique(np.ravel_multi_index(inside.T, shape))
-        return np.stack(np.unravel_index(number, shape), axis=-1)
-
-    def energies(self, per_edge: int, node: np.ndarray) -> np.ndarray:
-        """(..., n) energies at integer nodes (..., d) of the grid with ``per_edge`` cells per edge of the zone."""
-        model = self.spectrum.model
-        wanted, inverse = self._canonical(per_edge, node.reshape(-1, model.dimension))
-        keys, values = self._known.get(per_edge, (np.zeros(0, np.int64), np.zeros((0, model.size))))
-        new = np.setdiff1d(wanted, keys, assume_unique=True)
-        if len(new):
-            self.evaluations += len(new)
-            keys = np.concatenate([keys, new])
-            values = np.concatenate([values, self.spectrum(self._place(per_edge, new))])
-            order = np.argsort(keys)
-            keys, values = keys[order], values[order]
-            self._known[per_edge] = keys, values
-        return values[np.searchsorted(keys, wanted)][inverse.reshape(node.shape[:-1])]
-
-    def free_of_levels(
-        self, per_edge: int, node: np.ndarray, window: tuple[float, float], radius: float, bend: float
-    ) -> np.ndarray:
-        """Whether no band can be in ``window`` within ``radius`` (Å⁻¹) of integer nodes (N, d), as the certificate's.
-
-        Equivalent nodes have equivalent balls. A symmetry that was found may miss energies by ``EXACT``, by which the
-        window is wider; one that was stated is taken at its word.
-        """
-        wanted, inverse = self._canonical(per_edge, node)
-        slack = EXACT if self.maps else 0.0
-        wider = window[0] - slack, window[1] + slack
-        self.evaluations += len(wanted)
-        self.spectrum.evaluations += len(wanted)
-        return free_of_levels(self.spectrum.model, self._place(per_edge, wanted), wider, radius, bend)[inverse]
-
-    def _canonical(self, per_edge: int, node: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Numbers of the nodes that stand for nodes (N, d), and which of them stands for each, (N,)."""
-        model = self.spectrum.model
-        shape = (self.per_axis(per_edge),) * model.dimension
-        number = canonical_nodes(self.maps, shape, node) if model.periodic else np.ravel_multi_index(node.T, shape)
-        return np.unique(number, return_inverse=True)
-
-    def _place(self, per_edge: int, number: np.ndarray) -> np.ndarray:
-        """Model coordinates (N, d) of nodes by number."""
-        model = self.spectrum.model
-        lo, edges = _zone_box(model.zone)
-        shape = (self.per_axis(per_edge),) * model.dimension
-        return lo + edges * np.stack(np.unravel_index(number, shape), axis=-1) / per_edge
-
-
-def level_distance(nodes: Nodes, level: float) -> float:
-    """Distance in eV of ``level`` from the nearest band, as the nodes of the first pass see it; 0 inside a band."""
-    model, per_edge = nodes.spectrum.model, 2 * BASE_CELLS[nodes.spectrum.model.dimension]
-    every = np.stack(np.meshgrid(*[np.arange(per_edge)] * model.dimension, indexing="ij"), axis=-1)
-    energies = nodes.energies(per_edge, every.reshape(-1, model.dimension))
-    return float(np.maximum(energies.min(axis=0) - level, level - energies.max(axis=0)).min().clip(0))
 
 
 def find_pockets(
@@ -244,7 +164,7 @@ def _overlooked(
 
 def _touched(cells: _Cells, pocket: Pocket, model: BlochModel) -> np.ndarray:
     """(N, bands of the pocket) whether an active cell of the pocket lies in, or round, each cell."""
-    lo, edges = _zone_box(model.zone)
+    lo, edges = zone_box(model.zone)
     finer = max(1, pocket.per_edge // cells.per_edge)
     inside = (np.array(list(np.ndindex((finer,) * len(lo)))) + 0.5) / finer
     touched = np.zeros((len(cells.corner), len(pocket.bands)), bool)
@@ -257,11 +177,6 @@ def _touched(cells: _Cells, pocket: Pocket, model: BlochModel) -> np.ndarray:
         active = pocket.active[(slice(None), *np.moveaxis(cell, -1, 0))]  # (bands, rows, points)
         touched[rows] = (active & valid).any(axis=2).T
     return touched
-
-
-def _zone_box(zone) -> tuple[np.ndarray, np.ndarray]:
-    lo, hi = np.array(zone, float).T
-    return lo, hi - lo
 
 
 def _halve(nodes: Nodes, cells: _Cells, window: tuple[float, float]) -> _Cells:
@@ -354,7 +269,7 @@ def _extent(index: np.ndarray, per_edge: int, periodic: bool) -> tuple[int, int]
 def _pocket(nodes: Nodes, cells: _Cells) -> Pocket:
     """The box round a set of cells."""
     periodic = nodes.spectrum.model.periodic
-    lo, edges = _zone_box(nodes.spectrum.model.zone)
+    lo, edges = zone_box(nodes.spectrum.model.zone)
     extents = [_extent(cells.corner[:, i], cells.per_edge, periodic) for i in range(len(lo))]
     # A piece that fills a direction but for less than a cell is treated as wrapping round it.
     start = np.array([0 if length >= cells.per_edge else begin for begin, length in extents])

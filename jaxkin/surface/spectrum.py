@@ -50,3 +50,9 @@ def buckets(k: np.ndarray, rows: int):
 @eqx.filter_jit
 def _hamiltonians(model: BlochModel, k: jax.Array | np.ndarray) -> jax.Array:
     return jax.vmap(model.hamiltonian)(k)
+
+
+@eqx.filter_jit
+def operators(model: BlochModel, k: jax.Array | np.ndarray) -> tuple[jax.Array, jax.Array]:
+    """H (N, n, n) and its covariant derivatives (N, 3, n, n) at N points k."""
+    return jax.vmap(model.hamiltonian_and_derivative)(k)
