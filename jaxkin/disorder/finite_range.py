@@ -79,9 +79,9 @@ class FiniteRangeImpurity(Disorder):
             raise JaxkinError(f"density={density} must be a positive number of impurities per Å^d.")
         if periodic and isinstance(form_factor, RealSpace):
             raise JaxkinError("periodic=True is for a V(q) with the lattice's period; leave it out with RealSpace.")
+        self.form_factor, self.strength, self.density = form_factor, float(strength), float(density)
         if not isinstance(form_factor, eqx.Module):
             _check_function(form_factor)
-        self.form_factor, self.strength, self.density = form_factor, float(strength), float(density)
         self.periodic, self.order = periodic, order
         self.positions = tuple(tuple(map(float, row)) for row in np.atleast_2d(np.asarray(positions, float)))
 
@@ -167,8 +167,8 @@ def _matrices(states: ShellStates, factors: FormFactors, group: np.ndarray, scal
 
 @eqx.filter_jit
 def _rows(factors: FormFactors, mine: tuple[np.ndarray, ...], others: np.ndarray, u_others: np.ndarray, members: Array):
-    k, u, du = mine
-    f, slopes = factors(k, others)  # (s, I, J), (3, s, I, J)
+    k, u, du = map(jnp.asarray, mine)
+    f, slopes = factors(k, jnp.asarray(others))  # (s, I, J), (3, s, I, J)
     overlap = jnp.einsum("im,ms,jm->sij", u.conj(), members, u_others)
     moved = jnp.einsum("iam,ms,jm->asij", du.conj(), members, u_others)
     return jnp.sum(f * overlap, axis=0), jnp.sum(f * moved + slopes * overlap, axis=1)
