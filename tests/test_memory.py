@@ -4,13 +4,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import jaxkin as jk
 from jaxkin.cli import config
 from jaxkin.disorder.onshell import padded_size
 from jaxkin.memory import batch_bytes, limit, memory_limit, parse_size
-from jaxkin.surface.spectrum import tile_rows
+from jaxkin.surface.nodes import Nodes
+from jaxkin.surface.spectrum import Spectrum, tile_rows
 
 STATUS = Path("/proc/self/status")
 MEASURE = """
@@ -76,6 +78,20 @@ CASES = {
     states = jnp.asarray(np.random.default_rng(0).random((5000 if full else 10, 3)))
     kernel = lambda p, q: jnp.cross(p, q) * jnp.exp(-jnp.sum((p - q) ** 2))
     jk.pair_integral(kernel, states, np.ones(len(states)))
+""",
+    ),
+    "smeared grid": (
+        "160 MiB",  # 120 measured
+        """
+    model = jk.models.get("kramers-weyl-d4")
+    jk.fermi_surface(model, -1.2, sampler=jk.Grid(n=144 if full else 8, width=0.005), replicas=1)
+""",
+    ),
+    "thermal lattice": (
+        "192 MiB",  # 140 measured
+        """
+    model = jk.models.get("kramers-weyl-d4")
+    jk.fermi_surface(model, -1.2, 100.0, sampler=jk.Grid(n=112 if full else 8), replicas=1)
 """,
     ),
     "on-shell matrices": (
@@ -146,6 +162,20 @@ def test_on_shell_matrices_beyond_the_budget_are_refused_and_a_factorised_impuri
         assert local.collisions(surface, surface.shells[0]).transport_time > 0
     with memory_limit("256 MiB"):
         assert padded_size(400) == 448
+
+
+def test_what_would_outgrow_the_budget_says_how_to_mend_it():
+    model = jk.models.get("kramers-weyl-d4")
+    with memory_limit("64 MiB"):
+        with pytest.raises(
+            jk.JaxkinError, match=r"the \d+ points of 1 of 2 replicas need .* fewer replicas or a smaller n"
+        ):
+            jk.fermi_surface(model, -1.2, sampler=jk.Lines(n=160), replicas=2)
+        with pytest.raises(jk.JaxkinError, match=r"the \d+ nodes of a lattice .* a smaller n"):
+            jk.fermi_surface(model, -1.2, 300.0, sampler=jk.Grid(n=128), replicas=1)
+        every = np.stack(np.meshgrid(*[np.arange(128)] * 3), axis=-1)
+        with pytest.raises(jk.JaxkinError, match=r"energies at \d+ nodes of the search .* a larger `smallest_pocket`"):
+            Nodes(Spectrum(model)).energies(128, every)
 
 
 def test_the_configuration_states_the_budget():

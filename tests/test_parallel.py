@@ -226,3 +226,20 @@ def test_refinement_takes_the_same_decisions(three_at_once, name, level, tempera
     assert len(one["states"]) == made
     for other in three_at_once(compute):
         assert_same(one, other)
+
+
+def test_a_thermal_t_matrix_does_not_depend_on_the_sharing(three_at_once):
+    """Re G is an adaptive integral at the energies of all processes' shells; with their own it was 7e-5 off."""
+    model = jk.models.get("massive-dirac-2d")
+    impurity = jk.PointImpurity([[20.0, 0.0], [0.0, 5.0]], orbitals=[0, 1], density=1e-3, rtol=0.1)
+
+    def compute(share=None):
+        surface = jk.fermi_surface(model, 0.3, 300.0, jk.Lines(6), 3, share=share)
+        response = jk.gyrotropic_response(surface, impurity, [0.0])
+        response = joined(response, share or Share())
+        tensors = {**response.transport.gyrotropic, **response.transport.conductivity}
+        return {name: np.asarray(samples).view(float).tolist() for name, samples in tensors.items()}
+
+    one = compute()
+    for other in three_at_once(compute):
+        assert_same(one, other)

@@ -175,7 +175,7 @@ class PointImpurity(Disorder):
 
 def _green_functions(surface: Surface, sites: list[Site], rtol: float) -> GreenFunction:
     """Re G in 1/eV on each of the sites, at the energies of all shells; kept with the surface, as V does not enter."""
-    energies = np.unique([shell.energy for shell in surface.shells])
+    energies = surface.levels  # also other processes': the integral is adaptive, and all are to find the same
     number = {orbital: n for n, orbital in enumerate(dict.fromkeys(o for site in sites for o in _located(site)))}
     orbitals, cells = zip(*number, strict=True)
     key = ("green function", tuple(number), rtol)

@@ -54,6 +54,13 @@ class Share:
         """Sum of the processes' numbers."""
         return int(self.numbers(number).sum())
 
+    def distinct(self, own: np.ndarray) -> np.ndarray:
+        """The different ones of all processes' numbers, ascending."""
+        row = np.full((1, int(self.numbers(len(own)).max())), np.nan)
+        row[0, : len(own)] = own
+        every = self.gather(row, self.count)
+        return np.unique(every[np.isfinite(every)])
+
     def lines(self, own: Sequence[str]) -> list[str]:
         """The different lines of text that any of the processes has."""
         text = "\n".join(own).encode()

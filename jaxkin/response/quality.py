@@ -61,6 +61,7 @@ class Quality:
         if self.residual > RESIDUAL_LIMIT:
             found.append(
                 f"the collision operator was inverted to a residual of {self.residual:.1g} only: parts of the "
-                "surface are hardly coupled by the impurities; add a second kind of impurity, or use solver='rta'."
+                "surface are hardly coupled by the impurities; add a second kind of impurity, or use solver='rta' (or "
+                "the memory budget is small: raise it)."
             )
         return tuple(found)

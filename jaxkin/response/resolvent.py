@@ -19,13 +19,16 @@ from scipy.sparse import csgraph
 
 from jaxkin.disorder.collisions import Collisions
 from jaxkin.errors import JaxkinError
+from jaxkin.memory import limit
 
 TOLERANCE = 1e-11
 """Residual of the solutions relative to their right-hand side."""
 MOST = 600
 """Columns of the Krylov space ..."""
 DENSE = 4000
-"""... beyond which a problem of at most so many unknowns is solved densely."""
+"""... beyond which a problem of at most so many unknowns is solved densely, if the memory budget allows both."""
+COPIES = 5
+"""Of a basis that exist at once: itself, its image, what is outside, and results on their way."""
 DECOUPLED = 1e-12
 """Sheets with a smaller rate between them, relative to their own, are taken as not coupled."""
 DEPENDENT = 1e-13
@@ -131,12 +134,13 @@ class Resolvent:
             return Resolved(block, np.zeros((len(self.omega), 0, start.shape[1]), complex), 0.0)
         basis, image = block, apply(block)
         hardest = np.unique([np.abs(self.omega).min(), np.abs(self.omega).max()])
+        room = int(limit() // (COPIES * start[:, :1].nbytes))  # columns
         while True:
             residual = _galerkin(basis, image, start, size, hardest)[1]
             if residual <= TOLERANCE:
                 break
-            if basis.shape[1] >= MOST:
-                if len(start) <= DENSE:
+            if basis.shape[1] >= min(MOST, room):
+                if len(start) <= min(DENSE, room):
                     basis = self._everything(len(start))
                     image = apply(basis)
                 break

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import pi, sqrt
 
 import numpy as np
 from scipy import ndimage
 
+from jaxkin.memory import batch_bytes, demand
 from jaxkin.surface.maps import ZoneMap
 from jaxkin.surface.samples import Samples
 from jaxkin.surface.search import Pocket
@@ -40,6 +41,8 @@ SMEARINGS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], float]] = {
     "fermi-dirac": (_fermi_dirac, 35.0),
 }
 """Name → (smeared δ(x), |x| beyond which it is below 1e-15)."""
+POINT_BYTES = 64
+"""That a grid point takes for each direction and band while its cell is looked up."""
 
 
 @dataclass(frozen=True)
@@ -99,28 +102,38 @@ class Grid:
         stabiliser: tuple[ZoneMap, ...],
         rng: np.random.Generator,
     ) -> Samples:
-        d = len(pocket.edges)
         pocket = self._widened(pocket, spectrum)
         bands = list(pocket.bands)
-        centres = self._cell_centres(spectrum, pocket)[..., bands]
-        index = np.stack(np.meshgrid(*[np.arange(self.n)] * d, indexing="ij"), axis=-1).reshape(-1, d)
-        x = (index + rng.random(d)) / self.n
-        cell = (x * np.array(pocket.cells)).astype(int)
-        near = pocket.active[(slice(None), *cell.T)]  # (bands, points)
-        looked_at = near.any(axis=0)
-        k = pocket.origin + pocket.edges * x[looked_at]
-        energies = spectrum(k)[:, bands].T
-        near = near[:, looked_at]
+        centres = self._cell_centres(spectrum, pocket)
         # beyond it the smeared δ vanishes for the steepest point of the pocket
         reach = SMEARINGS[self.smearing][1] * (self.width or self.adaptive * self._steepest(centres))
-        row, point = np.nonzero(near & (np.abs(energies - level) < reach))
+        points, rows, filled = [], [], self._deep(pocket, level, centres)
+        for x, near in self._active(pocket, rng.random(len(pocket.edges))):
+            k = pocket.origin + pocket.edges * x
+            energies = spectrum(k)[:, bands].T
+            row, point = np.nonzero(near & (np.abs(energies - level) < reach))
+            points.append(k[point])
+            rows.append(row)
+            filled += np.sum(near & (energies < level)) / self.n ** len(pocket.cells)
+        row = np.concatenate(rows)
         return Samples(
-            k=k[point],
+            k=np.concatenate(points),
             band=np.array(bands)[row],
             axis=np.zeros(len(row), int),
             edges=pocket.edges,
-            filling=self._filling(pocket, level, centres, energies, near),
+            filling=float(filled * np.prod(pocket.edges)),
         )
+
+    def _active(self, pocket: Pocket, shift: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield points (N, d) of active cells, in units of the box, and for which bands they are active, (bands, N)."""
+        d, bands = len(pocket.edges), len(pocket.bands)
+        rows = max(1, batch_bytes() // (POINT_BYTES * d * bands))
+        for start in range(0, self.n**d, rows):
+            number = np.arange(start, min(start + rows, self.n**d))
+            x = (np.stack(np.unravel_index(number, (self.n,) * d), axis=-1) + shift) / self.n
+            near = pocket.active[(slice(None), *(x * np.array(pocket.cells)).astype(int).T)]
+            looked_at = near.any(axis=0)
+            yield x[looked_at], near[:, looked_at]
 
     def _widened(self, pocket: Pocket, spectrum: Spectrum) -> Pocket:
         """The pocket with the cells that the smeared δ reaches."""
@@ -146,10 +159,20 @@ class Grid:
 
     @staticmethod
     def _cell_centres(spectrum: Spectrum, pocket: Pocket) -> np.ndarray:
-        """Energies at the centres of all cells of the box, (*cells, n)."""
-        x = np.stack(np.meshgrid(*[(np.arange(c) + 0.5) / c for c in pocket.cells], indexing="ij"), axis=-1)
-        k = pocket.origin + pocket.edges * x.reshape(-1, len(pocket.cells))
-        return spectrum(k).reshape(*pocket.cells, -1)
+        """Energies of the pocket's bands at the centres of all cells of the box, (*cells, bands)."""
+        count, bands = int(np.prod(pocket.cells)), list(pocket.bands)
+        rows = max(1, batch_bytes() // (8 * spectrum.model.size))
+        demand(
+            16 * count * len(bands),
+            f"the energies in {count} cells of a pocket",
+            "raise it, or use Lines, which need the surface only",
+        )
+        parts = []
+        for start in range(0, count, rows):
+            cell = np.unravel_index(np.arange(start, min(start + rows, count)), pocket.cells)
+            x = (np.stack(cell, axis=-1) + 0.5) / np.array(pocket.cells)
+            parts.append(spectrum(pocket.origin + pocket.edges * x)[:, bands])
+        return np.concatenate(parts).reshape(*pocket.cells, -1)
 
     def _steepest(self, centres: np.ndarray) -> float:
         """Largest change of an energy from one grid point to the next."""
@@ -159,15 +182,15 @@ class Grid:
                 squares = squares + (np.abs(np.diff(centres, axis=axis)).max() * cells / self.n) ** 2
         return 2 * sqrt(squares) + 1e-12
 
-    def _filling(self, pocket: Pocket, level: float, centres: np.ndarray, energies: np.ndarray, near: np.ndarray):
-        """Filled volume: whole cells away from the surface, points near it, less a filled outside."""
+    @staticmethod
+    def _deep(pocket: Pocket, level: float, centres: np.ndarray) -> float:
+        """Part of the box in filled cells away from the surface, less a filled outside."""
         filled = 0.0
         for row in range(len(pocket.bands)):
             filled += np.mean((centres[..., row] < level) & ~pocket.active[row])
-            filled += np.sum(energies[row][near[row]] < level) / self.n ** len(pocket.cells)
             if pocket.closed.any():
                 filled -= centres[(0,) * (centres.ndim - 1)][row] < level
-        return float(filled * np.prod(pocket.edges))
+        return filled
 
     def weights(self, samples: Samples, distance: np.ndarray, slope: np.ndarray) -> np.ndarray:
         """Cell volume times the smeared δ."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jaxkin.hamiltonian.bloch import BlochModel
+from jaxkin.memory import demand
 from jaxkin.parallel.share import Share
 from jaxkin.surface.images import Image, moved, pocket_images, stabiliser
 from jaxkin.surface.maps import ZoneMap
@@ -23,6 +24,8 @@ FEWEST = 6
 """Lines that the least important thermal levels still get."""
 COARSEST = 0.5
 """How much less resolved the search may be for them."""
+COPIES = 3
+"""Of the points that exist at once: by replica, joined, and sorted for one Fermi level."""
 
 Progress = Callable[[int, int, str], None]
 """Called with (done, total, what) while work goes on."""
@@ -116,6 +119,12 @@ class Plan:
             self.report(done, len(which), "sampling the surface")
             before = self.spectrum.evaluations - self.nodes.evaluations
             made.append(self._replica(sampler, windows, np.random.default_rng(streams[number])))
+            points = sum(len(replica.columns["k"]) for replica in made)
+            demand(
+                COPIES * sum(column.nbytes for replica in made for column in replica.columns.values()),
+                f"the {points} points of {len(made)} of {len(which)} replicas",
+                "raise it, or ask for fewer replicas or a smaller n",
+            )
             self.sampled += self.spectrum.evaluations - self.nodes.evaluations - before
         self.report(len(which), len(which), "sampling the surface")
         return made
@@ -172,6 +181,7 @@ class Plan:
         parts = [_thermal_part(sampler, thermal, replica, used) for replica in made]
         starts = np.cumsum([0, *(len(columns["k"]) for columns, _, _ in parts)])
         columns = {name: np.concatenate([columns[name] for columns, _, _ in parts]) for name in parts[0][0]}
+        energies = [energy for _, shells, _ in parts for _, energy in shells]
         return Surface(
             model=self.model,
             fermi_level=thermal.fermi_level,
@@ -185,6 +195,7 @@ class Plan:
                 for number, (start, (_, shells, _)) in enumerate(zip(starts, parts, strict=False))
                 for part, energy in shells
             ),
+            levels=self.share.distinct(np.array(energies)),
             pockets=tuple(p for window, yes in zip(windows, relevant, strict=True) if yes for p in window.pockets),
             fillings=np.stack([fillings for _, _, fillings in parts]),
             evaluations=evaluations,

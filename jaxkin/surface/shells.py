@@ -53,6 +53,8 @@ class Surface:
     berry_curvature: np.ndarray
     orbital_moment: np.ndarray
     shells: tuple[Shell, ...]
+    levels: np.ndarray = field(repr=False)
+    """The different energies of the shells, in eV; where processes share the replicas, of those of all."""
     pockets: tuple[Pocket, ...]
     fillings: np.ndarray = field(repr=False)
     """(replicas, pockets) thermally averaged filled volume in Å^-d: electrons positive, holes negative."""

@@ -10,6 +10,7 @@ import numpy as np
 from scipy import ndimage
 
 from jaxkin.hamiltonian.bloch import BlochModel
+from jaxkin.memory import batch_bytes, demand
 from jaxkin.surface.cosets import mixed_directions, random_shifts
 from jaxkin.surface.maps import ZoneMap, canonical_nodes
 from jaxkin.surface.samples import Samples
@@ -25,6 +26,8 @@ NARROWEST = 2
 """... and its least half width."""
 COARSEST = 8
 """Points along the flattest edge of a pocket that are never gone below."""
+NODE_BYTES = 200
+"""That a node takes from its index to its orbit."""
 
 
 @dataclass(frozen=True)
@@ -169,6 +172,8 @@ class _Lattice:
         cell = np.argwhere(self.pocket.active.any(axis=0))
         counts = np.stack([count[cell[:, a]] for a, (_, count) in enumerate(self._along)], axis=1)
         total = counts.prod(axis=1)
+        found = int(total.sum())
+        demand(NODE_BYTES * found, f"the {found} nodes of a lattice in one pocket", "raise it, or ask for a smaller n")
         owner = np.repeat(np.arange(len(cell)), total)
         place = np.arange(len(owner)) - np.repeat(np.cumsum(total) - total, total)
         node = np.empty((len(owner), len(self.size)), int)
@@ -194,9 +199,18 @@ class _Lattice:
     @cached_property
     def predicted(self) -> tuple[np.ndarray, np.ndarray]:
         """Energies of :attr:`active` by the search's elements, and how far they may be off."""
-        row, node = self.active
-        place = (self.node[node] + self.shift) * self.pocket.per_edge / self.size
-        return self.pocket.elements.energies(row, self._nodes[1][node], place - np.floor(place + 1e-9))
+        found = [np.zeros((2, 0))]
+        for row, node in zip(*(np.array_split(part, self._batches) for part in self.active), strict=True):
+            place = (self.node[node] + self.shift) * self.pocket.per_edge / self.size
+            inside = place - np.floor(place + 1e-9)
+            found.append(np.stack(self.pocket.elements.energies(row, self._nodes[1][node], inside)))
+        energy, doubt = np.concatenate(found, axis=1)
+        return energy, doubt
+
+    @property
+    def _batches(self) -> int:
+        """In how many parts :attr:`active` is looked at, each with copies of the elements it lies in."""
+        return 1 + 2 * 8 * 3 ** len(self.size) * len(self.active[0]) // batch_bytes()
 
     def deep(self, level: float) -> np.ndarray:
         """Nodes in filled cells that cannot hold the level, less all nodes where the outside is filled; (bands,)."""
