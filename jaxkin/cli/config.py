@@ -154,7 +154,7 @@ def load(source: str | None, settings: list[str]) -> Config:
     if source is None:
         pass
     elif source.endswith(".toml"):
-        tree = _parse_file(Path(source))
+        tree = parse_file(Path(source))
     elif re.search(r"_(tb|hr)\.dat(\.gz)?$", source):
         tree = {"model": {"file": source}}
     else:
@@ -162,10 +162,15 @@ def load(source: str | None, settings: list[str]) -> Config:
         tree = {"model": {"name": source}}
     for setting in settings:
         _apply(tree, setting)
-    return _convert(tree, source)
+    return convert(tree, source)
 
 
-def _parse_file(path: Path) -> dict[str, Any]:
+def parse_file(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file, with paths relative to it resolved.
+
+    Raises:
+        ConfigError: no such file, or not TOML.
+    """
     try:
         tree = tomllib.loads(path.read_text())
     except FileNotFoundError:
@@ -228,7 +233,12 @@ def _model_parameters(tree: dict[str, Any]) -> list[str]:
     return list(inspect.signature(models.builder(model.get("name", "tellurium"))).parameters)
 
 
-def _convert(tree: dict[str, Any], source: str | None) -> Config:
+def convert(tree: dict[str, Any], source: str | None) -> Config:
+    """The configuration that parsed tables describe.
+
+    Raises:
+        ConfigError: unknown key (names the nearest valid one), wrong type.
+    """
     where = source if source and source.endswith(".toml") else "configuration"
     try:
         return msgspec.convert(tree, Config)

@@ -56,11 +56,11 @@ def load(source: Path) -> tuple[cfg.Config, FitConfig]:
     Raises:
         ConfigError: no section [fit], an unknown key, a wrong type.
     """
-    tree = cfg._parse_file(source)  # pyright: ignore[reportPrivateUsage]
+    tree = cfg.parse_file(source)
     section = tree.pop("fit", None)
     if not isinstance(section, dict):
         raise ConfigError(f"{source}: has no section [fit]; it needs fit.parameters and [[fit.data]] with a file.")
-    config = cfg._convert(tree, str(source))  # pyright: ignore[reportPrivateUsage]
+    config = cfg.convert(tree, str(source))
     try:
         wanted = msgspec.convert(section, FitConfig)
     except msgspec.ValidationError as error:

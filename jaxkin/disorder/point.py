@@ -109,7 +109,7 @@ class PointImpurity(Disorder):
         """
         if not isinstance(model, TightBinding):
             raise JaxkinError("a k·p model has no sites to symmetrize over.")
-        sites = [Site(v, o, c) for site in self.sites for v, o, c in partners(model, *_checked(site, model))]
+        sites = [Site(v, o, c) for site in self.sites for v, o, c in partners(model, *located_site(site, model))]
         return eqx.tree_at(lambda d: d.sites, self, tuple(sites))
 
     def on(self, surface: Surface) -> Scatterer:
@@ -118,12 +118,12 @@ class PointImpurity(Disorder):
     @classmethod
     def together(cls, parts: Sequence[Self], surface: Surface) -> list[Scatterer]:
         """The scatterers of several impurities, with one Green function on the orbitals of all."""
-        sites = [[_checked(site, surface.model) for site in part.sites] for part in parts]
+        sites = [[located_site(site, surface.model) for site in part.sites] for part in parts]
         dressed = [(part, own) for part, own in zip(parts, sites, strict=True) if part.order == "tmatrix"]
         green = None
         if dressed:
             everywhere = [site for _, own in dressed for site in own]
-            green = _green_functions(surface, everywhere, min(part.rtol for part, _ in dressed))
+            green = green_functions(surface, everywhere, min(part.rtol for part, _ in dressed))
         return [
             part._scatterer(own, green if part.order == "tmatrix" else None)
             for part, own in zip(parts, sites, strict=True)
@@ -173,7 +173,7 @@ class PointImpurity(Disorder):
         return "factorised" if d * d <= 2 * points else "pairwise"
 
 
-def _green_functions(surface: Surface, sites: list[Site], rtol: float) -> GreenFunction:
+def green_functions(surface: Surface, sites: list[Site], rtol: float) -> GreenFunction:
     """Re G in 1/eV on each of the sites, at the energies of all shells; kept with the surface, as V does not enter."""
     energies = surface.levels  # also other processes': the integral is adaptive, and all are to find the same
     number = {orbital: n for n, orbital in enumerate(dict.fromkeys(o for site in sites for o in _located(site)))}
@@ -220,8 +220,12 @@ def _site(potential: ArrayLike, orbitals: Sequence[int], cells: ArrayLike | None
     return Site(matrix, chosen, where)
 
 
-def _checked(site: Site, model: BlochModel) -> Site:
-    """The site with a cell of the model's dimension for each orbital."""
+def located_site(site: Site, model: BlochModel) -> Site:
+    """The site with a cell of the model's dimension for each orbital.
+
+    Raises:
+        JaxkinError: an orbital that the model does not have, one named twice, cells that do not fit the model.
+    """
     wrong = [m for m in site.orbitals if not 0 <= m < model.size]
     if wrong:
         raise JaxkinError(f"orbital {wrong[0]} of the impurity is outside 0..{model.size - 1} of this model.")

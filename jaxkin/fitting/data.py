@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from jaxkin.errors import FileFormatError, JaxkinError, nearest
 from jaxkin.fitting.columns import CONDITIONS, FACTORS, QUANTITIES, factor, split
-from jaxkin.response.observables import _vector  # pyright: ignore[reportPrivateUsage]
+from jaxkin.response.observables import cartesian
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Data:
             raise JaxkinError(f"{label}: a magnetization needs either a `field` or a `current_density`.")
         if temperature is not None and np.any(np.asarray(temperature) <= 0):
             raise JaxkinError(f"{label}: every temperature must be positive.")
-        n = _vector(axis, "axis")
+        n = cartesian(axis, "axis")
         object.__setattr__(self, "quantity", quantity)
         object.__setattr__(self, "axis", tuple((n / np.linalg.norm(n)).tolist()))
         object.__setattr__(self, "name", label)

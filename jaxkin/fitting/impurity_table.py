@@ -19,7 +19,7 @@ from jaxtyping import Array, Complex, Float
 from jaxkin import units
 from jaxkin.disorder import PointImpurity
 from jaxkin.disorder.amplitude import Order, Term, golden_rule, scattering_terms
-from jaxkin.disorder.point import _checked, _green_functions, local_states  # pyright: ignore[reportPrivateUsage]
+from jaxkin.disorder.point import green_functions, local_states, located_site
 from jaxkin.disorder.states import ShellStates
 from jaxkin.errors import JaxkinError
 from jaxkin.fitting.table import Kinetics, Table, Values, gather
@@ -75,12 +75,12 @@ class ImpurityTable(Table):
             JaxkinError: a smeared thermal surface, whose shells mix energies; equivalent sites of different size.
         """
         whole = gather(surface, window)
-        sites = [_checked(site, surface.model) for site in disorder.sites]
+        sites = [located_site(site, surface.model) for site in disorder.sites]
         if len({len(site.orbitals) for site in sites}) > 1:
             raise JaxkinError(
                 "the impurity's sites have different numbers of orbitals; fit one kind of site at a time."
             )
-        green = _green_functions(surface, sites, disorder.rtol) if disorder.order == "tmatrix" else None
+        green = green_functions(surface, sites, disorder.rtol) if disorder.order == "tmatrix" else None
         d = len(sites[0].orbitals)
         moments, ratios = [], []
         for row in whole.states:

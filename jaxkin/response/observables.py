@@ -30,7 +30,7 @@ def magnetoelectric(g: np.ndarray) -> np.ndarray:
 
 def magnetization(g: np.ndarray, field: ArrayLike) -> np.ndarray:
     """M = −iχE, Eq. (87), A/m for V/m."""
-    return -1j * magnetoelectric(g) @ _vector(field, "field")
+    return -1j * magnetoelectric(g) @ cartesian(field, "field")
 
 
 def gauss(magnetization: np.ndarray) -> np.ndarray:
@@ -40,12 +40,17 @@ def gauss(magnetization: np.ndarray) -> np.ndarray:
 
 def rotatory_power(g: np.ndarray, frequency: np.ndarray, axis: ArrayLike = (0, 0, 1)) -> np.ndarray:
     """ρ = ½μ₀ω n·g·n in rad/m, Eq. (78), for g (..., frequency, 3, 3) and f in THz."""
-    n = _vector(axis, "axis")
+    n = cartesian(axis, "axis")
     n = n / np.linalg.norm(n)
     return 0.5 * units.VACUUM_PERMEABILITY * 2e12 * np.pi * frequency * (g @ n @ n)
 
 
-def _vector(values: ArrayLike, name: str) -> np.ndarray:
+def cartesian(values: ArrayLike, name: str) -> np.ndarray:
+    """Three finite components as an array; an ``axis`` must not be zero.
+
+    Raises:
+        JaxkinError: with the ``name`` of the argument.
+    """
     vector = np.asarray(values, float)
     if vector.shape != (3,) or not np.all(np.isfinite(vector)) or (name == "axis" and not vector.any()):
         raise JaxkinError(f"{name}={values} must be three finite Cartesian components.")
