@@ -93,6 +93,35 @@ def test_prior_and_further_residuals(data):
     np.testing.assert_allclose(jk.band_geometry(pulled.model, point, 0).velocity, 1.0, atol=1e-3)
 
 
+def test_bounds_coordinates_and_priors_by_name(data):
+    """The same Parameter as for tables: a bound that holds, ln t fitted, a prior pulled at."""
+    k, energies = data
+    noisy = energies + 0.02 * np.random.default_rng(2).standard_normal(energies.shape)
+    free = jk.fit_bands(build, START, k, noisy, 0.02)
+    log = jk.fit_bands(build, START, k, noisy, 0.02, parameters=[jk.Parameter("hopping", 2.0, transform="log")])
+    inside = jk.fit_bands(build, START, k, noisy, 0.02, parameters=[jk.Parameter("hopping", bounds=(0.1, 3.0))])
+    for other in (log, inside):
+        assert other.converged
+        assert other.chi2 == pytest.approx(free.chi2, rel=1e-9)
+        np.testing.assert_allclose(other.covariance, free.covariance, rtol=1e-4, atol=1e-12)
+        assert not other.at_bound
+    held = jk.fit_bands(build, START, k, noisy, 0.02, parameters=[jk.Parameter("spin_orbit", bounds=(0.0, 0.25))])
+    assert held.converged
+    assert held.at_bound == ("spin_orbit",)
+    assert float(held.values["spin_orbit"]) == 0.25
+    sigma = float(free.errors["trigonal"])
+    mean = float(free.values["trigonal"]) + 2 * sigma
+    pulled = jk.fit_bands(build, START, k, noisy, 0.02, parameters=[jk.Parameter("trigonal", prior=(mean, sigma))])
+    assert pulled.degrees_of_freedom == free.degrees_of_freedom + 1
+    # two equal weights: half way, by one σ
+    assert mean - float(pulled.values["trigonal"]) == pytest.approx(sigma, rel=0.05)
+    assert float(pulled.errors["trigonal"]) == pytest.approx(sigma / np.sqrt(2), rel=0.05)
+    with pytest.raises(jk.JaxkinError, match="did you mean 'hopping'"):
+        jk.fit_bands(build, START, k, energies, parameters=[jk.Parameter("hoping")])
+    with pytest.raises(jk.JaxkinError, match="outside the bounds"):
+        jk.fit_bands(build, START, k, energies, parameters=[jk.Parameter("hopping", bounds=(1.0, 2.0))])
+
+
 def test_refusals(data):
     k, energies = data
     for arguments, message in (
@@ -106,5 +135,5 @@ def test_refusals(data):
         jk.fit_bands(build, START, k, energies, bands=[1, 2])
     with pytest.raises(jk.JaxkinError, match="prior must be positive"):
         jk.fit_bands(build, START, k, energies, prior=-1.0)
-    with pytest.raises(jk.JaxkinError, match="not finite"):
+    with pytest.raises(jk.JaxkinError, match="'hopping' needs a start that is finite"):
         jk.fit_bands(build, START | {"hopping": np.nan}, k, energies)

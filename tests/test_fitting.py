@@ -148,7 +148,7 @@ def test_parameters_refuse_nonsense(table):
         (("side_jump", 1.0, (0.0, 3.0), (1.0, 0.0)), "positive standard deviation"),
     ):
         with pytest.raises(jk.JaxkinError, match=message):
-            jk.Parameter(*arguments)
+            jk.FitProblem(table, [jk.Parameter(*arguments)])
     with pytest.raises(jk.JaxkinError, match="named twice"):
         jk.FitProblem(table, ["tau", "tau"])
     with pytest.raises(jk.JaxkinError, match="named twice, or both"):

@@ -6,8 +6,8 @@ import pytest
 import jaxkin as jk
 
 STUDIES = 200
-FREQUENCY = np.geomspace(0.02, 5.0, 60)
-NOISE = 0.005  # of the largest |ρ| of each component
+FREQUENCY = np.geomspace(0.02, 5.0, 40)
+NOISE = 0.01  # of the largest |ρ| of each component
 LEVELS = {0.6827: (0.60, 0.76), 0.95: (0.91, 0.98)}
 """Coverage asked for; 200 data sets alone scatter it by 0.033 and 0.015."""
 
@@ -64,7 +64,7 @@ def test_relaxation_time_intervals_cover_the_truth(surface):
             "side_jump": sign[1] * ratio[1] * one["intrinsic"] / one["side_jump"],
             "moment_scale": rng.uniform(0.5, 2.0),
         }
-        result = jk.fit(problem, measured(problem, truth, rng), starts=24, seed=number)
+        result = jk.fit(problem, measured(problem, truth, rng), seed=number)
         assert result.converged, result.reason
         p_values.append(result.p_value)
         for name, level in hits:
@@ -94,13 +94,29 @@ def test_impurity_intervals_cover_the_truth(surface):
         sigma = 0.05 * truth["density"]
         known = jk.Parameter("density", prior=(truth["density"] + sigma * rng.standard_normal(), sigma))
         problem = jk.FitProblem(table, [jk.Parameter("strength", bounds=bounds), known, "moment_scale"])
-        result = jk.fit(problem, measured(problem, truth, rng, frequency=frequency), starts=8, seed=number)
+        result = jk.fit(problem, measured(problem, truth, rng, frequency=frequency), seed=number)
         assert result.converged, result.reason
         for name, level in hits:
             hits[name, level] += covered(result.interval(name, level), truth[name])
     for (name, level), count in hits.items():
         low, high = LEVELS[level]
         assert low <= count / STUDIES <= high, (name, level, count / STUDIES)
+
+
+def test_the_better_of_two_minima_is_found_from_a_wrong_start(surface):
+    """(τ, τ_sk) and (τ', −τ_sk'): the problem's own start always ends in the wrong one, two more find both."""
+    table = jk.tabulate(surface, jk.RelaxationTime(1.0, 1000.0, 0.1))
+    problem = jk.FitProblem(table, [jk.Parameter("tau", 0.2), "tau_skew", "side_jump"])
+    truth, frequency = {"tau": 0.7, "tau_skew": 3000.0, "side_jump": 0.3}, np.geomspace(0.05, 3.0, 30)
+    for seed in range(4):
+        data = measured(problem, truth, np.random.default_rng(seed), frequency=frequency)
+        alone, result = (jk.fit(problem, data, starts=count, seed=seed) for count in (1, 3))
+        assert alone.values["tau_skew"] < 0
+        assert result.values["tau_skew"] == pytest.approx(3000.0, rel=0.15)  # errors of 170 ps
+        assert result.chi2 < alone.chi2
+        if alone.chi2 - result.chi2 < 8:
+            (other,) = result.alternatives
+            assert np.allclose(other.coordinates, alone.coordinates, rtol=1e-4)
 
 
 def test_skew_data_fitted_by_side_jump_are_flagged(surface):

@@ -11,6 +11,7 @@ import numpy as np
 from scipy import stats
 
 from jaxkin.fitting.data import Data
+from jaxkin.fitting.profile import ENDS
 
 if TYPE_CHECKING:
     from jaxkin.fitting.result import FitResult
@@ -24,6 +25,8 @@ LOOSE = 1.0
 INTEGRATOR = 0.5
 """Error of the integrals in errors of the data that is worth a warning."""
 EXACT_RUNS = 60
+CURVED = 1.3
+"""Ratio of a likelihood's width to its Gaussian's that is worth a warning."""
 
 
 @dataclass(frozen=True)
@@ -160,10 +163,26 @@ def _parameters(result: FitResult) -> list[str]:
             )
     for p, u, error in pairs:
         if np.isfinite(error) and p.coordinate == "log" and error > LOOSE:
-            lines.append(f"{p.name} is known to a factor {np.exp(error):.2g} only{advice(result, p.name)}.")
+            factor = f"{np.exp(error):.2g}" if error < 20 else "of many orders"
+            lines.append(f"{p.name} is known to a factor {factor} only{advice(result, p.name)}.")
         if np.isfinite(error) and p.coordinate != "log" and p.name != "fermi_level" and abs(u) < error:
             what = f"1/{p.name}" if p.coordinate == "reciprocal" else p.name
             lines.append(f"{what} is compatible with zero ({u:.2g} ± {error:.2g}){advice(result, p.name)}.")
+    return lines + _curved(result)
+
+
+def _curved(result: FitResult) -> list[str]:
+    """Parameters whose likelihood is far from the Gaussian that their intervals are made of."""
+    lines = []
+    for name, pair in zip(result.names, result.rises, strict=True):
+        seen = pair[np.isfinite(pair)]
+        ratio = np.sqrt(np.maximum(seen, 1e-9)) / ENDS
+        if np.any((ratio < 1 / CURVED) | (ratio > CURVED)) and not result.undetermined.any():
+            shown = " and ".join(f"{rise:.2g}" for rise in seen)
+            lines.append(
+                f"the likelihood of {name} is not Gaussian: χ² rises by {shown}, not 3.84, at the ends of its 95 % "
+                f'interval; take that of the profile, result.profile("{name}").interval(0.95).'
+            )
     return lines
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import jax
@@ -10,23 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxkin.errors import JaxkinError, nearest
+from jaxkin.errors import JaxkinError
 
 Transform = Literal["linear", "log", "reciprocal"]
 TRANSFORMS = ("linear", "log", "reciprocal")
 INFINITE = (-np.inf, np.inf)
-
-DEFAULTS: dict[str, tuple[str, Transform]] = {
-    "tau": ("ps", "log"),
-    "tau_skew": ("ps", "reciprocal"),
-    "side_jump": ("Å", "linear"),
-    "moment_scale": ("1", "linear"),
-    "strength": ("1", "linear"),
-    "density": ("1/Å^d", "log"),
-    "fermi_level": ("eV", "linear"),
-    "temperature": ("K", "log"),
-}
-"""Unit and coordinate of every parameter that a table may have."""
 
 
 @dataclass(frozen=True)
@@ -40,18 +28,19 @@ class Parameter:
     scattering is an ordinary point, 0).
 
     Args:
-        name: of the table, see ``table.values``; its unit is fixed: ps, Å, eV, K, Å^-d.
-        start: where the fit begins; by default the table's own value.
+        name: of a table's parameter, see ``table.values``, or of one of a band model, see :func:`fit_bands`.
+        start: where the fit begins; by default the table's or the model's own value.
         bounds: (lower, upper); infinite where there is none.
         prior: (mean, standard deviation) of what is known from elsewhere, Gaussian.
-        transform: the coordinate; by default that of :data:`DEFAULTS`.
+        transform: the coordinate; by default what suits the table's parameter, and ``"linear"`` of band models.
+        unit: of the value; that of a table's parameter is fixed (ps, Å, eV, K, Å^-d) and filled in.
 
     Raises:
-        JaxkinError: unknown names, bounds that do not increase or of two signs where 1/x is varied, a prior
-            without width.
+        JaxkinError: bounds that do not increase or of two signs where 1/x is varied, a prior without width. Names are
+            checked by what they are given to.
 
-    >>> Parameter("tau", 0.5, bounds=(0.05, 5.0)).unit
-    'ps'
+    >>> Parameter("tau", 0.5, bounds=(0.05, 5.0), transform="log").limits
+    (-2.995732273553991, 1.6094379124341003)
     """
 
     name: str
@@ -59,11 +48,10 @@ class Parameter:
     bounds: tuple[float, float] = INFINITE
     prior: tuple[float, float] | None = field(default=None, compare=False)
     transform: Transform | None = None
+    unit: str = ""
 
     def __post_init__(self):
         where = f"parameter {self.name!r}"
-        if self.name not in DEFAULTS:
-            raise JaxkinError(f"{where} is unknown{nearest(self.name, DEFAULTS)}; choose from {', '.join(DEFAULTS)}.")
         if self.transform is not None and self.transform not in TRANSFORMS:
             raise JaxkinError(f"{where}: transform={self.transform!r} must be one of {', '.join(TRANSFORMS)}.")
         low, high = self.bounds
@@ -78,15 +66,25 @@ class Parameter:
         if self.prior is not None and not self.prior[1] > 0:
             raise JaxkinError(f"{where}: prior={self.prior} needs a positive standard deviation.")
 
-    @property
-    def unit(self) -> str:
-        """Unit of the value."""
-        return DEFAULTS[self.name][0]
+    def completed(self, start: float, transform: Transform = "linear", unit: str = "") -> Parameter:
+        """With these where nothing was said; the unit is replaced.
+
+        Raises:
+            JaxkinError: a start that is missing or not finite, or that does not lie in the bounds.
+        """
+        value = start if self.start is None else self.start
+        full = replace(self, transform=self.transform or transform, unit=unit)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            if not np.isfinite(full.to_coordinate(value)):
+                raise JaxkinError(f"parameter {self.name!r} needs a start that is finite; that at hand is {value:g}.")
+        if not self.bounds[0] <= value <= self.bounds[1]:
+            raise JaxkinError(f"parameter {self.name!r}: the start {value:g} lies outside the bounds {self.bounds}.")
+        return replace(full, start=float(value))
 
     @property
     def coordinate(self) -> Transform:
         """What is varied."""
-        return self.transform or DEFAULTS[self.name][1]
+        return self.transform or "linear"
 
     @property
     def key(self) -> str:
@@ -125,6 +123,11 @@ class Parameter:
         if self.coordinate == "reciprocal":
             return (coordinate - 1 / mean) * mean**2 / sigma
         return (self.in_table(coordinate) - mean) / sigma
+
+
+def slope(p: Parameter, value: float) -> float:
+    """|d value/d coordinate|."""
+    return {"linear": 1.0, "log": abs(value), "reciprocal": value**2}[p.coordinate]
 
 
 def to_free(parameters: tuple[Parameter, ...], coordinates: np.ndarray) -> np.ndarray:

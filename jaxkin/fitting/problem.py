@@ -14,7 +14,7 @@ from jaxkin import units
 from jaxkin.errors import JaxkinError
 from jaxkin.fitting.data import Data
 from jaxkin.fitting.parameters import Parameter
-from jaxkin.fitting.table import POWERS, Kinetics, Table, summed
+from jaxkin.fitting.table import KNOWN, POWERS, Kinetics, Table, summed
 
 
 class Points(eqx.Module):
@@ -90,29 +90,26 @@ class FitProblem(eqx.Module):
 
     def __init__(self, table: Table, parameters: Sequence[Parameter | str], fixed: Mapping[str, float] | None = None):
         self.table = table
-        self.parameters = tuple(Parameter(p) if isinstance(p, str) else p for p in parameters)
+        given = [Parameter(p) if isinstance(p, str) else p for p in parameters]
         self.fixed = {name: float(value) for name, value in (fixed or {}).items()}
-        self.known = tuple(k for k, p in enumerate(self.parameters) if p.prior is not None)
-        self.prior = jnp.array([p.prior for p in self.parameters if p.prior is not None], float).reshape(-1, 2)
-        names = [p.name for p in self.parameters] + list(self.fixed)
-        if not self.parameters:
+        if not given:
             raise JaxkinError("a fit needs at least one parameter.")
+        names = [p.name for p in given] + list(self.fixed)
         for name in names:
             table.check_name(name)
             if names.count(name) > 1:
                 raise JaxkinError(f"parameter {name!r} is named twice, or both fitted and fixed.")
-        for p in self.parameters:
-            if not np.isfinite(p.to_coordinate(self._start(p))):
-                raise JaxkinError(f"parameter {p.name!r} needs a finite start; the table's is {self._start(p):g}.")
-            if not p.bounds[0] <= self._start(p) <= p.bounds[1] and p.start is None:
-                raise JaxkinError(f"parameter {p.name!r}: the table's {self._start(p):g} lies outside {p.bounds}.")
+        complete = []
+        for p in given:
+            unit, transform = KNOWN[p.name]
+            complete.append(p.completed(table.values[p.name], transform, unit))
+        self.parameters = tuple(complete)
+        self.known = tuple(k for k, p in enumerate(self.parameters) if p.prior is not None)
+        self.prior = jnp.array([p.prior for p in self.parameters if p.prior is not None], float).reshape(-1, 2)
         if {"fermi_level", "temperature"} & set(names):
             for mu in self._corners("fermi_level"):
                 for t in self._corners("temperature"):
                     table.energies.check(mu, t)
-
-    def _start(self, p: Parameter) -> float:
-        return self.table.values[p.name] if p.start is None else p.start
 
     def _corners(self, name: str) -> list[float]:
         """The values a fermi_level or temperature may take: its bounds where it is fitted."""
@@ -126,12 +123,21 @@ class FitProblem(eqx.Module):
     @property
     def start(self) -> dict[str, float]:
         """Where the fit begins."""
-        return {p.name: self._start(p) for p in self.parameters}
+        return {p.name: _start(p) for p in self.parameters}
 
     @property
     def start_coordinates(self) -> np.ndarray:
         """The same in the coordinates that are varied, (P,)."""
-        return np.array([p.to_coordinate(self._start(p)) for p in self.parameters])
+        return np.array([p.to_coordinate(_start(p)) for p in self.parameters])
+
+    @property
+    def linear(self) -> tuple[int, ...]:
+        """Numbers of the parameters in whose coordinates every prediction is affine."""
+        return tuple(
+            k
+            for k, p in enumerate(self.parameters)
+            if p.key in self.table.linear and (p.coordinate == "linear" or p.key != p.name)
+        )
 
     def coordinates(self, values: Mapping[str, float]) -> np.ndarray:
         """Coordinates (P,) of given values."""
@@ -191,6 +197,11 @@ class FitProblem(eqx.Module):
             for k, row in zip(self.known, self.prior, strict=True)
         ]
         return jnp.array(rows, float)
+
+
+def _start(p: Parameter) -> float:
+    assert p.start is not None  # completed
+    return p.start
 
 
 @eqx.filter_jit

@@ -8,19 +8,22 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optimistix
 from jaxtyping import Array
 from scipy import stats
 
 from jaxkin.errors import JaxkinError
+from jaxkin.fitting.marquardt import minimise
 from jaxkin.fitting.parameters import Parameter, from_free, to_free
-from jaxkin.fitting.problem import FitProblem, Points
+from jaxkin.fitting.problem import FitProblem, Points, linearised
 
 REACH = 3.5
 """Standard errors to either side that are profiled at first ..."""
 FARTHEST = 4
 """... and how often that is doubled where χ² has not risen by as many squared."""
 STEPS = 100
+ENDS = 1.96
+"""Standard errors at which a likelihood is compared with its Gaussian."""
+CORRECTIONS = 4
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,6 @@ def profile(
         raise JaxkinError("a profile needs at least 5 points.")
     if not (np.isfinite(error) and error > 0):
         raise JaxkinError(f"{parameter.name!r} is not determined by the data: there is nothing to profile.")
-    others = tuple(p for k, p in enumerate(problem.parameters) if k != index)
     rest = np.delete(np.arange(len(best)), index)
     slope = covariance[rest, index] / covariance[index, index]
     low, high = parameter.limits
@@ -90,10 +92,12 @@ def profile(
     for _ in range(FARTHEST):
         grid = np.unique(np.clip(best[index] + reach * np.linspace(-1, 1, count), low, high))
         grid = np.unique(np.append(grid, best[index]))
-        bounds = np.array([p.limits for p in others]).reshape(-1, 2).T
-        guesses = np.clip(best[rest] + (grid - best[index])[:, None] * slope, *bounds)
-        free = np.array([to_free(others, row) for row in guesses]).reshape(len(grid), len(others))
-        chi2 = np.asarray(_minimised(problem, points, index, jnp.asarray(grid), jnp.asarray(free)))
+        guesses = np.tile(best, (len(grid), 1))
+        guesses[:, index] = grid
+        guesses[:, rest] += (grid - best[index])[:, None] * slope
+        guesses = np.clip(guesses, *np.array([p.limits for p in problem.parameters]).T)
+        free = jnp.array([to_free(problem.parameters, row) for row in guesses])
+        chi2 = np.asarray(_minimised(problem, points, jnp.arange(len(best)) == index, jnp.asarray(guesses), free))
         delta = chi2 - least
         ends = [e for e, limit in ((0, low), (-1, high)) if abs(grid[e] - limit) > 1e-9 * reach]
         if all(delta[e] > 4.0 for e in ends):
@@ -102,24 +106,46 @@ def profile(
     return Profile(parameter, grid, delta, float(best[index]))
 
 
+def rises(problem: FitProblem, points: tuple[Points, ...], best: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    """χ²(u) − χ²_min of every parameter 1.96 of its standard errors below and above the best, (P, 2).
+
+    The others are minimised over by a few Gauss-Newton steps. A Gaussian likelihood has 3.84; NaN beyond bounds, and
+    where nothing is determined.
+    """
+    low, high = np.array([p.limits for p in problem.parameters]).T
+    least = float(np.sum(problem.compiled_residuals(best, points) ** 2))
+    out = np.full((len(best), 2), np.nan)
+    for k, column in enumerate(covariance.T):
+        if not (np.isfinite(column).all() and column[k] > 0):
+            continue
+        rest = np.delete(np.arange(len(best)), k)
+        for side in (0, 1):
+            u = best + (2 * side - 1) * ENDS * column / np.sqrt(column[k])
+            if not low[k] <= u[k] <= high[k]:
+                continue
+            u, found = np.clip(u, low, high), []
+            for _ in range(CORRECTIONS):
+                residuals, jacobian = (np.asarray(part) for part in linearised(problem, points, jnp.asarray(u)))
+                found.append(float(np.sum(residuals**2)))
+                if not (len(rest) and np.isfinite(jacobian).all()):
+                    break
+                step = np.linalg.lstsq(jacobian[:, rest], -residuals, rcond=1e-12)[0]
+                u[rest] = np.clip(u[rest] + step, low[rest], high[rest])
+            out[k, side] = min(found, key=lambda x: (np.isnan(x), x)) - least
+    return out
+
+
 @eqx.filter_jit
-def _minimised(problem: FitProblem, points: tuple[Points, ...], index: int, grid: Array, starts: Array) -> Array:
-    others = tuple(p for k, p in enumerate(problem.parameters) if k != index)
+def _minimised(problem: FitProblem, points: tuple[Points, ...], held: Array, at: Array, starts: Array) -> Array:
+    """χ² (N,) with the ``held`` coordinate at its value in ``at`` (N, P), the others free."""
 
-    def residuals(free: Array, value: Array) -> Array:
-        rest = from_free(others, free) if others else free
-        return problem.residuals(jnp.concatenate([rest[:index], value[None], rest[index:]]), points)
+    def one(values: Array, start: Array) -> Array:
+        def residuals(free: Array) -> Array:
+            return problem.residuals(jnp.where(held, values, from_free(problem.parameters, free)), points)
 
-    def one(value: Array, start: Array) -> Array:
-        if not others:
-            return jnp.sum(residuals(start, value) ** 2)
-        solver = optimistix.LevenbergMarquardt(rtol=1e-8, atol=1e-8)
-        solution = optimistix.least_squares(
-            residuals, solver, start, value, {"jac": "fwd"}, max_steps=STEPS, throw=False
-        )
-        return jnp.sum(residuals(solution.value, value) ** 2)
+        return minimise(residuals, start, STEPS).chi2
 
-    return jax.vmap(one)(grid, starts)
+    return jax.vmap(one)(at, starts)
 
 
 def _rising(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

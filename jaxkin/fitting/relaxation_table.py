@@ -59,6 +59,10 @@ class RelaxationTable(Table):
     def disorder_values(self) -> dict[str, float]:
         return dict(zip(("tau", "tau_skew", "side_jump"), self.given, strict=True))
 
+    @property
+    def linear(self) -> tuple[str, ...]:
+        return ("moment_scale", "skew_rate", "side_jump")
+
     def kinetics(self, values: Values) -> Kinetics:
         tau = jnp.asarray(values["tau"])
         rate = jnp.asarray(values["skew_rate"]) if "skew_rate" in values else 1 / jnp.asarray(values["tau_skew"])

@@ -15,8 +15,9 @@ from scipy import stats
 from jaxkin.errors import JaxkinError, nearest
 from jaxkin.fitting.data import Data
 from jaxkin.fitting.diagnostics import Doubts, Residuals, diagnose
+from jaxkin.fitting.parameters import slope
 from jaxkin.fitting.problem import FitProblem, Points, linearised
-from jaxkin.fitting.profile import Profile, profile
+from jaxkin.fitting.profile import Profile, profile, rises
 
 SINGULAR = 1e-9
 """Directions in which the scaled Jacobian is smaller than this are not determined at all."""
@@ -145,9 +146,8 @@ class FitResult:
     @property
     def errors(self) -> dict[str, float]:
         """Standard errors of the values, to first order in those of the coordinates; see :meth:`interval`."""
-        slopes = {"linear": lambda v: 1.0, "log": abs, "reciprocal": lambda v: v**2}
         return {
-            p.name: float(slopes[p.coordinate](p.to_value(u)) * e)
+            p.name: float(slope(p, p.to_value(u)) * e)
             for p, u, e in zip(self.problem.parameters, self.coordinates, self.coordinate_errors, strict=True)
         }
 
@@ -227,6 +227,12 @@ class FitResult:
     def doubts(self) -> Doubts:
         """In words: what the data do not determine, and whether the model describes them."""
         return diagnose(self)
+
+    @cached_property
+    def rises(self) -> np.ndarray:
+        """By how much χ² rises at either end of each 95 % interval of the data alone, (P, 2): 3.84 if Gaussian."""
+        points = tuple(Points.of(one) for one in self.data)
+        return rises(self.problem, points, self.coordinates, self.data_covariance)
 
     def profile(self, name: str, points: int = 25) -> Profile:
         """Profile likelihood: χ² minimised over all other parameters, against this one."""

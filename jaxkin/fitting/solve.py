@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import optimistix
 from jaxtyping import Array
 
 from jaxkin.errors import JaxkinError, nearest
 from jaxkin.fitting.data import Data
-from jaxkin.fitting.parameters import Parameter, from_free, to_free
+from jaxkin.fitting.marquardt import Minimum, minimise, settle
+from jaxkin.fitting.parameters import Parameter, from_free
 from jaxkin.fitting.problem import FitProblem, Points, linearised
 from jaxkin.fitting.result import FitResult
+from jaxkin.fitting.starts import starts as begin_at
 from jaxkin.surface.plan import Progress
 
 Method = Literal["levenberg-marquardt", "adam"]
@@ -29,20 +30,12 @@ BATCH = 4096
 POLISH = 10
 """Steps of Levenberg-Marquardt on all data that end a run of Adam."""
 TOLERANCE = 1e-9
-"""Relative change of χ² and of the parameters at which Levenberg-Marquardt stops."""
+"""Relative change of χ² at which Levenberg-Marquardt stops."""
 DECREMENT = 1e-2
 """A fit has converged when the linearised step would change χ² by less."""
-SETTLE = 30
-"""Most steps by which the best minimum is settled."""
-STARTS = 16
+STARTS = 8
 GROUP = 50
 """Starts that are run side by side; a group ends with its slowest."""
-
-
-class _Minima(NamedTuple):
-    free: Array | np.ndarray
-    chi2: Array | np.ndarray
-    steps: Array | np.ndarray
 
 
 def fit(
@@ -62,8 +55,9 @@ def fit(
         data: one or several :class:`Data`.
         method: ``"levenberg-marquardt"``, or ``"adam"`` on minibatches (``max_steps`` hundreds of them, then a few
             steps on all data); None takes the first unless the data are too many for a Jacobian.
-        starts: the first is the problem's start, others are drawn inside the bounds, or widely about the start;
-            16 by default (1 for Adam). Minima nearly as good as the best are kept, and its intervals include them.
+        starts: the first is the problem's start, others are the lowest of 512 points inside the bounds, or widely about
+            the start (:mod:`jaxkin.fitting.starts`); 8 by default (1 for Adam). Minima nearly as good as the best
+            are kept, and its intervals include them.
         seed: of the starts and minibatches.
         max_steps: of each start.
         progress: called with (done, total, what).
@@ -99,7 +93,7 @@ def fit(
     if starts is None:
         starts = STARTS if method == "levenberg-marquardt" else 1
     points = tuple(Points.of(one) for one in sets)
-    free = _starts(problem, starts, np.random.default_rng(seed))
+    free = begin_at(problem, points, starts, np.random.default_rng(seed))
     report: Progress = progress or (lambda done, total, what: None)
     groups = []
     for begin in range(0, starts, GROUP):
@@ -109,12 +103,19 @@ def fit(
             chosen = _adam(problem, points, chosen, jax.random.key(seed), max_steps)
         groups.append(_levenberg_marquardt(problem, points, chosen, max_steps if method != "adam" else POLISH))
     report(starts, starts, "starts")
-    minima = _Minima(*(np.concatenate(part) for part in zip(*groups, strict=True)))
+    minima = Minimum(*(np.concatenate(part) for part in zip(*groups, strict=True)))
     if not np.isfinite(minima.chi2).any():
         raise JaxkinError("χ² is not finite at any start: check the data, the starts and the bounds.")
     best = int(np.nanargmin(np.where(np.isfinite(minima.chi2), minima.chi2, np.nan)))
-    coordinates = np.asarray(from_free(problem.parameters, jnp.asarray(minima.free[best])))
-    coordinates, remaining = _settled(problem, points, coordinates)
+    coordinates = np.asarray(from_free(problem.parameters, jnp.asarray(minima.x[best])))
+    low, high = np.array([p.limits for p in problem.parameters]).T
+    coordinates, remaining = settle(
+        lambda u: linearised(problem, points, jnp.asarray(u)),
+        lambda u: float(np.sum(problem.compiled_residuals(u, points) ** 2)),
+        coordinates,
+        (low, high),
+        DECREMENT * 1e-3,
+    )
     return FitResult.at(
         problem,
         sets,
@@ -123,41 +124,16 @@ def fit(
         steps=int(minima.steps[best]),
         method=method,
         start_chi2=np.asarray(minima.chi2),
-        ends=np.stack([np.asarray(from_free(problem.parameters, jnp.asarray(x))) for x in np.asarray(minima.free)]),
+        ends=np.stack([np.asarray(from_free(problem.parameters, jnp.asarray(x))) for x in np.asarray(minima.x)]),
     )
 
 
-def _starts(problem: FitProblem, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Free parameters (count, P) of all starts."""
-    first = problem.start_coordinates
-    rows = [first]
-    for _ in range(count - 1):
-        rows.append(np.array([_drawn(p, u, rng) for p, u in zip(problem.parameters, first, strict=True)]))
-    return np.stack([to_free(problem.parameters, row) for row in rows])
-
-
-def _drawn(p: Parameter, start: float, rng: np.random.Generator) -> float:
-    low, high = p.limits
-    if np.isfinite(low) and np.isfinite(high):
-        return float(rng.uniform(low, high))
-    spread = 1.5 if p.coordinate == "log" else 2 * (abs(start) or 1.0)
-    return float(np.clip(start + spread * rng.standard_normal(), low, high))
-
-
-def _free_residuals(free: Array, args: tuple[FitProblem, tuple[Points, ...]]) -> Array:
-    problem, points = args
-    return problem.residuals(from_free(problem.parameters, free), points)
-
-
 @eqx.filter_jit
-def _levenberg_marquardt(problem: FitProblem, points: tuple[Points, ...], starts: Array, max_steps: int) -> _Minima:
-    def one(free: Array) -> _Minima:
-        solver = optimistix.LevenbergMarquardt(rtol=TOLERANCE, atol=TOLERANCE)
-        solution = optimistix.least_squares(
-            _free_residuals, solver, free, (problem, points), {"jac": "fwd"}, max_steps=max_steps, throw=False
+def _levenberg_marquardt(problem: FitProblem, points: tuple[Points, ...], starts: Array, max_steps: int) -> Minimum:
+    def one(free: Array) -> Minimum:
+        return minimise(
+            lambda x: problem.residuals(from_free(problem.parameters, x), points), free, max_steps, TOLERANCE
         )
-        residuals = _free_residuals(solution.value, (problem, points))
-        return _Minima(solution.value, jnp.sum(residuals**2), solution.stats["num_steps"])
 
     return jax.vmap(one)(starts)
 
@@ -197,44 +173,6 @@ def _adam(problem: FitProblem, points: tuple[Points, ...], starts: Array, key: A
         return free + scale * jnp.asarray(y)
 
     return jax.vmap(one)(starts, jax.random.split(key, len(starts)))
-
-
-def _settled(problem: FitProblem, points: tuple[Points, ...], coordinates: np.ndarray) -> tuple[np.ndarray, float]:
-    """The minimum by a few Gauss-Newton steps that may end at a bound, and by how much χ² should still fall.
-
-    The unbounded x of :func:`from_free` comes near a bound only slowly.
-    """
-    low, high = np.array([p.limits for p in problem.parameters]).T
-    u, remaining = np.clip(coordinates, low, high), np.inf
-    for _ in range(SETTLE):
-        residuals, jacobian = (np.asarray(part) for part in linearised(problem, points, jnp.asarray(u)))
-        if not (np.all(np.isfinite(residuals)) and np.all(np.isfinite(jacobian))):
-            return u, np.nan
-        slope = jacobian.T @ residuals
-        held = ((u <= low) & (slope > 0)) | ((u >= high) & (slope < 0))
-        step, remaining = _newton(residuals, jacobian, ~held)
-        if remaining < DECREMENT * 1e-3:
-            break
-        least = np.sum(residuals**2)
-        for shorter in 0.5 ** np.arange(8):
-            tried = np.clip(u + shorter * step, low, high)
-            if np.sum(problem.compiled_residuals(tried, points) ** 2) < least:
-                u = tried
-                break
-        else:
-            break
-    return u, remaining
-
-
-def _newton(residuals: np.ndarray, jacobian: np.ndarray, free: np.ndarray) -> tuple[np.ndarray, float]:
-    """Gauss-Newton step of the ``free`` parameters, and the fall of χ² that it promises."""
-    size = np.maximum(np.linalg.norm(jacobian, axis=0), 1e-300)
-    left, sizes, right = np.linalg.svd((jacobian / size)[:, free], full_matrices=False)
-    kept = sizes > 1e-7 * sizes.max(initial=0.0)
-    along = left.T[kept] @ residuals
-    step = np.zeros(len(size))
-    step[free] = -(right[kept].T @ (along / sizes[kept])) / size[free]
-    return step, float(np.sum(along**2))
 
 
 def _reason(remaining: float, steps: int, most: int) -> str:

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike
 from jaxkin import units
 from jaxkin.disorder.states import ShellStates
 from jaxkin.errors import JaxkinError, nearest
+from jaxkin.fitting.parameters import Transform
 from jaxkin.fitting.thermal import Energies, padded
 from jaxkin.surface.shells import Shell, Surface
 from jaxkin.surface.thermal import STEP, TAIL, Thermal
@@ -43,6 +44,19 @@ POWERS = {"intrinsic": 1, "skew": 3, "side_jump": 2}
 """Powers of τ/(1−iωτ) of each mechanism, Eqs. (22), (14), (20)."""
 
 
+KNOWN: dict[str, tuple[str, Transform]] = {
+    "tau": ("ps", "log"),
+    "tau_skew": ("ps", "reciprocal"),
+    "side_jump": ("Å", "linear"),
+    "moment_scale": ("1", "linear"),
+    "strength": ("1", "linear"),
+    "density": ("1/Å^d", "log"),
+    "fermi_level": ("eV", "linear"),
+    "temperature": ("K", "log"),
+}
+"""Unit and coordinate of every parameter that a table may have."""
+
+
 class Table(eqx.Module):
     """g(ω) and σ(ω) of one surface as JAX functions of the parameters of its disorder.
 
@@ -62,6 +76,11 @@ class Table(eqx.Module):
     @abc.abstractmethod
     def disorder_values(self) -> dict[str, float]:
         """Parameters of the disorder, with the values it was given."""
+
+    @property
+    def linear(self) -> tuple[str, ...]:
+        """Parameters, as :meth:`kinetics` takes them, in which all tensors together are affine."""
+        return ("moment_scale",)
 
     @abc.abstractmethod
     def kinetics(self, values: Values) -> Kinetics:
