@@ -14,6 +14,7 @@ from jaxkin.disorder.kernels import Disorder, KernelDisorder, Scatterer
 from jaxkin.disorder.states import State
 from jaxkin.errors import JaxkinError
 from jaxkin.surface.shells import Surface
+from jaxkin.tracing import concrete
 
 
 class RelaxationTime(Disorder):
@@ -37,7 +38,8 @@ class RelaxationTime(Disorder):
             ``"momentum"`` (k·p models, measured from k = 0).
 
     Raises:
-        JaxkinError: times that are not positive, an axis of length zero, an unknown direction.
+        JaxkinError: times that are not positive, an axis of length zero, an unknown direction. Traced times, under
+            ``jax.grad``, are not checked.
 
     >>> import jaxkin as jk
     >>> disorder = jk.RelaxationTime(tau=1.0, tau_skew=100.0, side_jump=0.5)
@@ -51,15 +53,16 @@ class RelaxationTime(Disorder):
 
     def __init__(
         self,
-        tau: float = 1.0,
-        tau_skew: float | None = None,
-        side_jump: float = 0.0,
+        tau: Float[Array, ""] | float = 1.0,
+        tau_skew: Float[Array, ""] | float | None = None,
+        side_jump: Float[Array, ""] | float = 0.0,
         axis: Sequence[float] = (0, 0, 1),
         direction: Literal["velocity", "momentum"] = "velocity",
     ):
-        if not tau > 0:
+        if concrete(tau) and not tau > 0:
             raise JaxkinError(f"tau={tau} must be a positive time in ps.")
-        if tau_skew is not None and not abs(tau_skew) > 0:
+        known = tau_skew if concrete(tau_skew) else None
+        if known is not None and not abs(known) > 0:
             raise JaxkinError("tau_skew must be a non-zero time in ps (its sign is the handedness), or None.")
         length = float(np.linalg.norm(axis))
         if len(axis) != 3 or not length > 0:
@@ -67,7 +70,7 @@ class RelaxationTime(Disorder):
         if direction not in ("velocity", "momentum"):
             raise JaxkinError(f"direction={direction!r} must be 'velocity' or 'momentum'.")
         self.tau, self.side_jump = tau, side_jump
-        self.tau_skew = None if tau_skew is None or np.isinf(tau_skew) else tau_skew
+        self.tau_skew = None if known is not None and abs(known) == np.inf else tau_skew
         self.axis = (axis[0] / length, axis[1] / length, axis[2] / length)
         self.direction = direction
 

@@ -103,7 +103,7 @@ def fit(
             chosen = _adam(problem, points, chosen, jax.random.key(seed), max_steps)
         groups.append(_levenberg_marquardt(problem, points, chosen, max_steps if method != "adam" else POLISH))
     report(starts, starts, "starts")
-    minima = Minimum(*(np.concatenate(part) for part in zip(*groups, strict=True)))
+    minima = Minimum(*(jnp.concatenate(part) for part in zip(*groups, strict=True)))
     if not np.isfinite(minima.chi2).any():
         raise JaxkinError("χ² is not finite at any start: check the data, the starts and the bounds.")
     best = int(np.nanargmin(np.where(np.isfinite(minima.chi2), minima.chi2, np.nan)))

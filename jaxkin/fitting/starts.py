@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 from scipy.special import ndtri
 from scipy.stats import qmc
 
@@ -101,10 +101,10 @@ def _screened(problem: FitProblem, points: tuple[Points, ...], linear: tuple[int
 
 
 def _lowest(cube: np.ndarray, chi2: np.ndarray) -> np.ndarray:
-    """Numbers of the points: first those lower than their neighbours, from the lowest up, then the others as they are."""
+    """Numbers of the points: those lower than their neighbours from the lowest up, then the others as they are."""
     count, dimension = cube.shape
     if not dimension:
         return np.arange(count)
-    _, near = cKDTree(cube).query(cube, k=min(1 + NEIGHBOURS * dimension, count))
+    _, near = KDTree(cube).query(cube, k=min(1 + NEIGHBOURS * dimension, count))
     minimum = np.isfinite(chi2) & (chi2 <= chi2[near].min(axis=1))
     return np.argsort(np.where(minimum, chi2, np.inf), kind="stable")

@@ -14,6 +14,7 @@ from jaxtyping import Array, Complex, Float
 
 from jaxkin.errors import ModelError
 from jaxkin.hamiltonian.eigensystem import eigenvalues
+from jaxkin.tracing import concrete, known_array
 
 KPoint = Float[Array | np.ndarray, " d"]
 Matrix = Complex[Array, "n n"]
@@ -45,10 +46,10 @@ def spin_matrices(spin, n: int) -> VectorMatrix | None:
     """Checked (3, n, n) Pauli matrices on the basis, or None."""
     if spin is None:
         return None
-    matrices = np.asarray(spin, complex)
+    matrices = known_array(spin, complex)
     if matrices.shape != (3, n, n):
         raise ModelError(f"spin has shape {matrices.shape}; it needs (3, {n}, {n}), one matrix per axis.")
-    if not np.allclose(matrices, np.swapaxes(matrices.conj(), 1, 2)):
+    if concrete(matrices) and not np.allclose(matrices, np.swapaxes(matrices.conj(), 1, 2)):
         raise ModelError("the spin matrices are not Hermitian, or hold NaN.")
     return jnp.asarray(matrices)
 

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from jaxkin.errors import ModelError
 from jaxkin.hamiltonian.bloch import BlochModel, KPoint, Matrix, MomentFunction, VectorMatrix, jittable, spin_matrices
 from jaxkin.precision import use_double
+from jaxkin.tracing import concrete, known_array
 
 
 class KdotP(BlochModel):
@@ -80,7 +81,9 @@ class KdotP(BlochModel):
             raise ModelError(f"hamiltonian(k) returned shape {shape}; it must be (n, n).")
         self._size = shape[0]
         self.spin = spin_matrices(spin, shape[0])
-        h = np.asarray(hamiltonian(k))
+        h = known_array(hamiltonian(k), complex)
+        if not concrete(h):
+            return
         error = np.max(np.abs(h - h.conj().T))
         if not error <= 1e-9 * max(1.0, float(np.max(np.abs(h)))):
             raise ModelError(f"hamiltonian(k) is not Hermitian at k = {np.round(k, 4)} Å⁻¹: off by {error:.2g} eV.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from jaxkin.errors import ModelError
 from jaxkin.hamiltonian.bloch import BlochModel, KPoint, Matrix, MomentFunction, VectorMatrix, jittable, spin_matrices
 from jaxkin.precision import use_double
+from jaxkin.tracing import concrete, known_array
 
 HERMITICITY_TOLERANCE = 1e-6  # of the largest hopping; files carry 6 to 15 digits
 
@@ -35,7 +36,8 @@ class TightBinding(BlochModel):
         point_group: Schoenflies name if known, e.g. ``"D4"``; see :func:`jaxkin.verify_point_group`.
 
     Raises:
-        ModelError: shapes that do not fit, NaN, H_R ≠ H_{−R}†, or a singular lattice.
+        ModelError: shapes that do not fit, NaN, H_R ≠ H_{−R}†, or a singular lattice. Traced numbers, under
+            ``jax.jit`` or ``jax.grad``, are not checked; translations cannot be traced.
 
     >>> import jaxkin as jk, numpy as np
     >>> chain = jk.TightBinding([[2.0, 0, 0]], [[1], [-1]], -np.ones((2, 1, 1)), [[0.0]])
@@ -69,28 +71,28 @@ class TightBinding(BlochModel):
         cell = _lattice_rows(lattice)
         d = len(cell)
         steps = _periodic_columns("translations", translations, d)
-        hop = np.asarray(hoppings, complex)
+        hop = known_array(hoppings, complex)
         n = hop.shape[-1]
         if hop.shape != (len(steps), n, n):
             raise ModelError(
                 f"hoppings have shape {hop.shape}, but {len(steps)} translations of {n} orbitals "
                 f"need ({len(steps)}, {n}, {n})."
             )
-        centres = np.asarray(positions, float)
+        centres = known_array(positions, float)
         if centres.ndim != 2 or len(centres) != n or centres.shape[1] < d:
             raise ModelError(f"positions need {n} rows of {d} reduced coordinates, one per orbital.")
         centres = centres[:, :d]
-        if not np.all(np.isfinite(centres)):
+        if _bad(centres):
             raise ModelError(f"positions hold NaN or infinity for orbital {_first_bad(centres)}.")
-        if not np.all(np.isfinite(hop)):
+        if _bad(hop):
             raise ModelError(f"hoppings hold NaN or infinity at R = {steps[_first_bad(hop)]}.")
         _check_hermitian("hoppings", steps, hop)
         r = None
         if position_matrices is not None:
-            r = np.array(position_matrices, complex)
+            r = known_array(position_matrices, complex)
             if r.shape != (*hop.shape, 3):
                 raise ModelError(f"position_matrices have shape {r.shape}; they need {(*hop.shape, 3)}.")
-            if not np.all(np.isfinite(r)):
+            if _bad(r):
                 raise ModelError(f"position_matrices hold NaN or infinity at R = {steps[_first_bad(r)]}.")
             r = _without_centres(r, steps, centres @ cell)
             for a in range(3):
@@ -98,9 +100,9 @@ class TightBinding(BlochModel):
         place, complete = _with_partners(steps)
         self.lattice = jnp.asarray(cell)
         self.translations = jnp.asarray(complete, float)
-        self.hoppings = jnp.asarray(_gathered(hop, place, len(complete)))
+        self.hoppings = _gathered(hop, place, len(complete))
         self.positions = jnp.asarray(centres)
-        self.position_matrices = None if r is None else jnp.asarray(_gathered(r, place, len(complete)))
+        self.position_matrices = None if r is None else _gathered(r, place, len(complete))
         self.pairs = jnp.asarray(_pairs(complete))
         self.spin = spin_matrices(spin, n)
         self.point_group = point_group
@@ -223,20 +225,20 @@ def _with_partners(steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.argsort(order)[inverse.ravel()][: len(steps)], every[first[order]]
 
 
-def _gathered(matrices: np.ndarray, place: np.ndarray, count: int) -> np.ndarray:
+def _gathered(matrices: Any, place: np.ndarray, count: int) -> Array:
     """Matrices of ``count`` translations, those of repeated ones added up."""
-    total = np.zeros((count, *matrices.shape[1:]), complex)
-    np.add.at(total, place, matrices)
-    return total
+    return jnp.zeros((count, *matrices.shape[1:]), complex).at[place].add(matrices)
 
 
-def _lattice_rows(lattice: ArrayLike) -> np.ndarray:
-    cell = np.atleast_2d(np.asarray(lattice, float))
+def _lattice_rows(lattice: ArrayLike) -> Any:
+    cell = known_array(lattice, float)
+    numpy = np if concrete(cell) else jnp
+    cell = numpy.atleast_2d(cell)
     d = len(cell)
     if d not in (1, 2, 3) or cell.shape[1] not in (d, 3):
         raise ModelError(f"lattice has shape {cell.shape}; it needs 1 to 3 rows a_i of 3 components in Å.")
-    cell = np.pad(cell, ((0, 0), (0, 3 - cell.shape[1])))
-    if not np.all(np.isfinite(cell)) or not np.linalg.det(cell @ cell.T) > 1e-12:
+    cell = numpy.pad(cell, ((0, 0), (0, 3 - cell.shape[1])))
+    if concrete(cell) and not (np.all(np.isfinite(cell)) and np.linalg.det(cell @ cell.T) > 1e-12):
         raise ModelError("the lattice vectors are linearly dependent or not finite.")
     return cell
 
@@ -251,23 +253,33 @@ def _periodic_columns(name: str, values: ArrayLike, d: int) -> np.ndarray:
     return steps[:, :d]
 
 
+def _bad(array: Any) -> bool:
+    """Whether an array whose values are known holds NaN or infinity."""
+    return concrete(array) and not np.all(np.isfinite(array))
+
+
 def _first_bad(array: np.ndarray) -> int:
     return int(np.argmax(~np.isfinite(array.reshape(len(array), -1)).all(axis=1)))
 
 
-def _without_centres(r: np.ndarray, steps: np.ndarray, centres: np.ndarray) -> np.ndarray:
+def _without_centres(r: Any, steps: np.ndarray, centres: Any) -> Any:
     """Subtract the orbital centres, which the Bloch phases already carry.
 
     Along a non-periodic direction no phase carries them and ``centres`` is zero: r stays whole there.
     """
     home = np.flatnonzero(~steps.any(axis=1))
     diagonal = np.arange(r.shape[1])
-    r[home[:, None], diagonal, diagonal] -= centres / max(len(home), 1)
-    return r
+    where, share = (home[:, None], diagonal, diagonal), centres / max(len(home), 1)
+    if concrete(r) and concrete(centres):
+        r[where] -= share
+        return r
+    return jnp.asarray(r).at[where].add(-share)
 
 
 def _check_hermitian(name: str, steps: np.ndarray, matrices: np.ndarray) -> None:
-    """H_R = H_{−R}†, with repeated translations added up."""
+    """H_R = H_{−R}†, with repeated translations added up; what is traced is not looked at."""
+    if not concrete(matrices):
+        return
     total: dict[tuple, np.ndarray] = {}
     for step, matrix in zip(map(tuple, steps), matrices, strict=True):
         total[step] = total.get(step, 0) + matrix
