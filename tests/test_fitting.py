@@ -338,13 +338,18 @@ def command(*arguments, code=0):
     return out.getvalue(), err.getvalue()
 
 
-@pytest.fixture
-def study(tmp_path, problem):
-    rotation, dichroism = made(problem)
+def write_study(folder, problem, noise=0.01):
+    """A configuration of a fit and its data."""
+    rotation, dichroism = made(problem, noise=noise)
     rows = zip(FREQUENCY, rotation.value, rotation.error, dichroism.value, dichroism.error, strict=True)
     head = "frequency[THz],rotation[rad/m],rotation_error[rad/m],dichroism[rad/m],dichroism_error[rad/m]"
-    (tmp_path / "spectrum.csv").write_text("\n".join([head, *(",".join(map(repr, map(float, row))) for row in rows)]))
-    (tmp_path / "fit.toml").write_text(CONFIG.format(extra=""))
+    (folder / "spectrum.csv").write_text("\n".join([head, *(",".join(map(repr, map(float, row))) for row in rows)]))
+    (folder / "fit.toml").write_text(CONFIG.format(extra=""))
+
+
+@pytest.fixture
+def study(tmp_path, problem):
+    write_study(tmp_path, problem)
     return tmp_path
 
 
@@ -386,7 +391,7 @@ def json_code(path):
     """1 where one step is not enough: the exit code must follow ``converged``."""
     from jaxkin.cli import fit
 
-    return int(not fit.run(path, lambda done, total, what: None)[0].converged)
+    return int(not fit.run(path, lambda done, total, what: None).result.converged)
 
 
 @pytest.mark.slow

@@ -136,14 +136,14 @@ def fit(source: Path, /, *, out: Path | None = None, json: Annotated[bool, Param
         Print one JSON object instead of tables.
     """
     with reporting(quiet=json) as progress:
-        result, wanted, cautions = fits.run(source, progress)
-    document = fits.document(result, wanted, cautions)
+        outcome = fits.run(source, progress)
+    result, document = outcome.result, fits.document(outcome)
     if json:
         print(_dumps(document))
     else:
-        fits.show(result, cautions, _console())
+        fits.show(outcome, _console())
     if out is not None:
-        written = fits.write(result, wanted, document, out)
+        written = fits.write(outcome, document, out)
         if not json:
             _console().print("wrote " + ", ".join(map(str, written)), style="dim", soft_wrap=True)
     if not result.converged:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 from rich.console import Console
@@ -13,8 +13,20 @@ from rich.text import Text
 
 from jaxkin.cli import config as cfg
 from jaxkin.errors import AccuracyWarning, ConfigError, nearest
-from jaxkin.fitting import Data, FitProblem, FitResult, Parameter, Table, fit, read_data, tabulate, tabulate_window
-from jaxkin.fitting.store import finite, fit_document
+from jaxkin.fitting import (
+    Data,
+    FitProblem,
+    FitResult,
+    Parameter,
+    Posterior,
+    Table,
+    fit,
+    read_data,
+    sample_posterior,
+    tabulate,
+    tabulate_window,
+)
+from jaxkin.fitting.store import finite, fit_document, posterior_document
 from jaxkin.output import dataset as ds
 from jaxkin.surface import fermi_surface
 from jaxkin.surface.plan import Progress
@@ -48,6 +60,16 @@ class FitConfig(cfg.Section, frozen=True):
     seed: int = 0
     max_steps: int = 200
     profiles: list[str] = msgspec.field(default_factory=list)
+    posterior: bool = False
+
+
+class Outcome(NamedTuple):
+    """What a run of ``jaxkin fit`` found, the configuration it had, and the warnings on the way."""
+
+    result: FitResult
+    wanted: FitConfig
+    cautions: list[str]
+    posterior: Posterior | None
 
 
 def load(source: Path) -> tuple[cfg.Config, FitConfig]:
@@ -105,8 +127,8 @@ def _table(config: cfg.Config, wanted: FitConfig, progress: Progress) -> Table:
     return tabulate(surface, disorder)
 
 
-def run(source: Path, progress: Progress) -> tuple[FitResult, FitConfig, list[str]]:
-    """The fit of a configuration, with the warnings on the way."""
+def run(source: Path, progress: Progress) -> Outcome:
+    """The fit of a configuration."""
     config, wanted = load(source)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -120,32 +142,38 @@ def run(source: Path, progress: Progress) -> tuple[FitResult, FitConfig, list[st
             max_steps=wanted.max_steps,
             progress=progress,
         )
-    return result, wanted, [str(w.message) for w in caught if issubclass(w.category, AccuracyWarning)]
+        posterior = sample_posterior(result, seed=wanted.seed) if wanted.posterior else None
+    cautions = [str(w.message) for w in caught if issubclass(w.category, AccuracyWarning)]
+    return Outcome(result, wanted, cautions, posterior)
 
 
-def document(result: FitResult, wanted: FitConfig, cautions: list[str]) -> dict[str, Any]:
+def document(outcome: Outcome) -> dict[str, Any]:
     """What ``--json`` prints."""
     profiles = {
         name: {f"interval_{100 * level:.0f}": [finite(x) for x in p.interval(level)] for level in (0.6827, 0.95)}
-        for name in wanted.profiles
-        for p in [result.profile(name)]
+        for name in outcome.wanted.profiles
+        for p in [outcome.result.profile(name)]
     }
-    return {**fit_document(result), "profiles": profiles, "warnings": cautions}
+    drawn = {} if outcome.posterior is None else {"posterior": posterior_document(outcome.posterior)}
+    return {**fit_document(outcome.result), "profiles": profiles, **drawn, "warnings": outcome.cautions}
 
 
-def show(result: FitResult, cautions: list[str], console: Console) -> None:
+def show(outcome: Outcome, console: Console) -> None:
     """The tables."""
-    from jaxkin.fitting.report import fit_table
+    from jaxkin.fitting.report import fit_table, posterior_table
 
-    console.print(fit_table(result))
-    for line in cautions:
+    console.print(fit_table(outcome.result))
+    if outcome.posterior is not None:
+        console.print(posterior_table(outcome.posterior))
+    for line in outcome.cautions:
         console.print(Text(f"warning: {line}", style="yellow"))
 
 
-def write(result: FitResult, wanted: FitConfig, text: dict[str, Any], folder: Path) -> list[Path]:
-    """fit.nc, fit.json and the pictures; their paths."""
+def write(outcome: Outcome, text: dict[str, Any], folder: Path) -> list[Path]:
+    """fit.nc, fit.json, posterior.nc and the pictures; their paths."""
     from jaxkin.fitting import pictures
 
+    result = outcome.result
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -154,7 +182,11 @@ def write(result: FitResult, wanted: FitConfig, text: dict[str, Any], folder: Pa
     (folder / "fit.json").write_text(json.dumps(text, ensure_ascii=False, indent=1) + "\n")
     written = [folder / "fit.nc", folder / "fit.json", folder / "fit.png"]
     pictures.draw_fit(result).savefig(written[-1], dpi=130)
-    for name in wanted.profiles:
+    for name in outcome.wanted.profiles:
         written.append(folder / f"profile_{name}.png")
         pictures.draw_profile(result.profile(name)).savefig(written[-1], dpi=130)
+    if outcome.posterior is not None:
+        written += [folder / "posterior.nc", folder / "posterior.png"]
+        ds.save(outcome.posterior.to_dataset(), written[-2])
+        pictures.draw_posterior(outcome.posterior).savefig(written[-1], dpi=130)
     return written

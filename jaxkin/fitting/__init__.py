@@ -4,6 +4,7 @@ from jaxkin.fitting.bands import BandFit, fit_bands
 from jaxkin.fitting.data import Data, read_data
 from jaxkin.fitting.design import Design, design
 from jaxkin.fitting.parameters import Parameter
+from jaxkin.fitting.posterior import Posterior, sample_posterior
 from jaxkin.fitting.problem import FitProblem
 from jaxkin.fitting.profile import Profile
 from jaxkin.fitting.result import FitResult
@@ -18,12 +19,14 @@ __all__ = [
     "FitProblem",
     "FitResult",
     "Parameter",
+    "Posterior",
     "Profile",
     "Table",
     "design",
     "fit",
     "fit_bands",
     "read_data",
+    "sample_posterior",
     "tabulate",
     "tabulate_window",
 ]

@@ -8,11 +8,14 @@ from matplotlib.figure import Figure
 from jaxkin.fitting.columns import PACKAGE_UNITS
 from jaxkin.fitting.data import Data
 from jaxkin.fitting.design import Design
+from jaxkin.fitting.parameters import Parameter
+from jaxkin.fitting.posterior import Posterior
 from jaxkin.fitting.profile import Profile
 from jaxkin.fitting.result import FitResult
 
 BLUE, RED, GREY = "#1b6ca8", "#c0392b", "0.55"
 SMOOTH = 200
+DOTS = 2000
 
 
 def draw_fit(result: FitResult) -> Figure:
@@ -64,11 +67,49 @@ def draw_profile(profile: Profile) -> Figure:
         ax.axhline(level, color="0.8", lw=0.8)
         ax.annotate(label, (1.0, level), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=8)
     p = profile.parameter
-    ax.set_xlabel(f"1/{p.name} (1/{p.unit})" if reciprocal else f"{p.name} ({p.unit})")
+    ax.set_xlabel(_varied(p) if reciprocal else f"{p.name} ({p.unit})")
     ax.set_ylabel("χ² − χ²$_{min}$")
     ax.set_ylim(0, min(float(profile.delta.max()), 12) * 1.05)
     ax.legend(frameon=False)
     return figure
+
+
+def draw_posterior(posterior: Posterior) -> Figure:
+    """Every parameter's draws, and every two against each other, in what is varied."""
+    draws = posterior.coordinates.reshape(-1, len(posterior.names))
+    count, labels = len(posterior.names), [_varied(p) for p in posterior.problem.parameters]
+    figure = Figure(figsize=(2.1 * count + 0.8, 2.1 * count + 0.6), layout="constrained")
+    axes = figure.subplots(count, count, squeeze=False, sharex="col")
+    for i in range(count):
+        for j in range(count):
+            ax = axes[i, j]
+            if j > i:
+                ax.set_axis_off()
+            elif i == j:
+                ax.hist(draws[:, i], 40, density=True, color=BLUE, alpha=0.7)
+                for end in np.quantile(draws[:, i], (0.025, 0.5, 0.975)):
+                    ax.axvline(end, color=RED, lw=0.9)
+                ax.set_yticks([])
+            else:
+                ax.plot(draws[:: max(len(draws) // DOTS, 1), j], draws[:: max(len(draws) // DOTS, 1), i], ".", ms=1.5,
+                        color=BLUE, alpha=0.35)  # fmt: skip
+            if j == 0 and i:
+                ax.set_ylabel(labels[i])
+            if i == count - 1:
+                ax.set_xlabel(labels[j])
+            ax.ticklabel_format(useOffset=False, style="sci", scilimits=(-3, 4))
+    figure.align_ylabels()
+    return figure
+
+
+def _varied(p: Parameter) -> str:
+    """The label of a coordinate."""
+    unit = "" if p.unit in ("", "1") else p.unit
+    if p.coordinate == "log":
+        return f"ln({p.name}/{unit})" if unit else f"ln {p.name}"
+    if p.coordinate == "reciprocal":
+        return f"1/{p.name} (1/{unit})"
+    return f"{p.name} ({unit})" if unit else p.name
 
 
 def draw_design(design: Design) -> Figure:

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from jaxkin.fitting.columns import PACKAGE_UNITS
 from jaxkin.fitting.design import Design
+from jaxkin.fitting.posterior import Posterior
 from jaxkin.fitting.result import FitResult
 from jaxkin.output.uncertainty import with_uncertainty
 
@@ -42,6 +43,18 @@ def _parameters(result: FitResult) -> Table:
             result.units[name].replace("1", "", 1) if result.units[name] == "1" else result.units[name],
             f"{error * part:.2g}",
         )
+    return table
+
+
+def posterior_table(posterior: Posterior) -> Table:
+    """Medians, intervals, and how far the chains are to be trusted."""
+    table = Table(title="posterior", title_justify="left")
+    for column in ("", "median", "68 %", "95 %", "R-hat", "independent draws"):
+        table.add_column(column, justify="right" if column else "left", no_wrap=True)
+    for name in posterior.names:
+        intervals = (_interval(*posterior.interval(name, level)) for level in (0.6827, 0.95))
+        table.add_row(name, f"{posterior.quantile(name, 0.5):.4g}", *intervals, f"{posterior.r_hat[name]:.3f}",
+                      f"{posterior.effective[name]:.0f}")  # fmt: skip
     return table
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from jaxkin.fitting.columns import PACKAGE_UNITS
+from jaxkin.fitting.posterior import Posterior
 from jaxkin.fitting.result import FitResult
 from jaxkin.output.dataset import versions
 
@@ -82,6 +83,20 @@ def fit_document(result: FitResult) -> dict[str, Any]:
         "remarks": list(result.doubts.lines),
         "start_chi2": [finite(float(x)) for x in result.start_chi2],
     }
+
+
+def posterior_document(posterior: Posterior) -> dict[str, Any]:
+    """Quantiles, R̂ and effective draws for JSON."""
+    return {
+        name: {
+            **{f"interval_{level}": [finite(x) for x in posterior.interval(name, share)]
+               for level, share in ((68, 0.6827), (95, 0.95))},
+            "median": finite(posterior.quantile(name, 0.5)),
+            "r_hat": finite(posterior.r_hat[name]),
+            "effective_draws": finite(posterior.effective[name]),
+        }
+        for name in posterior.names
+    }  # fmt: skip
 
 
 def _integrator_share(result: FitResult) -> np.ndarray:
