@@ -118,6 +118,51 @@ def test_dressed_impurity_has_finite_difference_derivatives(cold):
         assert float(jax.grad(skew)(v)) == pytest.approx(float(difference), rel=1e-6)
 
 
+@pytest.fixture(scope="module")
+def coarse(model):
+    return jk.fermi_surface(model, -1.2, sampler=jk.Lines(n=4), replicas=2)
+
+
+def test_finite_range_impurity_equals_the_response_between_the_nodes(coarse):
+    """Strengths and densities that were not tabulated, from weak to strong scattering."""
+    shape = jk.Gaussian(1.2)
+    table = jk.tabulate(coarse, jk.FiniteRangeImpurity(shape, 3.0, 0.01), strengths=(0.2, 5.0))
+    assert 1e-10 < table.interpolation_error < 1e-4
+    for strength, density in ((0.37, 0.02), (4.4, 0.003)):
+        response = jk.gyrotropic_response(coarse, jk.FiniteRangeImpurity(shape, 3.0 * strength, density), FREQUENCY)
+        found = table.gyrotropic({"strength": strength, "density": density}, FREQUENCY)
+        for name, g in found.items():
+            exact = response.g[name].samples
+            # measured 6e-13 at worst
+            assert np.abs(np.asarray(g) - exact).max() < 1e-10 * np.abs(exact).max(), name
+    skew = jax.jit(lambda v: table.gyrotropic({"strength": v}, [0.4])["skew"].mean(axis=0)[0, 2, 2].imag)
+    h = 1e-4
+    difference = (8 * (skew(1.7 + h) - skew(1.7 - h)) - skew(1.7 + 2 * h) + skew(1.7 - 2 * h)) / (12 * h)
+    assert float(jax.grad(skew)(1.7)) == pytest.approx(float(difference), rel=1e-7)
+
+
+def test_strengths_of_a_finite_range_are_stated_and_kept(coarse):
+    impurity = jk.FiniteRangeImpurity(jk.Gaussian(1.2), 3.0, 0.01, order="born")
+    for strengths in (None, (-1.0, 2.0), (2.0, 3.0)):
+        with pytest.raises(jk.JaxkinError, match="two positive factors"):
+            jk.tabulate(coarse, impurity, strengths=strengths)
+    table = jk.tabulate(coarse, impurity, strengths=(0.5, 2.0))
+    assert table.interpolation_error < 1e-12  # powers of the strength
+    with pytest.raises(jk.JaxkinError, match="leaves the table's"):
+        table.conductivity({"strength": 3.0}, [0.0])
+    with pytest.raises(jk.JaxkinError, match="bound it inside"):
+        jk.FitProblem(table, ["strength"])
+    problem = jk.FitProblem(table, [jk.Parameter("strength", bounds=(0.5, 2.0)), "moment_scale"])
+    frequency = np.geomspace(0.01, 3.0, 15)
+    sets = []
+    for quantity in ("rotation", "conductivity"):
+        exact = problem.predict({"strength": 1.3, "moment_scale": 0.8}, jk.Data(quantity, 0.0, 1.0, frequency))
+        sets.append(jk.Data(quantity, exact, 0.01 * np.abs(exact).max(), frequency))
+    result = jk.fit(problem, sets, starts=2)
+    assert result.values["strength"] == pytest.approx(1.3, rel=1e-6)
+    assert result.values["moment_scale"] == pytest.approx(0.8, rel=1e-6)
+
+
 @pytest.mark.slow
 def test_reweighed_surface_agrees_with_one_made_there(model):
     warm = jk.fermi_surface(model, -1.2, 200.0, sampler=jk.Lines(n=8), replicas=4)
@@ -161,8 +206,8 @@ def test_refusals(warm, cold, model):
         jk.FitProblem(table, [jk.Parameter("fermi_level", bounds=(-1.5, -1.0))])
     with pytest.raises(jk.JaxkinError, match=r"for -1\.2 eV and 0 K only"):
         jk.FitProblem(jk.tabulate(cold, jk.RelaxationTime(1.0)), [jk.Parameter("fermi_level", bounds=(-1.3, -1.1))])
-    with pytest.raises(jk.JaxkinError, match="not FiniteRangeImpurity"):
-        jk.tabulate(cold, jk.FiniteRangeImpurity(jk.Gaussian(1.0), 1.0, 0.01))
+    with pytest.raises(jk.JaxkinError, match="not Mixture"):
+        jk.tabulate(cold, jk.RelaxationTime(1.0) + jk.RelaxationTime(2.0))
     binned = jk.fermi_surface(model, -1.2, 300.0, sampler=jk.Grid(n=10), replicas=1)
     with pytest.raises(jk.JaxkinError, match="sample with Lines"):
         jk.tabulate(binned, jk.PointImpurity(1.0, [0], 0.01, order="born"))

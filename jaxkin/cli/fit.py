@@ -108,9 +108,19 @@ def _table(config: cfg.Config, wanted: FitConfig, progress: Progress) -> Table:
     levels, temperatures = cfg.numbers(c.fermi_level), cfg.numbers(c.temperature)
     if len(levels) > 1 or len(temperatures) > 1:
         raise ConfigError("[surface]: a fit needs one fermi_level and one temperature; fit.window spans more of them.")
+    strength = wanted.parameters.get("strength")
+    strengths = None if strength is None else strength.bounds
     if wanted.window is not None:
         return tabulate_window(
-            model, disorder, wanted.window, float(temperatures[0]), sampler, c.replicas, c.seed, progress=progress
+            model,
+            disorder,
+            wanted.window,
+            float(temperatures[0]),
+            sampler,
+            c.replicas,
+            c.seed,
+            strengths=strengths,
+            progress=progress,
         )
     surface = fermi_surface(
         model,
@@ -124,7 +134,7 @@ def _table(config: cfg.Config, wanted: FitConfig, progress: Progress) -> Table:
         budget=c.budget,
         progress=progress,
     )
-    return tabulate(surface, disorder)
+    return tabulate(surface, disorder, strengths=strengths)
 
 
 def run(source: Path, progress: Progress) -> Outcome:

@@ -96,7 +96,7 @@ def draw_posterior(posterior: Posterior) -> Figure:
             if j == 0 and i:
                 ax.set_ylabel(labels[i])
             if i == count - 1:
-                ax.set_xlabel(labels[j])
+                ax.set_xlabel(labels[j], loc="left")
             ax.ticklabel_format(useOffset=False, style="sci", scilimits=(-3, 4))
     figure.align_ylabels()
     return figure

@@ -103,6 +103,9 @@ class FitProblem(eqx.Module):
         for p in given:
             unit, transform = KNOWN[p.name]
             complete.append(p.completed(table.values[p.name], transform, unit))
+            table.check_range(p.name, *p.bounds)
+        for name, value in self.fixed.items():
+            table.check_range(name, value, value)
         self.parameters = tuple(complete)
         self.known = tuple(k for k, p in enumerate(self.parameters) if p.prior is not None)
         self.prior = jnp.array([p.prior for p in self.parameters if p.prior is not None], float).reshape(-1, 2)

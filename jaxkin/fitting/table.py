@@ -23,6 +23,7 @@ from jaxkin.fitting.parameters import Transform
 from jaxkin.fitting.thermal import Energies, padded
 from jaxkin.surface.shells import Shell, Surface
 from jaxkin.surface.thermal import STEP, TAIL, Thermal
+from jaxkin.tracing import concrete
 
 Values = Mapping[str, ArrayLike]
 """Parameters by name."""
@@ -141,9 +142,18 @@ class Table(eqx.Module):
         Raises:
             JaxkinError: an unknown parameter.
         """
-        for name in values:
+        for name, value in values.items():
             self.check_name(name)
+            if concrete(value):
+                self.check_range(name, float(value), float(value))  # pyright: ignore[reportArgumentType]
         return {**self.values, **values}
+
+    def check_range(self, name: str, low: float, high: float) -> None:
+        """Refuse values of a parameter that the table does not reach; most tables reach all.
+
+        Raises:
+            JaxkinError: which it does.
+        """
 
     def check_name(self, name: str) -> None:
         """Refuse a parameter the table does not have.

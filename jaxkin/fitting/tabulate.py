@@ -10,8 +10,9 @@ from dataclasses import replace
 import numpy as np
 
 from jaxkin import units
-from jaxkin.disorder import Disorder, PointImpurity, RelaxationTime
+from jaxkin.disorder import Disorder, FiniteRangeImpurity, PointImpurity, RelaxationTime
 from jaxkin.errors import AccuracyWarning, JaxkinError
+from jaxkin.fitting.finite_range_table import FiniteRangeTable
 from jaxkin.fitting.impurity_table import ImpurityTable
 from jaxkin.fitting.relaxation_table import RelaxationTable
 from jaxkin.fitting.table import Table
@@ -30,7 +31,13 @@ POINTS = ("k", "band", "pocket", "replica", "weight", "level_weight", "energy", 
           "orbital_moment")  # fmt: skip
 
 
-def tabulate(surface: Surface, disorder: Disorder, window: tuple[float, float] | None = None) -> Table:
+def tabulate(
+    surface: Surface,
+    disorder: Disorder,
+    window: tuple[float, float] | None = None,
+    *,
+    strengths: tuple[float, float] | None = None,
+) -> Table:
     """Gather what the relaxation-time response of a surface needs, so that one evaluation takes microseconds.
 
     At the disorder's own parameters ``table.gyrotropic`` is :func:`gyrotropic_response` to rounding. From a
@@ -39,12 +46,17 @@ def tabulate(surface: Surface, disorder: Disorder, window: tuple[float, float] |
 
     Args:
         surface: from :func:`fermi_surface`.
-        disorder: :class:`RelaxationTime` (parameters tau, tau_skew, side_jump) or :class:`PointImpurity`
-            (strength, density).
+        disorder: :class:`RelaxationTime` (parameters tau, tau_skew, side_jump), or :class:`PointImpurity` or
+            :class:`FiniteRangeImpurity` (strength, density).
         window: interval of the surface's energies in eV, where it is not that of :func:`fermi_surface`.
+        strengths: of a :class:`FiniteRangeImpurity`, between which factors on its own strength it is tabulated, at
+            some 9 to 33 strengths; what that misses is ``table.interpolation_error``.
 
     Raises:
         JaxkinError: another kind of disorder, a surface without states.
+
+    Warns:
+        AccuracyWarning: the strengths lie too far apart for 65 of them.
 
     >>> import jaxkin as jk
     >>> surface = jk.fermi_surface(jk.models.get("kramers-weyl-d4"), -1.2, sampler=jk.Lines(n=8), replicas=2)
@@ -60,7 +72,12 @@ def tabulate(surface: Surface, disorder: Disorder, window: tuple[float, float] |
         return RelaxationTable.of(surface, disorder, window)
     if isinstance(disorder, PointImpurity):
         return ImpurityTable.of(surface, disorder, window)
-    raise JaxkinError(f"fits know RelaxationTime and PointImpurity, not {type(disorder).__name__}.")
+    if isinstance(disorder, FiniteRangeImpurity):
+        return FiniteRangeTable.of(surface, disorder, strengths, window)
+    raise JaxkinError(
+        f"fits know RelaxationTime, PointImpurity and FiniteRangeImpurity, one kind in a sample, not "
+        f"{type(disorder).__name__}."
+    )
 
 
 def tabulate_window(
@@ -72,6 +89,7 @@ def tabulate_window(
     replicas: int = 8,
     seed: int = 0,
     *,
+    strengths: tuple[float, float] | None = None,
     progress: Progress | None = None,
 ) -> Table:
     """A table over a whole window of energies, for wide ranges of the Fermi level and of temperature.
@@ -87,6 +105,7 @@ def tabulate_window(
         sampler: as for :func:`fermi_surface`.
         replicas: independent random shifts.
         seed: makes the result reproducible.
+        strengths: as for :func:`tabulate`.
         progress: called with (done, total, what).
 
     Raises:
@@ -119,7 +138,7 @@ def tabulate_window(
     joined = replace(_joined(surfaces, weights, Thermal(middle, float(temperature))), evaluations=scan.evaluations)
     for message in joined.warnings:
         warnings.warn(message, AccuracyWarning, stacklevel=2)
-    return tabulate(joined, disorder, (float(edges[0]), float(edges[-1])))
+    return tabulate(joined, disorder, (float(edges[0]), float(edges[-1])), strengths=strengths)
 
 
 def _panels(edges: np.ndarray, longest: float) -> tuple[np.ndarray, np.ndarray]:
