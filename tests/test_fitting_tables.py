@@ -10,6 +10,7 @@ import jaxkin as jk
 from jaxkin import units
 
 FREQUENCY = [0.0, 0.4, 3.0]
+LEVEL = -1.5
 ROUNDING = 3e-12
 """Largest difference relative to the largest component; measured 1e-15 for τ, τ_sk, a_sj and 9e-13 for impurities."""
 
@@ -116,6 +117,48 @@ def test_dressed_impurity_has_finite_difference_derivatives(cold):
         h = 1e-3
         difference = (8 * (skew(v + h) - skew(v - h)) - skew(v + 2 * h) + skew(v - 2 * h)) / (12 * h)
         assert float(jax.grad(skew)(v)) == pytest.approx(float(difference), rel=1e-6)
+
+
+HALL = {
+    "relaxation": (jk.RelaxationTime(1.0), jk.RelaxationTime(0.6, -40.0, 1.5),
+                   {"tau": 0.6, "tau_skew": -40.0, "side_jump": 1.5}),
+    "point": (jk.PointImpurity(1.0, [0, 1], 1e-3), jk.PointImpurity(1.7, [0, 1], 2e-3),
+              {"strength": 1.7, "density": 2e-3}),
+    "finite": (jk.FiniteRangeImpurity(jk.Gaussian(1.2), 1.0, 1e-3), jk.FiniteRangeImpurity(jk.Gaussian(1.2), 1.7, 2e-3),
+               {"strength": 1.7, "density": 2e-3}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", HALL)
+def test_hall_conductivity_equals_the_response(case):
+    """Intrinsic, skew and side-jump parts where time reversal is broken; and as a data column along any axis."""
+    tabulated, disorder, values = HALL[case]
+    model = jk.models.get("haldane")
+    surface = jk.fermi_surface(model, LEVEL, sampler=jk.Lines(n=24), replicas=2)
+    table = jk.tabulate(surface, tabulated, strengths=(0.5, 2.0) if case == "finite" else None)
+    response = jk.conductivity(surface, disorder, FREQUENCY)
+    found = table.hall_conductivity(values, FREQUENCY)
+    scale = max(np.abs(response.sigma[name].samples).max() for name in ("intrinsic", "skew", "side_jump"))
+    for name in ("intrinsic", "skew", "side_jump"):
+        exact = response.sigma[name].samples
+        assert np.abs(np.asarray(found[name]) - exact).max() < 1e-9 * scale, name
+    assert np.abs(np.asarray(found["intrinsic"])).max() > 1e-3 * scale
+    assert 0 < table.hall_error < 1e-4 * scale
+    names = [jk.Parameter("density", bounds=(1e-4, 1e-2))] if case == "finite" else list(values)
+    fixed = {"strength": 1.7} if case == "finite" else {}
+    problem = jk.FitProblem(table, names, fixed)
+    total = response.sigma["total"].mean
+    for quantity, part in (("hall_conductivity", total.real), ("hall_conductivity_imaginary", total.imag)):
+        got = problem.predict(values, jk.Data(quantity, 0.0, 1.0, FREQUENCY))
+        assert np.allclose(got, 0.5 * (part[:, 0, 1] - part[:, 1, 0]), rtol=0, atol=1e-9 * scale)
+
+
+def test_intrinsic_hall_part_keeps_the_level(model):
+    warm = jk.fermi_surface(jk.models.get("haldane"), LEVEL, 300.0, sampler=jk.Lines(n=6), replicas=2)
+    table = jk.tabulate(warm, jk.RelaxationTime(1.0))
+    free = jk.FitProblem(table, [jk.Parameter("fermi_level", bounds=(LEVEL - 0.01, LEVEL + 0.01))])
+    with pytest.raises(jk.JaxkinError, match="filled states' part of the Hall conductivity"):
+        jk.fit(free, jk.Data("hall_conductivity", 1.0, 1.0))
 
 
 @pytest.fixture(scope="module")

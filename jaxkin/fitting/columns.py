@@ -34,7 +34,8 @@ FACTORS: dict[str, dict[str, float]] = {
     "magnetization": {"A/m": 1.0, "G": _GAUSS, "mG": 1e-3 * _GAUSS, "T": 1e4 * _GAUSS, "uT": 1e-2 * _GAUSS},
     "conductivity": {"S/m": 1.0, "S/cm": 1e2, "kS/m": 1e3, "kS/cm": 1e5, "S": 1.0},
 }
-FACTORS["conductivity_imaginary"] = FACTORS["conductivity"]
+for _name in ("conductivity_imaginary", "hall_conductivity", "hall_conductivity_imaginary"):
+    FACTORS[_name] = FACTORS["conductivity"]
 """Factor of every unit of every column to THz, K, V/m, A/m², rad/m, A/m, S/m (sheets: S)."""
 
 PACKAGE_UNITS = {name: next(iter(known)) for name, known in FACTORS.items()}

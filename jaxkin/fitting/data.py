@@ -25,7 +25,9 @@ class Data:
     - ``rotation``, ``dichroism``: Re and Im ρ, ρ = ½μ₀ω n·g·n, Eq. (78), in rad/m;
     - ``magnetization``: Re n·M for E ∥ n, M = −iχE, Eq. (87), in A/m; needs ``field`` (V/m) or
       ``current_density`` (A/m²), from which E = j/σ;
-    - ``conductivity``, ``conductivity_imaginary``: of n·σ·n in S/m.
+    - ``conductivity``, ``conductivity_imaginary``: of n·σ·n in S/m;
+    - ``hall_conductivity``, ``hall_conductivity_imaginary``: of ½ε_abc σ_ab n_c, that is of the antisymmetric part
+      of σ_xy for n ∥ z, without a magnetic field: of models that break time reversal.
 
     Args:
         quantity: one of these.
@@ -131,7 +133,7 @@ def read_data(file: str | Path, axis: Sequence[float] = (0.0, 0.0, 1.0)) -> list
             raise FileFormatError(
                 f"{path}: {quantity!r} has no error column; add {quantity}_error[{unit}], its standard deviation."
             )
-        needed = "frequency" if quantity in ("rotation", "dichroism", "conductivity_imaginary") else None
+        needed = "frequency" if quantity in ("rotation", "dichroism") or quantity.endswith("_imaginary") else None
         if needed and needed not in conditions:
             raise FileFormatError(f"{path}: {quantity!r} needs a column {needed}[THz].")
         if quantity == "magnetization" and not {"field", "current_density"} & set(conditions):

@@ -201,6 +201,12 @@ def _numerics(result: FitResult) -> list[str]:
         for p, u in zip(result.problem.parameters, result.coordinates, strict=True)
         if at_bound(p, u)
     ]
+    hall = [one for one in result.data if one.quantity.startswith("hall_")]
+    if hall and result.problem.table.hall_error > INTEGRATOR * min(one.error.min() for one in hall):
+        lines.append(
+            f"the filled states' part of the Hall conductivity is uncertain by {result.problem.table.hall_error:.2g} "
+            "S/m, which neither χ² nor the errors know."
+        )
     if any(len(samples) < 2 for samples in result.predictions):
         return [*lines, "one replica of the surface: the error of the integrals is not known, and not included."]
     worst = max(

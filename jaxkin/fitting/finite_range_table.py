@@ -16,9 +16,8 @@ from jaxtyping import Array, Float
 
 from jaxkin.disorder import FiniteRangeImpurity
 from jaxkin.errors import AccuracyWarning, JaxkinError
-from jaxkin.fitting.table import Gathered, Kinetics, Table, Values, gather
+from jaxkin.fitting.table import Gathered, Kinetics, Table, Values, current, gather, turned
 from jaxkin.fitting.thermal import padded
-from jaxkin.response.boltzmann import MAGNETON
 from jaxkin.surface.shells import Surface
 
 RTOL = 1e-4
@@ -26,8 +25,8 @@ RTOL = 1e-4
 nodes, that of the table is about its square ..."""
 FIRST, MOST = 4, 64
 """... and the first and the highest degree; each is twice that before."""
-POWERS = (2, 3, 2)
-"""Of the strength in 1/τ, Q and v_sj where the potential is weak."""
+POWERS = (2, 3, 2, 3, 2)
+"""Of the strength in 1/τ, Q×v, v_sj×v, Q and v_sj where the potential is weak."""
 
 
 class FiniteRangeTable(Table):
@@ -37,6 +36,7 @@ class FiniteRangeTable(Table):
         rate: 1/τ in 1/ps, (degree + 1, R, E) coefficients of Chebyshev polynomials of ln|s| over s² and density.
         skew: Σ W (Q×v)_a v_b, (degree + 1, R, E, 3, 3), over s³ and density.
         jump: Σ W (v_sj×v)_a v_b, over s² and density.
+        skew_current, jump_current: Σ W v_a Q_b and Σ W v_a v_sj,b, likewise.
         strengths: between which s must lie.
         interpolation_error: of the polynomials of half the degree, at strengths that they were not made from; a bound.
         given: density of the impurity.
@@ -45,6 +45,8 @@ class FiniteRangeTable(Table):
     rate: Float[Array, "C R E"]
     skew: Float[Array, "C R E 3 3"]
     jump: Float[Array, "C R E 3 3"]
+    skew_current: Float[Array, "C R E 3 3"]
+    jump_current: Float[Array, "C R E 3 3"]
     strengths: tuple[float, float] = eqx.field(static=True)
     interpolation_error: float = eqx.field(static=True)
     given: float = eqx.field(static=True)
@@ -72,7 +74,8 @@ class FiniteRangeTable(Table):
         while error > RTOL and degree < MOST:
             between = _nodes(2 * degree)[1::2]
             held_out = _sampled(surface, whole, disorder, strengths, between)
-            error = max(_error(_at(_coefficients(f), between), g) for f, g in zip(values, held_out, strict=True))
+            guesses = [_at(_coefficients(f), between) for f in values]
+            error = max(map(_error, guesses[:3], held_out))
             values = [_interleaved(old, new) for old, new in zip(values, held_out, strict=True)]
             degree *= 2
         if error > RTOL:
@@ -82,8 +85,8 @@ class FiniteRangeTable(Table):
                 AccuracyWarning,
                 stacklevel=3,
             )
-        rate, skew, jump = (jnp.asarray(_coefficients(f)) for f in values)
-        return cls(*whole[:4], rate, skew, jump, strengths, float(error), disorder.density)
+        rate, skew, jump, skewed, jumped = (jnp.asarray(_coefficients(f)) for f in values)
+        return cls(*whole[:6], rate, skew, jump, skewed, jumped, strengths, float(error), disorder.density)
 
     @property
     def disorder_values(self) -> dict[str, float]:
@@ -99,14 +102,15 @@ class FiniteRangeTable(Table):
     def kinetics(self, values: Values) -> Kinetics:
         s, density = jnp.asarray(values["strength"]), jnp.asarray(values["density"])
         x = _scaled(s, self.strengths)
-        rate, skew, jump = (
-            density * s**power * _at(part, x)
-            for part, power in zip((self.rate, self.skew, self.jump), POWERS, strict=True)
+        tables = (self.rate, self.skew, self.jump, self.skew_current, self.jump_current)
+        rate, skew, jump, skewed, jumped = (
+            density * s**power * _at(part, x) for part, power in zip(tables, POWERS, strict=True)
         )
         present = rate > 0
         return Kinetics(
             jnp.where(present, 1 / jnp.where(present, rate, 1.0), 1.0),
             {"intrinsic": jnp.asarray(values["moment_scale"]) * self.moment, "skew": skew, "side_jump": jump},
+            {"skew": skewed, "side_jump": jumped},
         )
 
 
@@ -115,24 +119,19 @@ def _sampled(
 ) -> list[np.ndarray]:
     """The three quantities over their powers of the strength and over the density, (nodes, R, E, ...)."""
     low, high = np.log(strengths)
-    found: list[list[np.ndarray]] = [[], [], []]
+    found: list[list[np.ndarray]] = [[] for _ in POWERS]
     for s in np.exp(0.5 * (low + high) + 0.5 * (high - low) * nodes):
         scatterer = eqx.tree_at(lambda d: d.strength, disorder, float(s) * disorder.strength).on(surface)
-        rows: list[list[list[np.ndarray]]] = [[], [], []]
+        rows: list[list[list[np.ndarray]]] = [[] for _ in POWERS]
         for row in whole.states:
-            collisions = [scatterer(states) for states in row]
-            rows[0].append([np.array(1 / c.transport_time if len(c.weights) else 0.0) for c in collisions])
-            for number, which in ((1, "skew_acceleration"), (2, "side_jump_velocity")):
-                rows[number].append(
-                    [
-                        MAGNETON
-                        * (surface.weight[states.shell.points, None] * np.cross(getattr(c, which), states.velocity)).T
-                        @ states.velocity
-                        for c, states in zip(collisions, row, strict=True)
-                    ]
-                )
-        for number, shape in enumerate(((), (3, 3), (3, 3))):
-            found[number].append(padded(rows[number], shape) / (s ** POWERS[number] * disorder.density))
+            collisions = [(states, scatterer(states)) for states in row]
+            rows[0].append([np.array(1 / c.transport_time if len(c.weights) else 0.0) for _, c in collisions])
+            for number, tensor in ((1, turned), (3, current)):
+                rows[number].append([tensor(surface, states, c.skew_acceleration) for states, c in collisions])
+                rows[number + 1].append([tensor(surface, states, c.side_jump_velocity) for states, c in collisions])
+        for number, power in enumerate(POWERS):
+            values = padded(rows[number], (3, 3) if number else ())
+            found[number].append(values / (s**power * disorder.density))
     return [np.stack(part) for part in found]
 
 

@@ -37,6 +37,7 @@ class SiteMoments(NamedTuple):
         velocity: Σ W v_a |p⟩⟨p|, (3, d, d).
         square: Σ W v_a v_b |p⟩⟨p|, (3, 3, d, d).
         flow: Σ W |D_a p⟩⟨p|, (3, d, d).
+        drift: Σ W v_a |p⟩⟨D_b p|, (3, 3, d, d).
         turned: ε_acd Σ W v_d v_b |p⟩⟨D_c p|, (3, 3, d, d), indices a, b.
     """
 
@@ -45,6 +46,7 @@ class SiteMoments(NamedTuple):
     velocity: Array
     square: Array
     flow: Array
+    drift: Array
     turned: Array
 
 
@@ -99,7 +101,7 @@ class ImpurityTable(Table):
             ratios.append([_thermal_ratio(surface, states) for states in row])
         count = max(len(row) for row in ratios)
         return cls(
-            *whole[:4],
+            *whole[:6],
             _stacked(moments, count),
             jnp.asarray([site.potential for site in sites]),
             jnp.asarray([row + [0.0] * (count - len(row)) for row in ratios]),
@@ -117,7 +119,7 @@ class ImpurityTable(Table):
         over_sites = jax.vmap(one, in_axes=(0, 0, None))
         over_shells = jax.vmap(jax.vmap(over_sites, in_axes=(None, 0, None)), in_axes=(None, 0, None))
         scale = golden_rule(1.0) * jnp.asarray(values["density"]) / len(self.potential)
-        rate, skew, jump = (
+        rate, skew, jump, skewed, jumped = (
             scale * jnp.sum(part, axis=2)
             for part in over_shells(self.potential, self.sites, jnp.asarray(values["strength"]))
         )
@@ -132,6 +134,7 @@ class ImpurityTable(Table):
                 "skew": thermal * skew,
                 "side_jump": thermal * jump,
             },
+            {"skew": thermal * skewed, "side_jump": thermal * jumped},
         )
 
 
@@ -150,6 +153,7 @@ def _moments(states: ShellStates, local: np.ndarray, derivative: np.ndarray, gre
         velocity=outer(w[:, None] * v),
         square=outer(products),
         flow=jnp.asarray(np.einsum("iam,i,in->amn", derivative, w, bra, optimize=True)),
+        drift=jnp.asarray(np.einsum("ia,im,ibn->abmn", w[:, None] * v, local, derivative.conj(), optimize=True)),
         turned=jnp.asarray(
             np.einsum("acd,idb,im,icn->abmn", LEVI_CIVITA, products, local, derivative.conj(), optimize=True)
         ),
@@ -173,7 +177,10 @@ def _stacked(rows: list[list[SiteMoments]], count: int) -> SiteMoments:
 
 
 def _site_kinetics(order: Order, volume: float, potential: Array, m: SiteMoments, strength: Array):
-    """Σ W v·Lv, Σ W (Q×v)_a v_b and Σ W (v_sj×v)_a v_b of one site, per s = 2πn/ħ and up to the magneton."""
+    """Σ W v·Lv, Σ W (Q×v)_a v_b, Σ W (v_sj×v)_a v_b, and Σ W v_a Q_b and Σ W v_a v_sj,b, of one site, per s = 2πn/ħ.
+
+    Of the last but one, what is symmetric in a and b is left out.
+    """
     v = strength * potential
     bare = volume * v
     dressed = jnp.linalg.solve(jnp.eye(len(v)) - v @ m.green, bare) if order == "tmatrix" else bare
@@ -193,7 +200,11 @@ def _site_kinetics(order: Order, volume: float, potential: Array, m: SiteMoments
     inner = (inner - _dagger(inner)) / 2j
     jump = jnp.einsum("nm,abmn->ab", outer, m.turned).imag
     jump = jump + jnp.einsum("acd,cmn,dbnm->ab", turn, inner, m.square).real
-    return rate, MAGNETON * skew, -0.5 * units.HBAR * MAGNETON * jump
+    # Q's part along v is symmetric in Σ W v_a Q_b, and does not matter
+    skewed_current = jnp.einsum("bmn,anm->ab", skewed, m.velocity).real
+    jump_current = jnp.einsum("nm,abmn->ab", outer, m.drift).imag + jnp.einsum("bmn,anm->ab", inner, m.velocity).real
+    half = -0.5 * units.HBAR
+    return rate, MAGNETON * skew, half * MAGNETON * jump, skewed_current, half * jump_current
 
 
 def _sandwiched(terms: tuple[Term, ...], moments: Complex[Array, "m d d"]) -> Complex[Array, "m d d"]:

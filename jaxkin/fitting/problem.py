@@ -14,7 +14,11 @@ from jaxkin import units
 from jaxkin.errors import JaxkinError
 from jaxkin.fitting.data import Data
 from jaxkin.fitting.parameters import Parameter
-from jaxkin.fitting.table import KNOWN, POWERS, Kinetics, Table, summed
+from jaxkin.fitting.table import HALL_POWERS, KNOWN, POWERS, Kinetics, Table, antisymmetric, summed
+from jaxkin.response.observables import LEVI_CIVITA
+
+HALL = ("hall_conductivity", "hall_conductivity_imaginary")
+"""Quantities that the filled states enter."""
 
 
 class Points(eqx.Module):
@@ -152,6 +156,14 @@ class FitProblem(eqx.Module):
         Raises:
             JaxkinError: which ones.
         """
+        if data.quantity in HALL and np.any(self.table.intrinsic_hall):
+            temperatures = self._corners("temperature") if data.temperature is None else data.temperature
+            for name, wanted in (("fermi_level", self._corners("fermi_level")), ("temperature", temperatures)):
+                if np.any(np.asarray(wanted) != self.table.values[name]):
+                    raise JaxkinError(
+                        f"{data.name}: the filled states' part of the Hall conductivity is known at the table's own "
+                        f"{name} only, {self.table.values[name]:g}; keep it there."
+                    )
         if data.temperature is not None:
             if any(p.name == "temperature" for p in self.parameters):
                 raise JaxkinError(f"{data.name}: states its temperatures, which then cannot be fitted.")
@@ -221,11 +233,11 @@ def _observed(table: Table, kinetics: Kinetics, factor: Array, points: Points, a
     """(N, R) or (N, 1) predictions; ``factor`` (U, R, E) for the points' temperatures."""
     n, which = points.axis, points.which
 
-    def along(power: int, tensor: Array, trace: bool) -> Complex[Array, "N R"]:
-        """Σ_E c [τ/(1−iωτ)]ⁿ of n·K·n, or of n·(K − 1 Tr K)·n."""
-        k = jnp.einsum("reab,a,b->re", tensor, n, n)
-        if trace:
-            k = k - jnp.trace(tensor, axis1=2, axis2=3)
+    plain = jnp.outer(n, n)
+
+    def along(power: int, tensor: Array, weights: Array) -> Complex[Array, "N R"]:
+        """Σ_E c [τ/(1−iωτ)]ⁿ Σ_ab weights_ab K_ab."""
+        k = jnp.einsum("reab,ab->re", tensor, weights)
         if jnp.ndim(kinetics.tau) == 0:
             tau = kinetics.tau
             sums = jnp.einsum("ure,re->ur", factor, k)
@@ -234,23 +246,29 @@ def _observed(table: Table, kinetics: Kinetics, factor: Array, points: Points, a
             return relaxed[:, None] * (sums if len(sums) == 1 else sums[which])
         return summed(kinetics.tau, points.omega, power, factor if len(factor) == 1 else factor[which], k)
 
-    def gyrotropic(trace: bool) -> Complex[Array, "N R"]:
-        parts = [along(POWERS[name], tensor, trace) for name, tensor in kinetics.moments.items()]
+    def gyrotropic(weights: Array) -> Complex[Array, "N R"]:
+        parts = [along(POWERS[name], tensor, weights) for name, tensor in kinetics.moments.items()]
         return -1j * table.gyrotropic_unit * sum(parts, jnp.zeros(()))
 
     def conductivity() -> Complex[Array, "N R"]:
-        return table.conductivity_unit * along(1, table.drude, False)
+        return table.conductivity_unit * along(1, table.drude, plain)
 
     if points.quantity in ("rotation", "dichroism"):
-        rho = 0.5e12 * units.VACUUM_PERMEABILITY * points.omega[:, None] * gyrotropic(True)
+        rho = 0.5e12 * units.VACUUM_PERMEABILITY * points.omega[:, None] * gyrotropic(plain - jnp.eye(3))
         return rho.real if points.quantity == "rotation" else rho.imag
     if points.quantity == "magnetization":
         # n·χ·n = n·g·n − ½Tr g is that of K itself
-        chi = gyrotropic(False)
+        chi = gyrotropic(plain)
         if points.field is not None:
             return (-1j * chi).real * points.field[:, None]
         assert points.current_density is not None
         return (-1j * chi / conductivity()).real * points.current_density[:, None]
+    if points.quantity in HALL:
+        # ½ ε_abc n_c is the matrix of n×
+        across = 0.5 * jnp.einsum("abc,c->ab", LEVI_CIVITA, n)
+        parts = [along(HALL_POWERS[name], antisymmetric(name, x), across) for name, x in kinetics.currents.items()]
+        hall = table.conductivity_unit * sum(parts, jnp.zeros(())) + jnp.sum(across * table.intrinsic_hall)
+        return hall.real if points.quantity == "hall_conductivity" else hall.imag
     sigma = conductivity()
     return sigma.real if points.quantity == "conductivity" else sigma.imag
 

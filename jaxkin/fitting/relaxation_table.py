@@ -8,9 +8,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxkin.disorder import RelaxationTime
-from jaxkin.fitting.table import Kinetics, Table, Values, gather
+from jaxkin.fitting.table import Kinetics, Table, Values, current, gather, turned
 from jaxkin.fitting.thermal import padded
-from jaxkin.response.boltzmann import MAGNETON
 from jaxkin.surface.shells import Surface
 
 
@@ -20,11 +19,15 @@ class RelaxationTable(Table):
     Attributes:
         skew: Σ W (Q×v)_a v_b of each shell for τ_sk = 1 ps, (R, E, 3, 3).
         jump: Σ W (v_sj×v)_a v_b for τ = 1 ps and a_sj = 1 Å.
+        skew_current: Σ W v_a Q_b for τ_sk = 1 ps.
+        jump_current: Σ W v_a v_sj,b for τ = 1 ps and a_sj = 1 Å.
         given: the disorder's own τ, 1/τ_sk and a_sj.
     """
 
     skew: Float[Array, "R E 3 3"]
     jump: Float[Array, "R E 3 3"]
+    skew_current: Float[Array, "R E 3 3"]
+    jump_current: Float[Array, "R E 3 3"]
     given: tuple[float, float, float] = eqx.field(static=True)
 
     @classmethod
@@ -35,23 +38,20 @@ class RelaxationTable(Table):
         whole = gather(surface, window)
         unit = RelaxationTime(1.0, 1.0, 1.0, disorder.axis, disorder.direction)
         scatterer = unit.on(surface)
-        skew, jump = [], []
+        rows: list[list[list[np.ndarray]]] = [[], [], [], []]
         for row in whole.states:
-            collisions = [scatterer(states) for states in row]
-            for rows, which in ((skew, "skew_acceleration"), (jump, "side_jump_velocity")):
-                rows.append(
-                    [
-                        MAGNETON
-                        * (surface.weight[s.shell.points, None] * np.cross(getattr(c, which), s.velocity)).T
-                        @ s.velocity
-                        for c, s in zip(collisions, row, strict=True)
-                    ]
-                )
+            collisions = [(states, scatterer(states)) for states in row]
+            for number, tensor in ((0, turned), (2, current)):
+                rows[number].append([tensor(surface, s, c.skew_acceleration) for s, c in collisions])
+                rows[number + 1].append([tensor(surface, s, c.side_jump_velocity) for s, c in collisions])
+        skew, jump, skewed, jumped = (jnp.asarray(padded(part, (3, 3))) for part in rows)
         tau, slow = float(disorder.tau), disorder.tau_skew
         return cls(
-            *whole[:4],
-            jnp.asarray(padded(skew, (3, 3))),
-            jnp.asarray(padded(jump, (3, 3))),
+            *whole[:6],
+            skew,
+            jump,
+            skewed,
+            jumped,
             (tau, float("inf") if slow is None else float(slow), float(disorder.side_jump)),
         )
 
@@ -66,11 +66,13 @@ class RelaxationTable(Table):
     def kinetics(self, values: Values) -> Kinetics:
         tau = jnp.asarray(values["tau"])
         rate = jnp.asarray(values["skew_rate"]) if "skew_rate" in values else 1 / jnp.asarray(values["tau_skew"])
+        jump = jnp.asarray(values["side_jump"]) / tau
         return Kinetics(
             tau,
             {
                 "intrinsic": jnp.asarray(values["moment_scale"]) * self.moment,
                 "skew": rate * self.skew,
-                "side_jump": jnp.asarray(values["side_jump"]) / tau * self.jump,
+                "side_jump": jump * self.jump,
             },
+            {"skew": rate * self.skew_current, "side_jump": jump * self.jump_current},
         )

@@ -21,6 +21,8 @@ from jaxkin.disorder.states import ShellStates
 from jaxkin.errors import JaxkinError, nearest
 from jaxkin.fitting.parameters import Transform
 from jaxkin.fitting.thermal import Energies, padded
+from jaxkin.response.boltzmann import MAGNETON
+from jaxkin.response.conductivity import intrinsic_conductivity
 from jaxkin.surface.shells import Shell, Surface
 from jaxkin.surface.thermal import STEP, TAIL, Thermal
 from jaxkin.tracing import concrete
@@ -34,15 +36,19 @@ class Kinetics(NamedTuple):
 
     Attributes:
         tau: transport time in ps, a number or (replicas, energies).
-        moments: by mechanism, the tensor of the power (τ/(1−iωτ))ⁿ, n = :data:`POWERS`; (R, E, 3, 3).
+        moments: by mechanism, the tensor of the power (τ/(1−iωτ))ⁿ of g, n = :data:`POWERS`; (R, E, 3, 3).
+        currents: Σ W v_a Q_b and Σ W v_a v_sj,b of the skew and side-jump parts of σ, n = :data:`HALL_POWERS`.
     """
 
     tau: Array
     moments: dict[str, Float[Array, "R E 3 3"]]
+    currents: dict[str, Float[Array, "R E 3 3"]]
 
 
 POWERS = {"intrinsic": 1, "skew": 3, "side_jump": 2}
 """Powers of τ/(1−iωτ) of each mechanism, Eqs. (22), (14), (20)."""
+HALL_POWERS, HALL_FACTORS = {"skew": 2, "side_jump": 1}, {"skew": 0.5, "side_jump": 1.0}
+"""The same of σ, and the factors of X − Xᵀ."""
 
 
 KNOWN: dict[str, tuple[str, Transform]] = {
@@ -65,12 +71,16 @@ class Table(eqx.Module):
         energies: of the shells, and what μ and T make of them.
         moment: Σ W m_a v_b of each shell, (R, E, 3, 3), μ_B eV Å.
         drude: Σ W v_a v_b of each shell, (eV Å)².
+        intrinsic_hall: σ_ab of the filled states in S/m (in 2D: S) at the surface's μ and T, (3, 3).
+        hall_error: its error.
         dimension: of the model.
     """
 
     energies: Energies
     moment: Float[Array, "R E 3 3"]
     drude: Float[Array, "R E 3 3"]
+    intrinsic_hall: Float[Array, "3 3"]
+    hall_error: float = eqx.field(static=True)
     dimension: int = eqx.field(static=True)
 
     @property
@@ -125,6 +135,24 @@ class Table(eqx.Module):
         factor = self.energies.factor(jnp.asarray(values["fermi_level"]), jnp.asarray(values["temperature"]))
         sums = summed(self.kinetics(values).tau, omega, 1, factor[None], self.drude)
         return self.conductivity_unit * jnp.swapaxes(sums, 0, 1)
+
+    def hall_conductivity(self, values: Values, frequency: ArrayLike) -> dict[str, Complex[Array, "R F 3 3"]]:
+        """The antisymmetric part of σ_ab by mechanism and in all, for every replica, as :func:`jaxkin.conductivity`.
+
+        The intrinsic part is that of the surface's own μ and T.
+        """
+        values = self.complete(values)
+        omega = 2 * jnp.pi * jnp.atleast_1d(jnp.asarray(frequency, float))
+        factor = self.energies.factor(jnp.asarray(values["fermi_level"]), jnp.asarray(values["temperature"]))
+        kinetics = self.kinetics(values)
+        parts = {
+            name: self.conductivity_unit
+            * summed(kinetics.tau, omega, HALL_POWERS[name], factor[None], antisymmetric(name, x))
+            for name, x in kinetics.currents.items()
+        }
+        parts = {name: jnp.swapaxes(part, 0, 1) for name, part in parts.items()}
+        parts["intrinsic"] = jnp.broadcast_to(self.intrinsic_hall, parts["skew"].shape).astype(complex)
+        return {**parts, "total": sum(parts.values(), jnp.zeros(()))}
 
     @property
     def gyrotropic_unit(self) -> float:
@@ -183,14 +211,32 @@ def traceless(current: Array) -> Array:
     return current - jnp.trace(current, axis1=-2, axis2=-1)[..., None, None] * jnp.eye(3)
 
 
+def antisymmetric(name: str, current: Array) -> Array:
+    """The Hall tensor of a mechanism from Σ W v_a Q_b or Σ W v_a v_sj,b."""
+    return HALL_FACTORS[name] * (current - jnp.swapaxes(current, -1, -2))
+
+
 class Gathered(NamedTuple):
     """What every table takes from its surface, and the shells' states in the order of the table."""
 
     energies: Energies
     moment: Array
     drude: Array
+    intrinsic_hall: Array
+    hall_error: float
     dimension: int
     states: list[list[ShellStates]]
+
+
+def turned(surface: Surface, states: ShellStates, vectors: np.ndarray) -> np.ndarray:
+    """Σ W (x×v)_a v_b in μ_B eV Å ..., for x = Q or v_sj (N, 3) of a shell."""
+    weighted = surface.weight[states.shell.points, None] * np.cross(vectors, states.velocity)
+    return MAGNETON * weighted.T @ states.velocity
+
+
+def current(surface: Surface, states: ShellStates, vectors: np.ndarray) -> np.ndarray:
+    """Σ W v_a x_b for the same."""
+    return (surface.weight[states.shell.points, None] * states.velocity).T @ vectors
 
 
 def gather(surface: Surface, window: tuple[float, float] | None = None) -> Gathered:
@@ -217,6 +263,7 @@ def gather(surface: Surface, window: tuple[float, float] | None = None) -> Gathe
         window = (surface.fermi_level - TAIL * kt, surface.fermi_level + TAIL * kt)
     found = energy[present] if present.any() else np.array([surface.fermi_level])
     empty = (bool(found.min() > window[0] + 2 * STEP * kt), bool(found.max() < window[1] - 2 * STEP * kt))
+    hall, hall_error = intrinsic_conductivity(surface)
     return Gathered(
         Energies(
             jnp.asarray(energy),
@@ -228,6 +275,8 @@ def gather(surface: Surface, window: tuple[float, float] | None = None) -> Gathe
         ),
         jnp.asarray(padded([[tensor(s, surface.orbital_moment) for s in row] for row in shells], (3, 3))),
         jnp.asarray(padded([[tensor(s, surface.velocity) for s in row] for row in shells], (3, 3))),
+        jnp.asarray(hall),
+        hall_error,
         surface.model.dimension,
         [[ShellStates(surface, s) for s in row] for row in shells],
     )

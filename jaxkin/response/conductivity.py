@@ -69,17 +69,17 @@ def conductivity(
 def from_transport(surface: Surface, sums: Transport) -> Conductivity:
     """σ from the sums over the shells, with the intrinsic part added."""
     parts = {name: samples[:, 1:] for name, samples in sums.conductivity.items()}
-    parts["intrinsic"] = np.broadcast_to(_intrinsic(surface), parts["drude"].shape)
+    parts["intrinsic"] = np.broadcast_to(intrinsic_conductivity(surface)[0], parts["drude"].shape)
     parts["total"] = np.sum(list(parts.values()), axis=0)
     sigma = {name: Estimate(samples, surface.evaluations) for name, samples in parts.items()}
     return Conductivity(sums.frequency, sigma, {3: "S/m", 2: "S", 1: "S m"}[surface.model.dimension])
 
 
-def _intrinsic(surface: Surface) -> np.ndarray:
-    """−(e²/ħ) ε_abc ∫(dk) f⁰ Ω_c in SI; zero without looking further where time reversal holds."""
+def intrinsic_conductivity(surface: Surface) -> tuple[np.ndarray, float]:
+    """−(e²/ħ) ε_abc ∫(dk) f⁰ Ω_c in SI, (3, 3), and its error; zero at once where time reversal holds."""
     model = surface.model
     if model.dimension == 1 or is_symmetry(model, Operation(np.eye(3), antiunitary=True)):
-        return np.zeros((3, 3))
+        return np.zeros((3, 3)), 0.0
     flux = filled_berry_curvature(model, surface.fermi_level, surface.temperature)
     to_si = si.elementary_charge**2 / si.hbar * si.angstrom ** (2 - model.dimension)
-    return -to_si * np.einsum("abc,c->ab", LEVI_CIVITA, flux.values)
+    return -to_si * np.einsum("abc,c->ab", LEVI_CIVITA, flux.values), to_si * flux.error
