@@ -4,8 +4,8 @@
 
 1,000 points (rotation, dichroism and conductivity at 77 K against frequency), five parameters: τ, τ_sk, a_sj, the scale
 of the intrinsic moment and the Fermi level. The same compiled prediction serves both fitters, in turns, after one run
-for compilation. Then coverage: over 200 synthetic spectra for each noise and number of starts, how often the true τ, τ_sk,
-a_sj and scale lie within the 68 % and 95 % intervals; every mechanism is 0.3 to 3 times the intrinsic one.
+for compilation. Then coverage: over 200 synthetic spectra for each noise and number of starts, how often the true τ,
+τ_sk, a_sj and scale lie within the 68 % and 95 % intervals; every mechanism is 0.3 to 3 times the intrinsic one.
 """
 
 from __future__ import annotations
@@ -120,7 +120,9 @@ def coverage() -> list[dict]:
                 exact = problem.predict(truth, jk.Data(quantity, 0.0, 1.0, frequency))
                 error = noise * np.abs(exact).max()
                 data.append(jk.Data(quantity, exact + error * rng.standard_normal(count), error, frequency))
-            wall, _, result = timed(lambda data=data, n=number: jk.fit(problem, data, starts=starts, seed=n))
+            wall, _, result = timed(
+                lambda data=data, starts=starts, n=number: jk.fit(problem, data, starts=starts, seed=n)
+            )
             seconds += wall if number else 0.0
             at_truth = problem.compiled_residuals(problem.coordinates(truth), tuple(Points.of(one) for one in data))
             wrong += result.chi2 > np.sum(at_truth**2)

@@ -41,7 +41,7 @@ def made(problem, truth=TRUTH, noise=0.01, seed=0, quantities=("rotation", "dich
 
 @pytest.fixture(scope="module")
 def result(problem):
-    return jk.fit(problem, made(problem))
+    return jk.fit(problem, made(problem), starts=3)
 
 
 def test_predictions_are_the_observables_of_the_response(table, problem):
@@ -230,7 +230,7 @@ def test_static_data_leave_two_parameters_on_a_line_and_say_so(table):
     problem = jk.FitProblem(table, ["tau_skew", "moment_scale"], fixed={"tau": 0.7, "side_jump": 0.3})
     data = made(problem, {"tau_skew": 3000.0, "moment_scale": 1.0}, 0.01, 0, ("magnetization",),
                 field=np.linspace(1e3, 1e4, 8))  # fmt: skip
-    fitted = jk.fit(problem, data)
+    fitted = jk.fit(problem, data, starts=1)
     assert fitted.undetermined.all()
     assert fitted.errors["moment_scale"] == np.inf
     (line,) = fitted.doubts.parameters
@@ -305,7 +305,7 @@ tau = 1.0
 tau_skew = 1000.0
 side_jump = 0.1
 [fit]
-starts = 8
+starts = 2
 profiles = ["tau"]
 [fit.parameters]
 tau = {{start = 0.5, bounds = [0.05, 5.0]}}
@@ -382,7 +382,7 @@ def test_command_line_refuses_and_fails_loudly(study):
     assert "did you mean 'starts'" in command("fit", path, code=1)[1]
     path.write_text("[model]\nname = 'weyl'\n")
     assert "has no section [fit]" in command("fit", path, code=1)[1]
-    path.write_text(CONFIG.format(extra="").replace("starts = 8", "starts = 1\nmax_steps = 1"))
+    path.write_text(CONFIG.format(extra="").replace("starts = 2", "starts = 1\nmax_steps = 1"))
     out, err = command("fit", path, "--json", code=json_code(path))
     assert bool(err) != json.loads(out)["converged"]
 
