@@ -125,7 +125,7 @@ def coverage() -> list[dict]:
             )
             seconds += wall if number else 0.0
             at_truth = problem.compiled_residuals(problem.coordinates(truth), tuple(Points.of(one) for one in data))
-            wrong += result.chi2 > np.sum(at_truth**2)
+            wrong += bool(result.chi2 > np.sum(at_truth**2))
             lists += bool(result.alternatives)
             for name, level in hits:
                 hits[name, level] += covered(result.interval(name, level), truth[name])

@@ -55,6 +55,7 @@ def test_point_impurity_equals_the_response(cold, order):
     assert_same(table, {"strength": 2.5, "density": 0.03}, cold, disorder)
 
 
+@pytest.mark.slow
 def test_thermal_cluster_equals_the_response(warm):
     """A matrix on two cells; no Green function is needed in third order."""
     potential = np.array([[1.0, 0.3j], [-0.3j, 0.5]])
@@ -77,7 +78,7 @@ CASES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", ["relaxation", pytest.param("impurity", marks=pytest.mark.slow)])
 def test_derivatives_equal_finite_differences(warm, case):
     """Forward, reverse, and fourth-order differences, of all components at two frequencies."""
     disorder = jk.RelaxationTime(1.0) if case == "relaxation" else jk.PointImpurity(1.0, [0, 1], 0.01, order="third")
@@ -129,7 +130,7 @@ HALL = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", HALL)
+@pytest.mark.parametrize("case", ["relaxation", "point", pytest.param("finite", marks=pytest.mark.slow)])
 def test_hall_conductivity_equals_the_response(case):
     """Intrinsic, skew and side-jump parts where time reversal is broken; and as a data column along any axis."""
     tabulated, disorder, values = HALL[case]
