@@ -80,7 +80,7 @@ def test_netcdf_is_labelled_and_complete(folder):
     assert data.fermi_level.values.tolist() == [-1.5, -1.4]
     assert np.iscomplexobj(data.g)
     assert {"jax_version", "jaxkin_version", "seed", "config", "verdict"} <= set(data.attrs)
-    again = config._convert(__import__("tomllib").loads(data.attrs["config"]), None)
+    again = config.convert(__import__("tomllib").loads(data.attrs["config"]), None)
     assert config.numbers(again.surface.fermi_level).tolist() == [-1.5, -1.4]
     document = json.loads((folder / "result.json").read_text())
     assert len(document["points"]) == 4
@@ -170,7 +170,7 @@ def test_configuration_round_trip():
     import tomllib
 
     loaded = config.load("weyl", ["inversion=false", "rtol=1e-3"])
-    assert config._convert(tomllib.loads(config.as_toml(loaded)), None) == loaded
+    assert config.convert(tomllib.loads(config.as_toml(loaded)), None) == loaded
 
 
 def test_module_is_runnable():
