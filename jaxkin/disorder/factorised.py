@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Complex, Float
 
 from jaxkin import units
+from jaxkin.devices import spread
 from jaxkin.disorder.amplitude import Term, Terms, golden_rule, optical_theorem
 from jaxkin.disorder.collisions import Collisions
 from jaxkin.disorder.states import ShellStates
@@ -47,7 +48,7 @@ class FactorisedCollisions(Collisions):
         count, d = local.shape
         largest = max(256, 1 << (TILE_NUMBERS // (2 * d)).bit_length() - 1)
         self._rows = min(largest, max(256, 1 << max(count - 1, 0).bit_length()))
-        self._tiles = [jnp.asarray(np.concatenate([np.real(u), np.imag(u)], axis=1)) for u in self._cut(local)]
+        self._tiles = [jnp.asarray(spread(np.concatenate([np.real(u), np.imag(u)], axis=1))) for u in self._cut(local)]
 
     def symmetric(self, x: np.ndarray) -> np.ndarray:
         return self._apply(self._terms.symmetric, x)

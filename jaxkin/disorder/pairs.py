@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
+from jaxkin.devices import spread
 from jaxkin.memory import batch_bytes
 
 TILE = 1024
@@ -69,6 +70,7 @@ def _over_tiles(tile: Callable, kernel: Kernel, states: PyTree, columns: np.ndar
     parts = [jax.tree.map(lambda x, t=t: x[t], padded) for t in range(len(right_columns))]
 
     def row(left: PyTree) -> list[np.ndarray]:
+        left = jax.tree.map(spread, left)
         pieces: Iterator[tuple[Array, ...]] = (
             tile(kernel, left, right, c) for right, c in zip(parts, right_columns, strict=True)
         )

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Array
 from scipy.spatial import Voronoi
 
+from jaxkin.devices import spread
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.hamiltonian.tight_binding import TightBinding
 from jaxkin.surface.eigensolvers import batched_eigensystems, batched_eigenvalues
@@ -129,7 +130,7 @@ def free_of_levels(
     if isinstance(model, TightBinding):  # without position matrices the covariant derivative is ∂H/∂k_a
         model = eqx.tree_at(lambda m: m.position_matrices, model, None, is_leaf=lambda leaf: leaf is None)
     for part, padded in buckets(k, tile_rows(model, arrays=16)):
-        h, slopes = operators(model, padded)
+        h, slopes = operators(model, spread(padded))
         energies, states = batched_eigensystems(h)
         room = np.maximum(window[0] - np.asarray(energies), np.asarray(energies) - window[1]) - 0.5 * bend * radius**2
         possible = room.min(axis=1) > 0

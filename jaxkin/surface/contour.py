@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from jaxkin.devices import spread
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.surface.continuation import continued, is_analytic
 from jaxkin.surface.deformation import SLACK, Deformation, crosses, displaced, find_deformation
@@ -225,7 +226,8 @@ def in_tiles(function: Callable, rows: int, *arrays: np.ndarray) -> tuple[np.nda
         while size // 4 >= max(len(index), SMALLEST_BUCKET):  # few sizes: each compiles
             size //= 4
         padded = np.pad(index, (0, size - len(index)), mode="edge")
-        parts.append([np.asarray(result)[: len(index)] for result in function(*(array[padded] for array in arrays))])
+        results = function(*(spread(array[padded]) for array in arrays))
+        parts.append([np.asarray(result)[: len(index)] for result in results])
     return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import jax
 import numpy as np
 
+from jaxkin.devices import spread
 from jaxkin.geometry import DEGENERACY_TOLERANCE, Eigen, mean_geometry, separate_geometry
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.surface.eigensolvers import batched_eigensystems
@@ -33,7 +34,8 @@ def point_geometry(
             count = part.stop - part.start
             first = k[padded[:, 0]]
             eigen = _diagonalised(model, first)
-            found, distance = jax.tree.map(np.asarray, separate_geometry(model, first, eigen, band[padded], names))
+            separate = separate_geometry(model, spread(first), eigen, band[padded], names)
+            found, distance = jax.tree.map(np.asarray, separate)
             degenerate = np.argwhere(distance[:count] < DEGENERACY_TOLERANCE)
             for name, column in columns.items():  # a JAX array would compile a slice for every length
                 column[points[part]] = found[name][:count]
@@ -77,5 +79,5 @@ def _sets(
 
 
 def _diagonalised(model: BlochModel, k: np.ndarray) -> Eigen:
-    h, derivative = operators(model, k)
+    h, derivative = operators(model, spread(k))
     return Eigen(*batched_eigensystems(h), derivative)

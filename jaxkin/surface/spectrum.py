@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import numpy as np
 
+from jaxkin.devices import spread
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.memory import batch_bytes
 from jaxkin.surface.eigensolvers import batched_eigenvalues
@@ -27,7 +28,7 @@ class Spectrum:
         self.evaluations += len(k)
         energies = np.empty((len(k), self.model.size))
         for part, padded in buckets(k, tile_rows(self.model, arrays=4)):
-            energies[part] = batched_eigenvalues(_hamiltonians(self.model, padded))[: part.stop - part.start]
+            energies[part] = batched_eigenvalues(_hamiltonians(self.model, spread(padded)))[: part.stop - part.start]
         return energies
 
 
