@@ -11,10 +11,10 @@ from scipy import ndimage
 
 from jaxkin.memory import batch_bytes, demand
 from jaxkin.surface.maps import ZoneMap
-from jaxkin.surface.samples import Samples
+from jaxkin.surface.samples import LevelSets, Samples
 from jaxkin.surface.search import Pocket
 from jaxkin.surface.spectrum import Spectrum
-from jaxkin.surface.thermal import Thermal, levels
+from jaxkin.surface.thermal import Thermal
 from jaxkin.surface.thermal_grid import ThermalGrid
 
 
@@ -46,7 +46,7 @@ POINT_BYTES = 64
 
 
 @dataclass(frozen=True)
-class Grid:
+class Grid(LevelSets):
     """Points of a randomly shifted grid near the surface, with a smeared δ(ε−μ) or the thermal −f⁰'.
 
     Only points in the cells that can hold the level, and near them, are looked at. The standard error
@@ -83,15 +83,6 @@ class Grid:
     def windows(self, thermals: Sequence[Thermal]) -> list[tuple[float, float]]:
         margin = self.width * SMEARINGS[self.smearing][1] if self.width else 0.0
         return [(thermal.fermi_level - margin, thermal.fermi_level + margin) for thermal in thermals]
-
-    def levels(self, thermals: Sequence[Thermal], shift: float) -> np.ndarray:
-        return levels(thermals, shift)
-
-    def share(self, thermal: Thermal, level: np.ndarray, energy: np.ndarray) -> np.ndarray:
-        return thermal.share(level)
-
-    def bin_width(self, thermal: Thermal) -> None:
-        return None
 
     def sample(
         self,

@@ -9,14 +9,14 @@ import numpy as np
 
 from jaxkin.surface.bundle import Bundle
 from jaxkin.surface.maps import ZoneMap
-from jaxkin.surface.samples import Samples
+from jaxkin.surface.samples import LevelSets, Samples
 from jaxkin.surface.search import Pocket
 from jaxkin.surface.spectrum import Spectrum
-from jaxkin.surface.thermal import Thermal, level_windows, levels
+from jaxkin.surface.thermal import Thermal, level_windows
 
 
 @dataclass(frozen=True)
-class Lines:
+class Lines(LevelSets):
     """Lattices of randomly shifted lines along each direction, every root on every line.
 
     In coordinates x ∈ [0, 1)^d of a pocket's box and with a partition of unity
@@ -46,15 +46,6 @@ class Lines:
 
     def windows(self, thermals: Sequence[Thermal]) -> list[tuple[float, float]]:
         return level_windows(thermals)
-
-    def levels(self, thermals: Sequence[Thermal], shift: float) -> np.ndarray:
-        return levels(thermals, shift)
-
-    def share(self, thermal: Thermal, level: np.ndarray, energy: np.ndarray) -> np.ndarray:
-        return thermal.share(level)
-
-    def bin_width(self, thermal: Thermal) -> None:
-        return None
 
     def sample(
         self,

@@ -11,7 +11,7 @@ import numpy as np
 from jaxkin.surface.maps import ZoneMap
 from jaxkin.surface.search import Pocket
 from jaxkin.surface.spectrum import Spectrum
-from jaxkin.surface.thermal import Thermal
+from jaxkin.surface.thermal import Thermal, levels
 
 
 @dataclass(frozen=True)
@@ -90,3 +90,16 @@ class Sampler(Protocol):
     def bin_width(self, thermal: Thermal) -> float | None:
         """Width (eV) of the energy bins that make shells of points of different energy; None: a level is a shell."""
         ...
+
+
+class LevelSets:
+    """What samplers have in common that take one level set at a time: −f⁰' is summed over a shifted trapezoid."""
+
+    def levels(self, thermals: Sequence[Thermal], shift: float) -> np.ndarray:
+        return levels(thermals, shift)
+
+    def share(self, thermal: Thermal, level: np.ndarray, energy: np.ndarray) -> np.ndarray:
+        return thermal.share(level)
+
+    def bin_width(self, thermal: Thermal) -> None:
+        return None
