@@ -10,16 +10,13 @@ the error is O(η^8).
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
@@ -27,7 +24,7 @@ from jaxkin.devices import spread
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.surface.continuation import continued, is_analytic
 from jaxkin.surface.deformation import SLACK, Deformation, crosses, displaced, find_deformation
-from jaxkin.surface.eigensolvers import one_lapack_thread
+from jaxkin.surface.eigensolvers import batched_eigensystems, in_threads
 from jaxkin.surface.nodes import Nodes
 from jaxkin.surface.search import Pocket, find_pockets
 from jaxkin.surface.spectrum import SMALLEST_BUCKET, Spectrum, tile_rows
@@ -149,7 +146,7 @@ class Points:
         )
         if wrong.max() > SLACK * deformation.depth:
             raise _Crossed
-        eigenvalues, right = _in_threads(np.linalg.eig, h)
+        eigenvalues, right = in_threads(np.linalg.eig, h)
         return Resolved(k, eigenvalues, right, np.linalg.inv(right)), 0.0, jacobian
 
 
@@ -199,22 +196,15 @@ def _by_kernel(model: BlochModel, integrand: Integrand, mesh: Cells, rtol: float
 
 
 def _eigenstates(model: BlochModel, k: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Energies (N, n) and states (N, n, n) in the periodic gauge; NumPy's LAPACK on a CPU, XLA's elsewhere."""
+    """Energies (N, n) and states (N, n, n) in the periodic gauge."""
     rows = min(4096, tile_rows(model, arrays=4))
-    if jax.default_backend() != "cpu":
-        return in_tiles(lambda part: _eigh(model, part), rows, k)  # pyright: ignore[reportReturnType]
-    return _in_threads(np.linalg.eigh, *in_tiles(lambda part: (_hamiltonians(model, part),), rows, k))
+    energies, states = in_tiles(lambda part: batched_eigensystems(_hamiltonians(model, part)), rows, k)
+    return energies, states
 
 
 @eqx.filter_jit
 def _hamiltonians(model: BlochModel, k: Array) -> Array:
     return jax.vmap(lambda point: continued(model, point))(k)
-
-
-@eqx.filter_jit
-def _eigh(model: BlochModel, k: Array) -> tuple[Array, Array]:
-    energies, states = jnp.linalg.eigh(_hamiltonians(model, k))
-    return energies, states
 
 
 def in_tiles(function: Callable, rows: int, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -229,11 +219,3 @@ def in_tiles(function: Callable, rows: int, *arrays: np.ndarray) -> tuple[np.nda
         results = function(*(spread(array[padded]) for array in arrays))
         parts.append([np.asarray(result)[: len(index)] for result in results])
     return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
-
-
-def _in_threads(function: Callable, matrices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """An eigenvalue solver on a stack of matrices, in parts on all cores with one LAPACK thread each."""
-    workers = max(1, min(os.cpu_count() or 1, len(matrices) // 32))
-    with one_lapack_thread(), ThreadPoolExecutor(workers) as pool:
-        values, vectors = zip(*pool.map(function, np.array_split(matrices, workers)), strict=True)
-    return np.concatenate(values), np.concatenate(vectors)

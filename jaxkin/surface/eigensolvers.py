@@ -37,7 +37,7 @@ def batched_eigensystems(h: Complex[Array, "N n n"]) -> tuple[Float[Array, "N n"
     if h.shape[-1] == 2:
         return _solver(h)
     if jax.default_backend() == "cpu":
-        energies, states = _in_threads(np.linalg.eigh, np.asarray(h))
+        energies, states = in_threads(np.linalg.eigh, np.asarray(h))
         return jnp.asarray(energies), jnp.asarray(states)
     return _checked(h)
 
@@ -47,7 +47,7 @@ def batched_eigenvalues(h: Complex[Array, "N n n"]) -> Float[np.ndarray, "N n"]:
     if h.shape[-1] == 2:
         return np.asarray(_closed_values(h))
     if jax.default_backend() == "cpu":
-        return _in_threads(lambda part: (np.linalg.eigvalsh(part),), np.asarray(h))[0]
+        return in_threads(lambda part: (np.linalg.eigvalsh(part),), np.asarray(h))[0]
     return np.asarray(_checked(h)[0])
 
 
@@ -59,7 +59,7 @@ def _checked(h: Array) -> tuple[Array, Array]:
         return energies, states
     again = np.asarray(h)[wrong]
     try:
-        values, vectors = _in_threads(np.linalg.eigh, again)
+        values, vectors = in_threads(np.linalg.eigh, again)
         failed = int(np.sum(~np.asarray(_solves(again, values, vectors))))
     except np.linalg.LinAlgError:
         failed = len(wrong)
@@ -87,18 +87,13 @@ def _solves(h: Array | np.ndarray, energies: Array | np.ndarray, states: Array |
     return jax.vmap(one)(*map(jnp.asarray, (h, energies, states)))
 
 
-def _in_threads(function: Callable, h: np.ndarray) -> tuple[np.ndarray, ...]:
-    """The arrays that a NumPy function of a batch returns, from one batch for each core."""
-    with one_lapack_thread():
+def in_threads(function: Callable, h: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The arrays that a NumPy function of matrices returns, from one batch for each core with one LAPACK thread."""
+    with _controller().limit(limits=1):  # a 40-fold loss was measured without
         parts = np.array_split(h, min(_workers(), max(1, len(h) // SMALLEST_PART)))
         if len(parts) == 1:
             return tuple(function(h))
         return tuple(map(np.concatenate, zip(*_pool().map(function, parts), strict=True)))
-
-
-def one_lapack_thread():
-    """Context in which BLAS and LAPACK use one thread each (a 40-fold loss was measured without)."""
-    return _controller().limit(limits=1)
 
 
 @cache
