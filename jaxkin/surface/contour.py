@@ -110,6 +110,7 @@ def singular_integral(model: BlochModel, integrand: Integrand, rtol: float, budg
         result.scale[place],
         result.evaluations + spectrum.evaluations,
         result.cells,
+        result.rules,
     )
 
 
