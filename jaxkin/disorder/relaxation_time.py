@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 from jaxkin.disorder.kernels import Disorder, KernelDisorder, Scatterer
 from jaxkin.disorder.states import State
 from jaxkin.errors import JaxkinError
+from jaxkin.namespace import is_traced
 from jaxkin.surface.shells import Surface
 
 
@@ -79,7 +80,7 @@ class RelaxationTime(Disorder):
         return KernelDisorder(
             symmetric=self.symmetric,
             antisymmetric=None if self.tau_skew is None else self.antisymmetric,
-            shift=self.shift if np.any(self.side_jump) else None,
+            shift=self.shift if is_traced(self.side_jump) or np.any(self.side_jump) else None,
             tau=self.tau,
         ).on(surface)
 

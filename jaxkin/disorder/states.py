@@ -5,12 +5,15 @@ from __future__ import annotations
 from functools import cached_property
 
 import equinox as eqx
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.memory import demand
 from jaxkin.surface.points import STATES, point_geometry
 from jaxkin.surface.shells import Shell, Surface
+from jaxkin.surface.traced import TracedShells, TracedSurface
 
 
 class State(eqx.Module):
@@ -51,6 +54,16 @@ class ShellStates:
     def __len__(self) -> int:
         return len(self.weights)
 
+    @property
+    def model(self) -> BlochModel:
+        """The surface's."""
+        return self.surface.model
+
+    @property
+    def energy(self) -> float:
+        """Of the shell, eV."""
+        return self.shell.energy
+
     @cached_property
     def k(self) -> np.ndarray:
         """Cartesian k (N, 3) in Å⁻¹."""
@@ -77,3 +90,37 @@ class ShellStates:
             "density_of_states": np.full(len(self), np.sum(self.weights)),
         }
         return State(**columns)  # pyright: ignore[reportArgumentType]
+
+
+class TracedStates:
+    """The states of one shell of a :class:`TracedSurface`, as :class:`States`.
+
+    Args:
+        surface: traced.
+        shell: one of its shells, leaves (M, ...).
+    """
+
+    def __init__(self, surface: TracedSurface, shell: TracedShells):
+        self.model, self.shell = surface.model, shell
+        self.weights, self.sheet, self.energy = shell.weights, shell.sheet, shell.energy
+        self.velocity, self.k, self.bloch = shell.geometry.velocity, shell.k, shell.bloch
+
+    def __len__(self) -> int:
+        return len(self.weights)
+
+    @property
+    def state(self) -> State:
+        """The states as one pytree with leaves (M, ...)."""
+        geometry = self.shell.geometry
+        return State(
+            k=self.k,
+            energy=geometry.energy,
+            velocity=geometry.velocity,
+            berry_curvature=geometry.berry_curvature,
+            orbital_moment=geometry.orbital_moment,
+            density_of_states=jnp.full(len(self), jnp.sum(self.weights)),
+        )
+
+
+States = ShellStates | TracedStates
+"""The states of one shell as scattering sees them."""

@@ -32,7 +32,7 @@ _NEXT, _PREVIOUS = np.array([1, 2, 0]), np.array([2, 0, 1])
 
 @dataclass(frozen=True)
 class ZoneIntegral:
-    """Values with an estimate of their absolute error, the number of H(k) diagonalised, and the rules that were used."""
+    """Values with an estimate of their absolute error, the number of H(k) diagonalised, and the rules used."""
 
     values: np.ndarray
     error: float
