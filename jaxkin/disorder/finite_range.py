@@ -94,9 +94,9 @@ class FiniteRangeImpurity(Disorder):
         check_density(density)
         if periodic and isinstance(form_factor, RealSpace):
             raise JaxkinError("periodic=True is for a V(q) with the lattice's period; leave it out with RealSpace.")
+        self.form_factor, self.layouts, self.sites = form_factor, None, None
         if not isinstance(form_factor, eqx.Module):
             _check_function(form_factor)
-        self.form_factor, self.layouts, self.sites = form_factor, None, None
         self.strength, self.density = (x if is_traced(x) else float(x) for x in (strength, density))
         self.periodic, self.order = periodic, order
         self.positions = tuple(tuple(map(float, row)) for row in np.atleast_2d(np.asarray(positions, float)))

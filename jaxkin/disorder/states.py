@@ -8,12 +8,18 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+from scipy.sparse import coo_array, csgraph
+from scipy.spatial import cKDTree
 
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.memory import demand
 from jaxkin.surface.points import STATES, point_geometry
 from jaxkin.surface.shells import Shell, Surface
 from jaxkin.surface.traced import TracedShells, TracedSurface
+
+
+TOGETHER = 1e-8
+"""Distance in model coordinates of points at the same k: bands that meet the level there are degenerate."""
 
 
 class State(eqx.Module):
@@ -34,6 +40,20 @@ class State(eqx.Module):
     berry_curvature: Float[Array, "... 3"]
     orbital_moment: Float[Array, "... 3"]
     density_of_states: Float[Array, "..."]
+
+
+def first_together(k: np.ndarray) -> np.ndarray:
+    """For each of (N, d) points the number of the first that is at the same k.
+
+    Bands that are degenerate have roots of their own, which rounding moves apart. Diagonalised one by one they
+    would get states of the set that have nothing to do with each other.
+    """
+    pairs = cKDTree(k).query_pairs(TOGETHER, output_type="ndarray") if len(k) else np.zeros((0, 2), int)
+    if not len(pairs):
+        return np.arange(len(k))
+    graph = coo_array((np.ones(len(pairs)), pairs.T), shape=(len(k), len(k)))
+    _, number = csgraph.connected_components(graph, directed=False)
+    return np.unique(number, return_index=True)[1][number]
 
 
 class ShellStates:
@@ -71,10 +91,11 @@ class ShellStates:
 
     @cached_property
     def bloch(self) -> tuple[np.ndarray, np.ndarray]:
-        """|u⟩ (N, n) and the covariant derivative |D_a u⟩ (N, 3, n) in Å."""
+        """|u⟩ (N, n) and the covariant derivative |D_a u⟩ (N, 3, n) in Å; those of a degenerate set are orthogonal."""
         part, numbers = self.shell.points, 4 * len(self) * self.surface.model.size
         demand(2 * 16 * numbers, f"the states of {len(self)} points", "raise it, or use fewer points (a smaller n)")
-        geometry = point_geometry(self.surface.model, self.surface.k[part], self.surface.band[part], STATES)
+        k = self.surface.k[part][first_together(self.surface.k[part])]
+        geometry = point_geometry(self.surface.model, k, self.surface.band[part], STATES)
         return geometry["state"], geometry["covariant_derivative"]
 
     @cached_property

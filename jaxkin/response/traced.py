@@ -5,11 +5,12 @@ from __future__ import annotations
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Complex, Float
 from numpy.typing import ArrayLike
 
 from jaxkin.disorder import Disorder
-from jaxkin.disorder.states import TracedStates
+from jaxkin.disorder.states import TracedStates, first_together
 from jaxkin.errors import JaxkinError
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.response.boltzmann import (
@@ -45,7 +46,7 @@ def traced_parts(
     shell, with the model, μ, T and the disorder's parameters as they are. Reverse mode computes each shell again.
 
     Raises:
-        JaxkinError: a thermal lattice, whose shells are bins of energies.
+        JaxkinError: a thermal lattice, whose shells are bins of energies; degenerate bands.
     """
     check_solver(solver, skew_order)
     if isinstance(frozen.points, Nodes):
@@ -55,6 +56,11 @@ def traced_parts(
         )
     assert frozen.reference is not None
     surface = frozen.reference.surface
+    if any(np.any(np.diff(np.sort(first_together(surface.k[shell.points]))) == 0) for shell in surface.shells):
+        raise JaxkinError(
+            "the bands of this surface are degenerate, and scattering between them is not differentiated: leave out the "
+            "spin that nothing depends on, or use RelaxationTime."
+        )
     with jax.ensure_compile_time_eval():  # nothing of this is traced
         disorder = disorder.frozen(surface)
         disorder.on(surface)  # the surface keeps the Green functions
