@@ -17,7 +17,6 @@ from jaxkin.surface.points import STATES, point_geometry
 from jaxkin.surface.shells import Shell, Surface
 from jaxkin.surface.traced import TracedShells, TracedSurface
 
-
 TOGETHER = 1e-8
 """Distance in model coordinates of points at the same k: bands that meet the level there are degenerate."""
 

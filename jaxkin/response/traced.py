@@ -58,8 +58,8 @@ def traced_parts(
     surface = frozen.reference.surface
     if any(np.any(np.diff(np.sort(first_together(surface.k[shell.points]))) == 0) for shell in surface.shells):
         raise JaxkinError(
-            "the bands of this surface are degenerate, and scattering between them is not differentiated: leave out the "
-            "spin that nothing depends on, or use RelaxationTime."
+            "the bands of this surface are degenerate, and scattering between them is not differentiated: leave out "
+            "the spin that nothing depends on, or use RelaxationTime."
         )
     with jax.ensure_compile_time_eval():  # nothing of this is traced
         disorder = disorder.frozen(surface)
