@@ -199,6 +199,7 @@ def test_degenerate_bands_are_refused():
         jk.gyrotropic_tensor(frozen, jk.PointImpurity(1.0, [0, 1, 2, 3], 0.01))
 
 
+@pytest.mark.slow
 def test_near_a_crossing():
     """At 1e-9 eV from a Weyl node derivatives are finite."""
     frozen = jk.freeze(sampled(float(build(START).bands(jnp.zeros(3))[0]) + 1e-9, n=4))
@@ -209,6 +210,7 @@ def test_near_a_crossing():
     assert np.all(np.isfinite(jax.jit(jax.grad(value))(START)))
 
 
+@pytest.mark.slow
 def test_three_bands():
     """A Green function by LAPACK's inverse, and states of an eigensystem without a closed form."""
     rng = np.random.default_rng(1)

@@ -12,7 +12,7 @@ from jaxkin.memory import demand
 from jaxkin.response.resolvent import DECOUPLED
 
 MATRICES = 24
-"""Complex (M, M) matrices that exist at a time while a shell is solved and differentiated, measured."""
+"""Complex (M, M) matrices that exist at a time while a shell is solved and differentiated, an estimate."""
 
 Solution = Complex[Array, "frequency M m"]
 

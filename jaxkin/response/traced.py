@@ -64,7 +64,7 @@ def traced_parts(
     with jax.ensure_compile_time_eval():  # nothing of this is traced
         disorder = disorder.frozen(surface)
         disorder.on(surface)  # the surface keeps the Green functions
-        greens = frozen_greens(surface)
+        greens = frozen_greens(surface) | frozen.greens
     return _parts(
         frozen.anonymous,
         disorder,

@@ -30,7 +30,7 @@ from jaxkin.surface.shells import Surface
 from jaxkin.surface.spectrum import SMALLEST_BUCKET, tile_rows
 from jaxkin.surface.thermal import Thermal
 from jaxkin.surface.thermal_grid import ThermalGrid
-from jaxkin.surface.traced import Layout, TracedShells, TracedSurface, layout
+from jaxkin.surface.traced import Layout, TracedShells, TracedSurface, frozen_greens, layout
 
 PointFunction = Callable[[Array, BandGeometry], Any]
 """F(k, geometry) of one point, k in model coordinates; any pytree of arrays."""
@@ -160,6 +160,7 @@ class FrozenSurface(eqx.Module):
     points: FrozenPoints
     layout: Layout
     sheets: int = eqx.field(static=True)
+    greens: dict[tuple, FrozenGreen]
     reference: Reference | None = eqx.field(static=True)
 
     def integrate(
@@ -264,7 +265,9 @@ def freeze(surface: Surface) -> FrozenSurface:
     """Make a surface differentiable in the model, the Fermi level and the temperature.
 
     Args:
-        surface: sampled by :class:`Lines`, or at T > 0 by :class:`Grid`.
+        surface: sampled by :class:`Lines`, or at T > 0 by :class:`Grid`. The quadratures of the Green functions that
+            a response has computed on it are frozen too; those that are needed later become constants of what
+            is compiled, which takes longer.
 
     Raises:
         JaxkinError: a smeared grid at T = 0, or a surface without points.
@@ -300,6 +303,7 @@ def freeze(surface: Surface) -> FrozenSurface:
         replicas=surface.replicas,
         replica=jnp.array([one.replica for one in surface.shells]),
         layout=layout(surface),
+        greens=frozen_greens(surface),
         sheets=len(np.unique(surface.pocket * surface.model.size + surface.band)),
         reference=Reference(surface),
         points=_tiled(points, tile_rows(surface.model, MATRICES)),
