@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 from scipy.sparse import coo_array, csgraph
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.memory import demand
@@ -47,7 +47,7 @@ def first_together(k: np.ndarray) -> np.ndarray:
     Bands that are degenerate have roots of their own, which rounding moves apart. Diagonalised one by one they
     would get states of the set that have nothing to do with each other.
     """
-    pairs = cKDTree(k).query_pairs(TOGETHER, output_type="ndarray") if len(k) else np.zeros((0, 2), int)
+    pairs = KDTree(k).query_pairs(TOGETHER, output_type="ndarray") if len(k) else np.zeros((0, 2), int)
     if not len(pairs):
         return np.arange(len(k))
     graph = coo_array((np.ones(len(pairs)), pairs.T), shape=(len(k), len(k)))
