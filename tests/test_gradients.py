@@ -242,8 +242,6 @@ def test_refusals(frozen):
         jk.freeze(sampled(sampler=jk.Grid(16)))
     with pytest.raises(jk.JaxkinError, match="no temperature to vary"):
         frozen.integrate(lambda k, geometry: 1.0, temperature=10.0)
-    with pytest.raises(jk.JaxkinError, match="PointImpurity is not differentiated"):
-        jk.gyrotropic_tensor(frozen, jk.PointImpurity(1.0, [0, 1], 0.01))
     with pytest.warns(jk.AccuracyWarning):
         empty = sampled(9.0)
     with pytest.raises(jk.JaxkinError, match="no points"):

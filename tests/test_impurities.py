@@ -200,3 +200,24 @@ def test_bad_input_is_one_line(tetragonal, make, message):
     with pytest.raises(jk.JaxkinError, match=message) as caught:
         make(tetragonal)
     assert "\n" not in str(caught.value)
+
+
+def test_spin_degenerate_bands():
+    """Two copies of every band, and impurities that do not tell them apart: twice the tensor (worst 1e-13)."""
+    single = jk.models.get("kramers-weyl-d4")
+    double = jk.TightBinding(
+        single.lattice,
+        single.translations,
+        np.kron(np.asarray(single.hoppings), np.eye(2)),
+        np.repeat(np.asarray(single.positions), 2, axis=0),
+    )
+    matrix = np.array([[1.0, 0.3 - 0.2j], [0.3 + 0.2j, 2.0]])
+    one, two = (
+        jk.gyrotropic_response(
+            jk.fermi_surface(model, -1.2, sampler=jk.Lines(4), replicas=1),
+            jk.PointImpurity(np.kron(matrix, np.eye(copies)), list(range(2 * copies)), 0.01, order="third"),
+        ).g
+        for copies, model in ((1, single), (2, double))
+    )
+    for mechanism in ("intrinsic", "skew", "side_jump"):
+        np.testing.assert_allclose(two[mechanism].mean, 2 * one[mechanism].mean, rtol=1e-9, atol=1e-15)

@@ -15,6 +15,7 @@ from jaxtyping import Array, Complex
 
 from jaxkin import units
 from jaxkin.errors import JaxkinError, nearest
+from jaxkin.namespace import Number, is_traced
 
 Order = Literal["born", "third", "tmatrix"]
 ORDERS = ("born", "third", "tmatrix")
@@ -64,7 +65,7 @@ def scattering_terms(
     return Terms((Term(0.5, t, t), Term(0.5, back, back)), (Term(0.5, t, t), Term(-0.5, back, back)), t)
 
 
-def golden_rule(density: float) -> float:
+def golden_rule(density: Number) -> Number:
     """2πn/ħ in 1/(eV ps Å^d)."""
     return 2 * float(jnp.pi) / units.HBAR * density
 
@@ -84,6 +85,16 @@ def optical_theorem(
     if not len(rate) or jnp.max(jnp.abs(imaginary)) <= 0.5e-12 * jnp.max(jnp.abs(amplitude)):
         return None
     return float(np.max(np.abs(rate + scale / np.pi * forward(imaginary))) / np.max(np.abs(rate)))
+
+
+def check_density(density: Number) -> None:
+    """Refuse a density that is not positive, if it has a value yet.
+
+    Raises:
+        JaxkinError: it is not.
+    """
+    if not is_traced(density) and not (np.isfinite(density) and density > 0):
+        raise JaxkinError(f"density={density} must be a positive number of impurities per Å^d.")
 
 
 def check_order(order: str) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import abc
 from collections.abc import Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from jaxkin import units
 from jaxkin.disorder.pairs import Kernel, pair_apply, pair_integral
-from jaxkin.disorder.states import ShellStates
+from jaxkin.disorder.states import States
 from jaxkin.errors import JaxkinError
+from jaxkin.namespace import AnyArray, is_traced, namespace
 
 
 class Collisions(abc.ABC):
@@ -24,15 +26,15 @@ class Collisions(abc.ABC):
         states: weights and velocities of the shell.
     """
 
-    def __init__(self, states: ShellStates):
+    def __init__(self, states: States):
         self.weights, self.velocity, self.sheet = states.weights, states.velocity, states.sheet
 
     @abc.abstractmethod
-    def symmetric(self, x: np.ndarray) -> np.ndarray:
+    def symmetric(self, x: AnyArray) -> AnyArray:
         """S x for x (N, m)."""
 
     @abc.abstractmethod
-    def antisymmetric(self, x: np.ndarray) -> np.ndarray:
+    def antisymmetric(self, x: AnyArray) -> AnyArray:
         """A x for x (N, m)."""
 
     @property
@@ -42,7 +44,7 @@ class Collisions(abc.ABC):
 
     @property
     @abc.abstractmethod
-    def side_jump_velocity(self) -> np.ndarray:
+    def side_jump_velocity(self) -> AnyArray:
         """v_sj = ∫(dp') w^S_{pp'} δr_{pp'} δ(ε−ε'), Eqs. (9), (68), (N, 3): ħ times Å/ps."""
 
     @property
@@ -51,30 +53,32 @@ class Collisions(abc.ABC):
         return None
 
     @cached_property
-    def _of_velocity(self) -> tuple[np.ndarray, np.ndarray]:
-        ones = np.ones((len(self.weights), 1))
-        columns = np.concatenate([ones, self.velocity], axis=1)
+    def _of_velocity(self) -> tuple[AnyArray, AnyArray]:
+        xp = namespace(self.weights)
+        columns = xp.concatenate([xp.ones((len(self.weights), 1)), self.velocity], axis=1)
         return self.symmetric(columns), self.antisymmetric(columns)
 
     @property
-    def rate(self) -> np.ndarray:
+    def rate(self) -> AnyArray:
         """Γ_p = ∫(dp') w^S_{pp'} δ(ε−ε') in 1/ps, (N,)."""
         return self._of_velocity[0][:, 0]
 
     @property
-    def transport_time(self) -> float:
+    def transport_time(self) -> Any:
         """τ in ps: 1/τ = ⟨v|L|v⟩/⟨v|v⟩."""
         if not len(self.weights):
             return 0.0
         loss = self.rate[:, None] * self.velocity - self._of_velocity[0][:, 1:]
-        w = self.weights[:, None]
-        rate = np.sum(w * self.velocity * loss) / np.sum(w * self.velocity**2)
+        xp, w = namespace(self.weights), self.weights[:, None]
+        rate = xp.sum(w * self.velocity * loss) / xp.sum(w * self.velocity**2)
+        if is_traced(rate):
+            return 1 / rate
         if not rate > 0:
             raise JaxkinError(f"w^S gives the transport rate {rate:.3g}/ps; it must be positive (or pass tau).")
         return float(1 / rate)
 
     @property
-    def skew_acceleration(self) -> np.ndarray:
+    def skew_acceleration(self) -> AnyArray:
         """Q = ∫(dp') w^A_{pp'} δ(ε−ε') (v' − v) in eV Å / ps, (N, 3).
 
         The order of the velocities is opposite to that printed in Eq. (8), so that m_sk = eτ² Q×v,
@@ -102,22 +106,22 @@ class DenseCollisions(Collisions):
 
     def __init__(
         self,
-        states: ShellStates,
-        symmetric: np.ndarray,
-        antisymmetric: np.ndarray | None,
-        side_jump: np.ndarray,
+        states: States,
+        symmetric: AnyArray,
+        antisymmetric: AnyArray | None,
+        side_jump: AnyArray,
         optical_theorem: float | None = None,
     ):
         super().__init__(states)
         self._s, self._a = symmetric, antisymmetric
         self._jump, self._optical = side_jump, optical_theorem
 
-    def symmetric(self, x: np.ndarray) -> np.ndarray:
+    def symmetric(self, x: AnyArray) -> AnyArray:
         return self._s @ (self.weights[:, None] * x)
 
-    def antisymmetric(self, x: np.ndarray) -> np.ndarray:
+    def antisymmetric(self, x: AnyArray) -> AnyArray:
         if self._a is None:
-            return np.zeros_like(x)
+            return 0.0 * x
         return self._a @ (self.weights[:, None] * x)
 
     @cached_property
@@ -125,7 +129,7 @@ class DenseCollisions(Collisions):
         return 0.0 if self._a is None else float(np.max(np.abs(self._a) @ np.abs(self.weights)))
 
     @property
-    def side_jump_velocity(self) -> np.ndarray:
+    def side_jump_velocity(self) -> AnyArray:
         return self._jump
 
     @property
@@ -146,29 +150,30 @@ class TiledCollisions(Collisions):
 
     def __init__(
         self,
-        states: ShellStates,
+        states: States,
         arguments,
         symmetric: Kernel | None,
         antisymmetric: Kernel | None,
         jump: Kernel | None,
-        transport_time: float | None = None,
+        transport_time: Any = None,
     ):
         super().__init__(states)
         self._arguments, self._kernels, self._jump = arguments, (symmetric, antisymmetric), jump
         self._tau = transport_time
         self._size = 0.0
 
-    def symmetric(self, x: np.ndarray) -> np.ndarray:
+    def symmetric(self, x: AnyArray) -> AnyArray:
         return self._apply(self._kernels[0], x)[0]
 
-    def antisymmetric(self, x: np.ndarray) -> np.ndarray:
+    def antisymmetric(self, x: AnyArray) -> AnyArray:
         y, total = self._apply(self._kernels[1], x)
-        self._size = float(np.max(total, initial=0.0))
+        if not is_traced(total):
+            self._size = float(np.max(total, initial=0.0))
         return y
 
-    def _apply(self, kernel: Kernel | None, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _apply(self, kernel: Kernel | None, x: AnyArray) -> tuple[AnyArray, AnyArray]:
         if kernel is None or not len(x):
-            return np.zeros_like(x), np.zeros(len(x))
+            return 0.0 * x, np.zeros(len(x))
         return pair_apply(kernel, self._arguments, self.weights, x)
 
     @property
@@ -176,36 +181,36 @@ class TiledCollisions(Collisions):
         return self._size
 
     @property
-    def transport_time(self) -> float:
+    def transport_time(self) -> Any:
         return super().transport_time if self._tau is None else self._tau
 
     @cached_property
-    def side_jump_velocity(self) -> np.ndarray:
+    def side_jump_velocity(self) -> AnyArray:
         if self._jump is None or not len(self.weights):
-            return np.zeros_like(self.velocity)
+            return 0.0 * self.velocity
         return units.HBAR * pair_integral(self._jump, self._arguments, self.weights)
 
 
 class SummedCollisions(Collisions):
     """Several kinds of impurities: their kernels add."""
 
-    def __init__(self, states: ShellStates, parts: Sequence[Collisions]):
+    def __init__(self, states: States, parts: Sequence[Collisions]):
         super().__init__(states)
         self.parts = tuple(parts)
 
-    def symmetric(self, x: np.ndarray) -> np.ndarray:
-        return np.sum([part.symmetric(x) for part in self.parts], axis=0)
+    def symmetric(self, x: AnyArray) -> AnyArray:
+        return sum(part.symmetric(x) for part in self.parts)
 
-    def antisymmetric(self, x: np.ndarray) -> np.ndarray:
-        return np.sum([part.antisymmetric(x) for part in self.parts], axis=0)
+    def antisymmetric(self, x: AnyArray) -> AnyArray:
+        return sum(part.antisymmetric(x) for part in self.parts)
 
     @property
     def antisymmetric_size(self) -> float:
         return float(sum(part.antisymmetric_size for part in self.parts))
 
     @cached_property
-    def side_jump_velocity(self) -> np.ndarray:
-        return np.sum([part.side_jump_velocity for part in self.parts], axis=0)
+    def side_jump_velocity(self) -> AnyArray:
+        return sum(part.side_jump_velocity for part in self.parts)
 
     @property
     def optical_theorem(self) -> float | None:

@@ -14,7 +14,8 @@ from jaxkin import units
 from jaxkin.devices import spread
 from jaxkin.disorder.amplitude import Term, Terms, golden_rule, optical_theorem
 from jaxkin.disorder.collisions import Collisions
-from jaxkin.disorder.states import ShellStates
+from jaxkin.disorder.states import States
+from jaxkin.namespace import AnyArray, Number, namespace
 
 TILE_NUMBERS = 2**18
 """Real numbers of a tile of states: its product with a few columns stays in the cache (twice as fast)."""
@@ -37,46 +38,53 @@ class FactorisedCollisions(Collisions):
 
     def __init__(
         self,
-        states: ShellStates,
-        local: Complex[np.ndarray, "N d"],
-        derivative: Complex[np.ndarray, "N 3 d"],
+        states: States,
+        local: Complex[Array | np.ndarray, "N d"],
+        derivative: Complex[Array | np.ndarray, "N 3 d"],
         terms: Terms,
-        density: float,
+        density: Number,
     ):
         super().__init__(states)
         self._derivative, self._terms, self._scale = derivative, terms, golden_rule(density)
         count, d = local.shape
+        self._xp = xp = namespace(states.weights)
         largest = max(256, 1 << (TILE_NUMBERS // (2 * d)).bit_length() - 1)
-        self._rows = min(largest, max(256, 1 << max(count - 1, 0).bit_length()))
-        self._tiles = [jnp.asarray(spread(np.concatenate([np.real(u), np.imag(u)], axis=1))) for u in self._cut(local)]
+        # what is traced is one tile
+        self._rows = count if xp is jnp else min(largest, max(256, 1 << max(count - 1, 0).bit_length()))
+        self._tiles = [self._tile(u) for u in self._cut(local)]
 
-    def symmetric(self, x: np.ndarray) -> np.ndarray:
+    def _tile(self, u: AnyArray) -> Array:
+        """Real and imaginary parts of ⟨m|p⟩, on all devices."""
+        parts = self._xp.concatenate([self._xp.real(u), self._xp.imag(u)], axis=1)
+        return parts if self._xp is jnp else jnp.asarray(spread(parts))
+
+    def symmetric(self, x: AnyArray) -> AnyArray:
         return self._apply(self._terms.symmetric, x)
 
-    def antisymmetric(self, x: np.ndarray) -> np.ndarray:
-        return self._apply(self._terms.antisymmetric, x) if self._terms.antisymmetric else np.zeros_like(x)
+    def antisymmetric(self, x: AnyArray) -> AnyArray:
+        return self._apply(self._terms.antisymmetric, x) if self._terms.antisymmetric else 0.0 * x
 
-    def _apply(self, terms: tuple[Term, ...], x: np.ndarray) -> np.ndarray:
+    def _apply(self, terms: tuple[Term, ...], x: AnyArray) -> AnyArray:
         if not len(x):
-            return np.zeros_like(x)
+            return 0.0 * x
         return self._scale * self._expected(_sandwiched(terms, self._moment(self.weights[:, None] * x)))
 
-    def _cut(self, columns: np.ndarray) -> Iterator[np.ndarray]:
+    def _cut(self, columns: AnyArray) -> Iterator[AnyArray]:
         """The rows of each tile; the last is filled with zeros, so that one shape compiles."""
         for start in range(0, len(columns), self._rows):
             part = columns[start : start + self._rows]
             fill = self._rows - len(part)
             yield np.pad(part, ((0, fill), *((0, 0),) * (part.ndim - 1))) if fill else part
 
-    def _moment(self, x: Float[np.ndarray, "N m"]) -> Complex[Array, "m d d"]:
+    def _moment(self, x: AnyArray) -> Complex[Array, "m d d"]:
         """Σ_j x_j |j⟩⟨j| of every column."""
         pieces = (_project(tile, part) for tile, part in zip(self._tiles, self._cut(x), strict=True))
         return _complex_matrices(sum(pieces, jnp.zeros(())))
 
-    def _expected(self, forms: Complex[Array, "m d d"]) -> Float[np.ndarray, "N m"]:
+    def _expected(self, forms: Complex[Array, "m d d"]) -> AnyArray:
         """⟨i|F|i⟩ of Hermitian matrices F."""
         real = _real_matrices(forms)
-        return np.concatenate([_expand(tile, real) for tile in self._tiles])[: len(self.weights)]
+        return self._xp.concatenate([_expand(tile, real) for tile in self._tiles])[: len(self.weights)]
 
     @cached_property
     def antisymmetric_size(self) -> float:
@@ -90,10 +98,10 @@ class FactorisedCollisions(Collisions):
         return self._scale * float(np.sqrt(size.sum() * norms * squares))
 
     @cached_property
-    def side_jump_velocity(self) -> np.ndarray:
+    def side_jump_velocity(self) -> AnyArray:
         """−(2πn/ħ) ħ Σ_j W_j of the part of Im{[⟨Du|T|u'⟩ + ⟨u|T|Du'⟩]⟨u|T|u'⟩*} that is odd under p ↔ p'."""
         if not self._tiles:
-            return np.zeros_like(self.velocity)
+            return 0.0 * self.velocity
         t = self._terms.amplitude
         back = t.conj().T
         rho = self._moment(self.weights[:, None])[0]
@@ -103,7 +111,7 @@ class FactorisedCollisions(Collisions):
         inner = t @ flow @ back - back @ _dagger(flow) @ t
         inner = (inner - _dagger(inner)) / 2j  # its expectation value is Im⟨u|inner|u⟩
         moved = [_moved(tile, part, outer) for tile, part in zip(self._tiles, self._cut(self._derivative), strict=True)]
-        total = np.concatenate(moved)[: len(self.weights)] + self._expected(inner)
+        total = self._xp.concatenate(moved)[: len(self.weights)] + self._expected(inner)
         return -0.5 * units.HBAR * self._scale * total
 
     @property

@@ -10,17 +10,30 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from jaxkin.disorder.amplitude import Order, check_order
+from jaxkin.disorder.amplitude import Order, check_density, check_order
 from jaxkin.disorder.collisions import Collisions, SummedCollisions
-from jaxkin.disorder.form_factors import FARTHEST, FormFactors, PeriodicFactor, ReciprocalSum, reciprocal_vectors
+from jaxkin.disorder.form_factors import (
+    FARTHEST,
+    ContinuumLayout,
+    FormFactors,
+    GivenLayout,
+    Layout,
+    PeriodicLayout,
+    ReciprocalLayout,
+    SiteLayout,
+    reciprocal_vectors,
+)
 from jaxkin.disorder.kernels import Disorder, Scatterer
 from jaxkin.disorder.onshell import on_shell_collisions, padded_size
 from jaxkin.disorder.potentials import Gaussian
-from jaxkin.disorder.real_space import RealSpace, sites_within
-from jaxkin.disorder.states import ShellStates
+from jaxkin.disorder.real_space import RealSpace, cells_within
+from jaxkin.disorder.states import States
 from jaxkin.errors import JaxkinError
+from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.hamiltonian.tight_binding import TightBinding
+from jaxkin.namespace import Number, is_traced, namespace
 from jaxkin.surface.shells import Surface
+from jaxkin.surface.traced import TracedSurface
 
 SITES_PER_VECTOR = 30
 """Sites of a potential that cost as much as one reciprocal vector of its transform, measured."""
@@ -39,7 +52,8 @@ class FiniteRangeImpurity(Disorder):
     Args:
         form_factor: V(q)/strength, a JAX function of Cartesian q (3,) in Å⁻¹: :class:`Gaussian`,
             :class:`ScreenedCoulomb`, or your own; or V(r)/strength as :class:`RealSpace`.
-        strength: eV Å^d (eV for RealSpace; for ScreenedCoulomb, the charge in units of |e|, positive repels).
+        strength: eV Å^d (eV for RealSpace; for ScreenedCoulomb, the charge in units of |e|, positive repels). Like
+            the ``density`` it may be a JAX array that is differentiated (docs/gradients.md).
         density: impurities per Å^d.
         periodic: V(q) already has the reciprocal lattice's period; ``strength`` is then in eV, per cell,
             and V = Σ_R V_R e^{−iq·R} is the same for all orbitals of a cell.
@@ -58,84 +72,110 @@ class FiniteRangeImpurity(Disorder):
     """
 
     form_factor: Callable
-    strength: float
-    density: float
+    strength: Number
+    density: Number
     periodic: bool = eqx.field(static=True)
     order: Order = eqx.field(static=True)
     positions: tuple[tuple[float, ...], ...] = eqx.field(static=True)
+    layouts: tuple[Layout, ...] | None
+    sites: tuple[tuple[int, ...], tuple[int, ...]] | None
 
     def __init__(
         self,
         form_factor: Callable,
-        strength: float,
-        density: float,
+        strength: Number,
+        density: Number,
         periodic: bool = False,
         *,
         order: Order = "tmatrix",
         positions: Sequence[float] | Sequence[Sequence[float]] = (0.0, 0.0, 0.0),
     ):
         check_order(order)
-        if not (np.isfinite(density) and density > 0):
-            raise JaxkinError(f"density={density} must be a positive number of impurities per Å^d.")
+        check_density(density)
         if periodic and isinstance(form_factor, RealSpace):
             raise JaxkinError("periodic=True is for a V(q) with the lattice's period; leave it out with RealSpace.")
-        self.form_factor, self.strength, self.density = form_factor, float(strength), float(density)
+        self.form_factor, self.layouts, self.sites = form_factor, None, None
         if not isinstance(form_factor, eqx.Module):
             _check_function(form_factor)
+        self.strength, self.density = (x if is_traced(x) else float(x) for x in (strength, density))
         self.periodic, self.order = periodic, order
         self.positions = tuple(tuple(map(float, row)) for row in np.atleast_2d(np.asarray(positions, float)))
 
     def on(self, surface: Surface) -> Scatterer:
-        model, d = surface.model, surface.model.dimension
-        if self.periodic and not model.periodic:
-            raise JaxkinError("periodic=True needs a crystal; a k·p model has no reciprocal lattice.")
-        sites, group = np.unique(np.round(np.asarray(model.centres), 9), axis=0, return_inverse=True)
-        origins = (
-            [np.asarray(p)[:d] @ np.asarray(model.lattice) for p in self.positions]
-            if isinstance(model, TightBinding)
-            else [np.zeros(3)]
-        )
-        factors = [self._factors(surface, origin, sites) for origin in origins]
-        scale = self.strength * (float(model.state_volume) if self.periodic else 1.0)
+        model = surface.model
+        xp = namespace(model.basis) if isinstance(surface, TracedSurface) else np
+        d, centres = model.dimension, xp.asarray(model.centres)
+        index, group = self.sites if self.sites is not None else _distinct(centres)
+        layouts = self.layouts or self._layouts(surface)
+        potential = bind(surface) if (bind := getattr(self.form_factor, "on", None)) else self.form_factor
+        lattice = xp.asarray(model.lattice) if isinstance(model, TightBinding) else np.zeros((d, 3))
+        factors = [
+            layout.factors(potential, lattice, centres[np.array(index)] - np.array(p)[:d] @ lattice)
+            for layout, p in zip(layouts, self._origins(model), strict=True)
+        ]
+        scale = self.strength * (xp.asarray(model.state_volume) if self.periodic else 1.0)
 
-        def scatterer(states: ShellStates) -> Collisions:
+        def scatterer(states: States) -> Collisions:
             parts = []
             for one in factors:
-                v, slope = _matrices(states, one, group.ravel(), scale)
-                parts.append(on_shell_collisions(states, self.order, v, v, slope, self.density / len(origins)))
+                v, slope = _matrices(states, one, np.array(group), scale)
+                parts.append(on_shell_collisions(states, self.order, v, v, slope, self.density / len(factors)))
             return parts[0] if len(parts) == 1 else SummedCollisions(states, parts)
 
         return scatterer
 
-    def _factors(self, surface: Surface, origin: np.ndarray, sites: np.ndarray) -> FormFactors:
+    def frozen(self, surface: Surface) -> FiniteRangeImpurity:
+        if is_traced(self.form_factor):
+            raise JaxkinError(
+                "the form factor's own parameters are not differentiated, as they decide which terms its sums have: "
+                "differentiate in `strength`."
+            )
+        chosen = self._layouts(surface), _distinct(np.asarray(surface.model.centres))
+        return eqx.tree_at(lambda d: (d.layouts, d.sites), self, chosen, is_leaf=lambda x: x is None)
+
+    def _origins(self, model: BlochModel) -> tuple[tuple[float, ...], ...]:
+        """Where the impurities sit; a k·p model has one place."""
+        return self.positions if isinstance(model, TightBinding) else ((0.0, 0.0, 0.0),)
+
+    def _layouts(self, surface: Surface) -> tuple[Layout, ...]:
+        model, d = surface.model, surface.model.dimension
+        if self.periodic and not model.periodic:
+            raise JaxkinError("periodic=True needs a crystal; a k·p model has no reciprocal lattice.")
+        centres = np.asarray(model.centres)
+        sites = centres[np.array(_distinct(centres)[0])]
+        if not isinstance(model, TightBinding):
+            return (self._layout(surface, sites),)
+        return tuple(self._layout(surface, sites - np.array(p)[:d] @ np.asarray(model.lattice)) for p in self.positions)
+
+    def _layout(self, surface: Surface, x: np.ndarray) -> Layout:
         """What is cheapest for the potential: its transform, or itself."""
-        model, potential, x = surface.model, self.form_factor, sites - origin
+        model, potential = surface.model, self.form_factor
         bind = getattr(potential, "on", None)
         if bind is not None:
             potential = bind(surface)
         if self.periodic:
-            return PeriodicFactor(potential, x)
+            return PeriodicLayout()
         if not isinstance(model, TightBinding):
             if not isinstance(potential, RealSpace):
-                return ReciprocalSum(potential, x, None, np.zeros((1, 3)))
+                return ContinuumLayout()
             k = np.asarray(model.cartesian(surface.k))
-            return potential.on_ball(model.dimension, np.ptp(k, axis=0) if len(k) else np.zeros(3))
+            return GivenLayout(potential.on_ball(model.dimension, np.ptp(k, axis=0) if len(k) else np.zeros(3)))
         lattice = np.asarray(model.lattice)
         if isinstance(potential, RealSpace):
-            return potential.on_sites(lattice, x)
+            return SiteLayout(*potential.cells(lattice, x))
         vectors, missed = reciprocal_vectors(potential, np.asarray(model.basis))
         if isinstance(potential, Gaussian):
             local = potential.in_real_space(model.dimension)
-            size = sum(len(sites_within(lattice, one, local.radius)) for one in x)
+            size = sum(len(cells_within(lattice, one, local.radius)) for one in x)
             if size and (missed or size < SITES_PER_VECTOR * len(vectors)):
-                return local.on_sites(lattice, x)
+                return SiteLayout(*local.cells(lattice, x))
         if missed:
             raise JaxkinError(
                 f"V(q) falls off too slowly to be summed over the reciprocal lattice: beyond {FARTHEST} vectors it is "
                 f"still {missed:.1g} of its largest value. Smooth the potential (a larger `core` of ScreenedCoulomb), "
                 "give it as RealSpace, or use PointImpurity for a potential that sits on one site."
             )
-        return ReciprocalSum(potential, x, np.asarray(model.basis), vectors)
+        return ReciprocalLayout(vectors)
 
 
 def _check_function(form_factor: Callable) -> None:
@@ -148,21 +188,37 @@ def _check_function(form_factor: Callable) -> None:
         raise JaxkinError(f"V(q) of one q (3,) must be a number, not of shape {getattr(value, 'shape', value)}.")
 
 
-def _matrices(states: ShellStates, factors: FormFactors, group: np.ndarray, scale: float) -> tuple[Array, Array]:
+def _distinct(centres: np.ndarray) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """One orbital at each distinct position, and the number of the position of every orbital."""
+    _, index, group = np.unique(np.round(centres, 9), axis=0, return_index=True, return_inverse=True)
+    return tuple(index.tolist()), tuple(group.ravel().tolist())
+
+
+def _matrices(states: States, factors: FormFactors, group: np.ndarray, scale) -> tuple[Array, Array]:
     """⟨p|V|p'⟩ (M, M) and ⟨D_a p|V|p'⟩ with the derivative of V's phases (3, M, M); zero beyond the N points."""
     count, (u, du) = len(states), states.bloch
     total = padded_size(count)
     rows = min(factors.rows, total)
     fill = -(-total // rows) * rows - count  # the last rows may stick out
-    k = np.pad(states.k, ((0, fill), (0, 0)), mode="edge")
-    u, du = (np.pad(x, ((0, fill), *((0, 0),) * (x.ndim - 1))) for x in (u, du))
+    xp = namespace(states.k)
+    k = xp.pad(states.k, ((0, fill), (0, 0)), mode="edge")
+    u, du = (xp.pad(x, ((0, fill), *((0, 0),) * (x.ndim - 1))) for x in (u, du))
     members = jnp.asarray(group[:, None] == np.arange(group.max() + 1), float)  # (n, s)
+    if is_traced(k, u):
+        blocks = jax.tree.map(lambda x: x.reshape(-1, rows, *x.shape[1:]), (k, u, du))
+        v, slope = jax.lax.map(jax.checkpoint(lambda mine: _rows(factors, mine, k[:total], u[:total], members)), blocks)
+        v, slope = v.reshape(-1, total), jnp.swapaxes(slope, 0, 1).reshape(3, -1, total)
+        return _hermitian(scale * v[:total])[:count, :count], scale * slope[:, :count, :count]
     parts = []
     for start in range(0, total, rows):
         mine = tuple(x[start : start + rows] for x in (k, u, du))
         parts.append(_rows(factors, mine, k[:total], u[:total], members))
     potential = scale * jnp.concatenate([v for v, _ in parts])[:total]
-    return 0.5 * (potential + potential.conj().T), scale * jnp.concatenate([s for _, s in parts], axis=1)[:, :total]
+    return _hermitian(potential), scale * jnp.concatenate([s for _, s in parts], axis=1)[:, :total]
+
+
+def _hermitian(matrix: Array) -> Array:
+    return 0.5 * (matrix + matrix.conj().T)
 
 
 @eqx.filter_jit

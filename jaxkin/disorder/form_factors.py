@@ -21,6 +21,7 @@ import numpy as np
 from jaxtyping import Array, Complex, Float
 
 from jaxkin.disorder.products import inner_products, real_form
+from jaxkin.namespace import namespace
 
 NEGLIGIBLE = 1e-13
 """Reciprocal vectors on which V(q + G) is below this part of its largest value are left out."""
@@ -50,13 +51,13 @@ class ReciprocalSum(FormFactors):
         form_factor: V(q).
         positions: x, (s, 3) in Å.
         basis: reciprocal lattice (d, 3), or None for a continuum, where it is V(q) itself.
-        vectors: the G that count, (g, 3), from :func:`reciprocal_vectors`.
+        vectors: the G that count, (g, 3), see :func:`reciprocal_vectors`.
     """
 
     form_factor: Callable
-    positions: np.ndarray
-    basis: np.ndarray | None
-    vectors: np.ndarray
+    positions: Array | np.ndarray
+    basis: Array | np.ndarray | None
+    vectors: Array | np.ndarray
     rows: ClassVar[int] = 64
 
     def __call__(self, left, right):
@@ -91,7 +92,7 @@ class PeriodicFactor(FormFactors):
     """
 
     form_factor: Callable
-    positions: np.ndarray
+    positions: Array | np.ndarray
     rows: ClassVar[int] = 64
 
     def __call__(self, left, right):
@@ -112,8 +113,8 @@ class SiteSum(FormFactors):
         values: V_r with the factor 𝒱 or of a quadrature, (s, m); zero where there is no site.
     """
 
-    points: np.ndarray
-    values: np.ndarray
+    points: Array | np.ndarray
+    values: Array | np.ndarray
     rows: ClassVar[int] = 1024
 
     def __call__(self, left, right):
@@ -136,6 +137,58 @@ class SiteSum(FormFactors):
         return total[0], -1j * total[1:]
 
 
+class Layout(eqx.Module):
+    """Which terms a sum over a potential has, decided once; their values may then be differentiated."""
+
+    @abc.abstractmethod
+    def factors(self, potential: Callable, lattice: Array | np.ndarray, positions: Array | np.ndarray) -> FormFactors:
+        """The sum for ``positions`` x (s, 3) in Å of a crystal (d, 3)."""
+
+
+class ReciprocalLayout(Layout):
+    """Reciprocal vectors with reduced coordinates ``steps``, (g, d)."""
+
+    steps: Array | np.ndarray
+
+    def factors(self, potential, lattice, positions):
+        basis = 2 * np.pi * namespace(lattice).linalg.pinv(lattice).T
+        return ReciprocalSum(potential, positions, basis, self.steps @ basis)
+
+
+class SiteLayout(Layout):
+    """Sites in the first ``counts`` of ``cells`` (s, m, d) for each position."""
+
+    cells: Array | np.ndarray
+    counts: tuple[int, ...] = eqx.field(static=True)
+
+    def factors(self, potential, lattice, positions):
+        local = getattr(potential, "in_real_space", None)
+        return (local(len(lattice)) if local else potential).on_cells(self.cells, self.counts, lattice, positions)
+
+
+class PeriodicLayout(Layout):
+    """A V(q) that has the reciprocal lattice's period."""
+
+    def factors(self, potential, lattice, positions):
+        return PeriodicFactor(potential, positions)
+
+
+class ContinuumLayout(Layout):
+    """V(q) itself."""
+
+    def factors(self, potential, lattice, positions):
+        return ReciprocalSum(potential, positions, None, np.zeros((1, 3)))
+
+
+class GivenLayout(Layout):
+    """A sum that depends on no crystal."""
+
+    given: FormFactors
+
+    def factors(self, potential, lattice, positions):
+        return self.given
+
+
 def _value_and_slope(function: Callable) -> Callable:
     def both(q: Array) -> tuple[Array, Array]:
         return function(q), jax.jacfwd(function)(q)
@@ -144,18 +197,18 @@ def _value_and_slope(function: Callable) -> Callable:
 
 
 def reciprocal_vectors(form_factor: Callable, basis: np.ndarray) -> tuple[np.ndarray, float]:
-    """All G on which V(q + G) counts for some q in the first cell, and the part of V that is left out."""
+    """All G on which V(q + G) counts for some q in the first cell, reduced, and the part of V that is left out."""
     d = len(basis)
     inside = np.array(list(product((-0.5, -0.25, 0.0, 0.25, 0.5), repeat=d))) @ basis
     largest, missed = float(np.max(np.abs(_values(form_factor, inside)))), 0.0
-    vectors = np.zeros((1, 3))
+    vectors = np.zeros((1, d))
     for reach in range(1, FARTHEST + 1):
         steps = np.array(list(product(range(-reach, reach + 1), repeat=d)))
         g = steps @ basis
         q = (g[:, None, :] + inside).reshape(-1, 3)
         size = np.abs(_values(form_factor, q)).reshape(len(g), -1).max(axis=1)
         missed = float(size[np.abs(steps).max(axis=1) == reach].max()) / largest
-        vectors = g[size > NEGLIGIBLE * largest]
+        vectors = steps[size > NEGLIGIBLE * largest]
         if missed <= NEGLIGIBLE:
             return vectors, 0.0
     return vectors, missed

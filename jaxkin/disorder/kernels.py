@@ -10,12 +10,13 @@ import equinox as eqx
 from jaxtyping import Array, Float
 
 from jaxkin.disorder.collisions import Collisions, SummedCollisions, TiledCollisions
-from jaxkin.disorder.states import ShellStates, State
+from jaxkin.disorder.states import ShellStates, State, States
 from jaxkin.errors import JaxkinError
+from jaxkin.namespace import is_traced
 from jaxkin.surface.shells import Shell, Surface
 
 Kernel = Callable[[State, State], Array]
-Scatterer = Callable[[ShellStates], Collisions]
+Scatterer = Callable[[States], Collisions]
 
 
 class Disorder(eqx.Module):
@@ -29,6 +30,11 @@ class Disorder(eqx.Module):
     def together(cls, parts: Sequence[Self], surface: Surface) -> list[Scatterer]:
         """:meth:`on` of several of this kind in one sample, which may share what is costly."""
         return [part.on(surface) for part in parts]
+
+    def frozen(self, surface: Surface) -> Self:
+        """The same with what depends on discrete decisions decided on this surface, for its derivatives."""
+        del surface
+        return self
 
     def collisions(self, surface: Surface, shell: Shell) -> Collisions:
         """The collision operator of one shell."""
@@ -55,6 +61,9 @@ class Mixture(Disorder):
         for kind in dict.fromkeys(map(type, self.parts)):
             scatterers += kind.together([part for part in self.parts if type(part) is kind], surface)
         return lambda states: SummedCollisions(states, [scatterer(states) for scatterer in scatterers])
+
+    def frozen(self, surface: Surface) -> Mixture:
+        return Mixture(tuple(part.frozen(surface) for part in self.parts))
 
     def __add__(self, other: Disorder) -> Mixture:
         return Mixture((*self.parts, other))
@@ -85,8 +94,8 @@ class KernelDisorder(Disorder):
 
     def on(self, surface: Surface) -> Scatterer:
         jump = None if self.shift is None else _Jump(self.symmetric, self.shift)
-        tau = None if self.tau is None else float(self.tau)
-        if tau is not None and not tau > 0:
+        tau = self.tau if self.tau is None or is_traced(self.tau) else float(self.tau)
+        if tau is not None and not is_traced(tau) and not tau > 0:
             raise JaxkinError(f"tau={tau} must be a positive time in ps.")
         return lambda states: TiledCollisions(states, states.state, self.symmetric, self.antisymmetric, jump, tau)
 

@@ -16,9 +16,10 @@ from jaxtyping import Array, Complex
 from jaxkin import units
 from jaxkin.disorder.amplitude import Order, Term, golden_rule, optical_theorem, scattering_terms
 from jaxkin.disorder.collisions import DenseCollisions
-from jaxkin.disorder.states import ShellStates
+from jaxkin.disorder.states import States
 from jaxkin.errors import JaxkinError
 from jaxkin.memory import demand
+from jaxkin.namespace import Number, is_traced
 
 SMALLEST = 64
 """Points of the smallest matrices."""
@@ -43,31 +44,38 @@ def padded_size(count: int) -> int:
 
 
 def on_shell_collisions(
-    states: ShellStates,
+    states: States,
     order: Order,
     potential: Complex[Array, "M M"],
     reaction: Complex[Array, "M M"],
     slope: Complex[Array, "3 M M"],
-    density: float,
+    density: Number,
 ) -> DenseCollisions:
     """Collisions from V_ij = ⟨p_i|V|p_j⟩ in eV Å^d.
 
     Args:
         states: the shell of N points; its weights must be positive.
         order: see :func:`scattering_terms`.
-        potential: V, Hermitian; zero beyond the N points, see :func:`padded_size`.
+        potential: V, Hermitian; zero beyond the N points, see :func:`padded_size`, and on traced points
+            without weight.
         reaction: K, Hermitian; V itself where the real part of the Green function is left out.
         slope: ⟨D_a p_i|K|p_j⟩ with the derivative of everything that depends on p_i, eV Å^{d+1}; of V
             below ``"tmatrix"``.
         density: impurities per Å^d.
     """
+    scale = golden_rule(density)
+    if is_traced(states.weights):
+        absent = states.weights == 0  # their amplitudes are zero
+        weights = jnp.where(absent, 1.0, states.weights)
+        _, symmetric, antisymmetric, jump = _kernels(order, weights, potential, reaction, slope, scale)
+        odd = None if order == "born" else antisymmetric
+        return DenseCollisions(states, symmetric, odd, -units.HBAR * scale * jump.T)
     if np.any(states.weights < 0):
         raise JaxkinError(
             "on-shell amplitudes need positive weights of the points: use Lines, or Grid with smearing='gauss'."
         )
     n = len(states)
     weights = np.pad(states.weights, (0, len(potential) - n), constant_values=1.0)
-    scale = golden_rule(density)
     t, symmetric, antisymmetric, jump = _kernels(order, jnp.asarray(weights), potential, reaction, slope, scale)
     rate = np.asarray(symmetric @ jnp.asarray(np.pad(states.weights, (0, len(weights) - n))))[:n]
     return DenseCollisions(

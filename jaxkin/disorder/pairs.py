@@ -14,6 +14,7 @@ from jaxtyping import Array, PyTree
 
 from jaxkin.devices import spread
 from jaxkin.memory import batch_bytes
+from jaxkin.namespace import AnyArray, is_traced, namespace
 
 TILE = 1024
 """States per side of a tile, less if the memory budget says so: 10⁶ pairs, whatever the number of states."""
@@ -34,7 +35,7 @@ class TileKernel(eqx.Module):
 Kernel = Callable[..., Array] | TileKernel
 
 
-def pair_integral(kernel: Kernel, states: PyTree, weights: np.ndarray) -> np.ndarray:
+def pair_integral(kernel: Kernel, states: PyTree, weights: AnyArray) -> AnyArray:
     """y_i = Σ_j W_j K(p_i, p_j) for all i, which is ∫(dk') δ(ε−ε') K(p, p').
 
     Args:
@@ -46,22 +47,24 @@ def pair_integral(kernel: Kernel, states: PyTree, weights: np.ndarray) -> np.nda
     Returns:
         (N, ...) array.
     """
-    return _over_tiles(_vector_tile, kernel, states, np.asarray(weights)[:, None])[0]
+    return _over_tiles(_vector_tile, kernel, states, weights[:, None])[0]
 
 
-def pair_apply(kernel: Kernel, states: PyTree, weights: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def pair_apply(kernel: Kernel, states: PyTree, weights: AnyArray, x: AnyArray) -> tuple[AnyArray, AnyArray]:
     """y_i = Σ_j W_j K(p_i, p_j) x_j of a scalar kernel for x (N, m), and Σ_j |W_j K(p_i, p_j)|.
 
     Returns:
         (N, m) and (N,) arrays.
     """
-    w = np.asarray(weights)[:, None]
-    y, total = _over_tiles(_scalar_tile, kernel, states, np.concatenate([np.abs(w), w * x], axis=1))
+    xp, w = namespace(weights, x), weights[:, None]
+    y, total = _over_tiles(_scalar_tile, kernel, states, xp.concatenate([xp.abs(w), w * x], axis=1))
     return y, total
 
 
-def _over_tiles(tile: Callable, kernel: Kernel, states: PyTree, columns: np.ndarray):
+def _over_tiles(tile: Callable, kernel: Kernel, states: PyTree, columns: AnyArray):
     """Sum ``tile`` over the right states, row of tiles by row; concatenate the rows."""
+    if is_traced(states, columns):
+        return _traced_tiles(tile, kernel, states, columns)
     count = len(columns)
     size = min(_tile_size(), max(64, 1 << (count - 1).bit_length())) if count else TILE
     padding = -count % size
@@ -82,6 +85,24 @@ def _over_tiles(tile: Callable, kernel: Kernel, states: PyTree, columns: np.ndar
     return tuple(np.concatenate(column)[:count] for column in zip(*rows, strict=True))
 
 
+def _traced_tiles(tile: Callable, kernel: Kernel, states: PyTree, columns: Array) -> tuple[Array, ...]:
+    """The same in loops of one compiled function; reverse mode computes each tile again."""
+    count = len(columns)
+    size = min(BLOCK, count)
+    padding = -count % size
+    padded = jax.tree.map(lambda x: _tiles(x, padding, size), states)
+    right = (padded, jnp.pad(columns, ((0, padding), (0, 0))).reshape(-1, size, columns.shape[1]))
+
+    def row(left: PyTree) -> tuple[Array, ...]:
+        @jax.checkpoint
+        def one(states: PyTree, x: Array) -> tuple[Array, ...]:
+            return tile(kernel, left, states, x)
+
+        return _scanned(one, right)
+
+    return tuple(part.reshape(-1, *part.shape[2:])[:count] for part in jax.lax.map(row, padded))
+
+
 def _tile_size() -> int:
     pairs = batch_bytes() // PAIR_BYTES
     return min(TILE, 1 << (pairs.bit_length() - 1) // 2)
@@ -94,9 +115,10 @@ def _sum(pieces: Iterator[tuple[Array, ...]]) -> tuple[Array, ...]:
     return total
 
 
-def _tiles(leaf: np.ndarray, padding: int, size: int) -> Array:
+def _tiles(leaf: AnyArray, padding: int, size: int) -> Array:
     """Repeat the last state to fill the last tile (its columns are zero), and cut; by NumPy, which does not compile."""
-    filled = np.concatenate([leaf, np.repeat(leaf[-1:], padding, axis=0)])
+    xp = namespace(leaf)
+    filled = xp.concatenate([leaf, xp.repeat(leaf[-1:], padding, axis=0)])
     return jnp.asarray(filled.reshape(-1, size, *leaf.shape[1:]))
 
 
@@ -135,7 +157,11 @@ def _scalar_tile(kernel: Kernel, left: PyTree, right: PyTree, columns: Array | n
 def _over_blocks(block: Callable, right: PyTree, columns: Array | np.ndarray) -> tuple[Array, ...]:
     """Sum ``block`` over parts of the right states."""
     size = min(BLOCK, len(columns))
-    parts = jax.tree.map(lambda x: x.reshape(-1, size, *x.shape[1:]), (right, jnp.asarray(columns)))
+    return _scanned(block, jax.tree.map(lambda x: x.reshape(-1, size, *x.shape[1:]), (right, jnp.asarray(columns))))
+
+
+def _scanned(block: Callable, parts: PyTree) -> tuple[Array, ...]:
+    """Σ block(*part) over the leading axis of ``parts``."""
     shapes = jax.eval_shape(block, *jax.tree.map(lambda x: x[0], parts))
     start = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
 

@@ -9,6 +9,7 @@ from jaxtyping import Array
 
 from jaxkin.disorder.real_space import RealSpace
 from jaxkin.errors import JaxkinError
+from jaxkin.namespace import Number, is_traced
 from jaxkin.surface.shells import Surface
 
 COULOMB = 14.399645478425668
@@ -52,11 +53,13 @@ class ScreenedCoulomb(eqx.Module):
     """
 
     dielectric: float
-    length: float | None = None
+    length: Number | None = None
     core: float = 1.0
     dimension: int = eqx.field(static=True, default=3)
 
     def __check_init__(self):
+        if is_traced(self.dielectric, self.length, self.core):
+            return
         if not self.dielectric > 0 or (self.length is not None and not self.length > 0) or self.core < 0:
             raise JaxkinError("ScreenedCoulomb needs positive dielectric and length, and core >= 0.")
 
@@ -67,11 +70,11 @@ class ScreenedCoulomb(eqx.Module):
             raise JaxkinError("ScreenedCoulomb exists in two and three dimensions.")
         length = self.length
         if length is None:
-            nu = float(surface.density_of_states().mean)
-            if not nu > 0:
+            nu = surface.density_of_states().mean
+            if not is_traced(nu) and not nu > 0:
                 raise JaxkinError("no states at the Fermi level, so no Thomas–Fermi screening: give `length`.")
             inverse = (4 if d == 3 else 2) * jnp.pi * COULOMB / self.dielectric * nu
-            length = float(inverse**-0.5 if d == 3 else 1 / inverse)
+            length = inverse**-0.5 if d == 3 else 1 / inverse
         return ScreenedCoulomb(self.dielectric, length, self.core, d)
 
     def __call__(self, q) -> Array:
@@ -83,5 +86,5 @@ class ScreenedCoulomb(eqx.Module):
         if self.dimension == 3:
             return 4 * jnp.pi * strength * smear / (square + self.length**-2)
         # the norm's derivative is not finite at q = 0, where the kernel's weight is
-        norm = jnp.sqrt(jnp.where(square > 0, square, 1e-300))
+        norm = jnp.sqrt(jnp.where(square > 0, square, 1e-100))
         return 2 * jnp.pi * strength * smear / (norm + 1 / self.length)

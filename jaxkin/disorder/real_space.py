@@ -15,6 +15,7 @@ from scipy.special import jv
 
 from jaxkin.disorder.form_factors import SiteSum
 from jaxkin.errors import AccuracyWarning, JaxkinError
+from jaxkin.namespace import is_traced, namespace
 
 EDGE = 1e-6
 """V at the radius, relative to its largest value, that is negligible."""
@@ -62,22 +63,36 @@ class RealSpace(eqx.Module):
     radius: float
 
     def __check_init__(self):
-        if not (np.isfinite(self.radius) and self.radius > 0):
+        if not is_traced(self.radius) and not (np.isfinite(self.radius) and self.radius > 0):
             raise JaxkinError(f"radius={self.radius} of RealSpace must be a positive length in Å.")
 
     def on_sites(self, lattice: Float[np.ndarray, "d 3"], positions: Float[np.ndarray, "s 3"]) -> SiteSum:
         """𝒱 Σ_R V(R + x_s) e^{−iq·(R+x_s)} over the sites within the radius of positions x_s in Å."""
-        sites = [sites_within(lattice, x, self.radius) for x in positions]
-        if not any(map(len, sites)):
+        return self.on_cells(*self.cells(lattice, positions), lattice, positions)
+
+    def cells(self, lattice, positions) -> tuple[np.ndarray, tuple[int, ...]]:
+        """Which cells (s, m, d) lie within the radius of each position, and how many of the m do."""
+        cells = [cells_within(lattice, x, self.radius) for x in positions]
+        if not any(map(len, cells)):
             raise JaxkinError(f"no orbital lies within radius={self.radius} Å of the impurity: raise it, or move r₀.")
-        volume = np.sqrt(np.linalg.det(lattice @ lattice.T))
-        values = [volume * self._values(r) for r in sites]
-        self._check_edge(lattice, max(np.abs(v).max(initial=0.0) for v in values) / volume)
-        most = max(map(len, sites))
-        return SiteSum(
-            np.stack([np.pad(r, ((0, most - len(r)), (0, 0))) for r in sites]),
-            np.stack([np.pad(v, (0, most - len(v))) for v in values]),
+        largest = max(
+            np.abs(self._values(c @ lattice + x)).max() for c, x in zip(cells, positions, strict=True) if len(c)
         )
+        self._check_edge(lattice, largest)
+        most = max(map(len, cells))
+        padded = np.stack([np.pad(one, ((0, most - len(one)), (0, 0))) for one in cells])
+        return padded, tuple(map(len, cells))
+
+    def on_cells(self, cells: Array | np.ndarray, counts: tuple[int, ...], lattice, positions) -> SiteSum:
+        """:meth:`on_sites` for the first ``counts`` of known ``cells`` (s, m, d); the rest may be traced."""
+        xp, present = namespace(lattice, positions), np.arange(cells.shape[1]) < np.array(counts)[:, None]
+        points = cells @ lattice + positions[:, None]
+        # V may be singular where there is no site to evaluate it on
+        known = points[tuple(np.argwhere(present)[0])]
+        points = xp.where(present[:, :, None], points, known)
+        volume = xp.sqrt(xp.linalg.det(lattice @ lattice.T))
+        values = jax.vmap(jax.vmap(self.potential))(jnp.asarray(points))
+        return SiteSum(points, volume * xp.where(present, xp.asarray(values), 0.0))
 
     def on_ball(self, dimension: int, reach: Float[np.ndarray, " 3"]) -> SiteSum:
         """∫dr V(r) e^{−iq·r} for all |q_a| up to ``reach`` (3,) in Å⁻¹, as a sum over few points.
@@ -134,16 +149,15 @@ class RealSpace(eqx.Module):
             )
 
 
-def sites_within(
+def cells_within(
     lattice: Float[np.ndarray, "d 3"], x: Float[np.ndarray, " 3"], radius: float
-) -> Float[np.ndarray, "m 3"]:
-    """All R + x no longer than ``radius``, in Å."""
+) -> Float[np.ndarray, "m d"]:
+    """The cells of all R + x no longer than ``radius`` (Å), as integers."""
     dual = np.linalg.pinv(lattice)  # (3, d): reduced coordinates
     middle, reach = -(x @ dual), radius * np.linalg.norm(dual, axis=0)
     steps = [np.arange(np.ceil(m - r), np.floor(m + r) + 1) for m, r in zip(middle, reach, strict=True)]
     cells = np.stack(np.meshgrid(*steps, indexing="ij"), axis=-1).reshape(-1, len(lattice))
-    sites = cells @ lattice + x
-    return sites[np.linalg.norm(sites, axis=1) <= radius]
+    return cells[np.linalg.norm(cells @ lattice + x, axis=1) <= radius]
 
 
 def _chebyshev(radius: float, phase: float) -> np.ndarray:

@@ -13,8 +13,8 @@ from jaxtyping import Array, Float
 from jaxkin.disorder.kernels import Disorder, KernelDisorder, Scatterer
 from jaxkin.disorder.states import State
 from jaxkin.errors import JaxkinError
+from jaxkin.namespace import is_traced
 from jaxkin.surface.shells import Surface
-from jaxkin.tracing import concrete
 
 
 class RelaxationTime(Disorder):
@@ -59,9 +59,9 @@ class RelaxationTime(Disorder):
         axis: Sequence[float] = (0, 0, 1),
         direction: Literal["velocity", "momentum"] = "velocity",
     ):
-        if concrete(tau) and not tau > 0:
+        if not is_traced(tau) and not tau > 0:
             raise JaxkinError(f"tau={tau} must be a positive time in ps.")
-        known = tau_skew if concrete(tau_skew) else None
+        known = None if is_traced(tau_skew) else tau_skew
         if known is not None and not abs(known) > 0:
             raise JaxkinError("tau_skew must be a non-zero time in ps (its sign is the handedness), or None.")
         length = float(np.linalg.norm(axis))
@@ -82,7 +82,7 @@ class RelaxationTime(Disorder):
         return KernelDisorder(
             symmetric=self.symmetric,
             antisymmetric=None if self.tau_skew is None else self.antisymmetric,
-            shift=self.shift if np.any(self.side_jump) else None,
+            shift=self.shift if is_traced(self.side_jump) or np.any(self.side_jump) else None,
             tau=self.tau,
         ).on(surface)
 

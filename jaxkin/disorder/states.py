@@ -5,12 +5,20 @@ from __future__ import annotations
 from functools import cached_property
 
 import equinox as eqx
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+from scipy.sparse import coo_array, csgraph
+from scipy.spatial import KDTree
 
+from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.memory import demand
 from jaxkin.surface.points import STATES, point_geometry
 from jaxkin.surface.shells import Shell, Surface
+from jaxkin.surface.traced import TracedShells, TracedSurface
+
+TOGETHER = 1e-8
+"""Distance in model coordinates of points at the same k: bands that meet the level there are degenerate."""
 
 
 class State(eqx.Module):
@@ -33,6 +41,20 @@ class State(eqx.Module):
     density_of_states: Float[Array, "..."]
 
 
+def first_together(k: np.ndarray) -> np.ndarray:
+    """For each of (N, d) points the number of the first that is at the same k.
+
+    Bands that are degenerate have roots of their own, which rounding moves apart. Diagonalised one by one they
+    would get states of the set that have nothing to do with each other.
+    """
+    pairs = KDTree(k).query_pairs(TOGETHER, output_type="ndarray") if len(k) else np.zeros((0, 2), int)
+    if not len(pairs):
+        return np.arange(len(k))
+    graph = coo_array((np.ones(len(pairs)), pairs.T), shape=(len(k), len(k)))
+    _, number = csgraph.connected_components(graph, directed=False)
+    return np.unique(number, return_index=True)[1][number]
+
+
 class ShellStates:
     """All states of a shell: weights, velocities, and, when asked for, what costs more.
 
@@ -51,6 +73,16 @@ class ShellStates:
     def __len__(self) -> int:
         return len(self.weights)
 
+    @property
+    def model(self) -> BlochModel:
+        """The surface's."""
+        return self.surface.model
+
+    @property
+    def energy(self) -> float:
+        """Of the shell, eV."""
+        return self.shell.energy
+
     @cached_property
     def k(self) -> np.ndarray:
         """Cartesian k (N, 3) in Å⁻¹."""
@@ -58,10 +90,11 @@ class ShellStates:
 
     @cached_property
     def bloch(self) -> tuple[np.ndarray, np.ndarray]:
-        """|u⟩ (N, n) and the covariant derivative |D_a u⟩ (N, 3, n) in Å."""
+        """|u⟩ (N, n) and the covariant derivative |D_a u⟩ (N, 3, n) in Å; those of a degenerate set are orthogonal."""
         part, numbers = self.shell.points, 4 * len(self) * self.surface.model.size
         demand(2 * 16 * numbers, f"the states of {len(self)} points", "raise it, or use fewer points (a smaller n)")
-        geometry = point_geometry(self.surface.model, self.surface.k[part], self.surface.band[part], STATES)
+        k = self.surface.k[part][first_together(self.surface.k[part])]
+        geometry = point_geometry(self.surface.model, k, self.surface.band[part], STATES)
         return geometry["state"], geometry["covariant_derivative"]
 
     @cached_property
@@ -77,3 +110,37 @@ class ShellStates:
             "density_of_states": np.full(len(self), np.sum(self.weights)),
         }
         return State(**columns)  # pyright: ignore[reportArgumentType]
+
+
+class TracedStates:
+    """The states of one shell of a :class:`TracedSurface`, as :class:`States`.
+
+    Args:
+        surface: traced.
+        shell: one of its shells, leaves (M, ...).
+    """
+
+    def __init__(self, surface: TracedSurface, shell: TracedShells):
+        self.model, self.shell = surface.model, shell
+        self.weights, self.sheet, self.energy = shell.weights, shell.sheet, shell.energy
+        self.velocity, self.k, self.bloch = shell.geometry.velocity, shell.k, shell.bloch
+
+    def __len__(self) -> int:
+        return len(self.weights)
+
+    @property
+    def state(self) -> State:
+        """The states as one pytree with leaves (M, ...)."""
+        geometry = self.shell.geometry
+        return State(
+            k=self.k,
+            energy=geometry.energy,
+            velocity=geometry.velocity,
+            berry_curvature=geometry.berry_curvature,
+            orbital_moment=geometry.orbital_moment,
+            density_of_states=jnp.full(len(self), jnp.sum(self.weights)),
+        )
+
+
+States = ShellStates | TracedStates
+"""The states of one shell as scattering sees them."""

@@ -21,11 +21,11 @@ from jaxkin.disorder.states import ShellStates
 from jaxkin.errors import JaxkinError, nearest
 from jaxkin.fitting.parameters import Transform
 from jaxkin.fitting.thermal import Energies, padded
+from jaxkin.namespace import is_traced
 from jaxkin.response.boltzmann import MAGNETON
 from jaxkin.response.conductivity import intrinsic_conductivity
 from jaxkin.surface.shells import Shell, Surface
 from jaxkin.surface.thermal import STEP, TAIL, Thermal
-from jaxkin.tracing import concrete
 
 Values = Mapping[str, ArrayLike]
 """Parameters by name."""
@@ -172,7 +172,7 @@ class Table(eqx.Module):
         """
         for name, value in values.items():
             self.check_name(name)
-            if concrete(value):
+            if not is_traced(value):
                 self.check_range(name, float(value), float(value))  # pyright: ignore[reportArgumentType]
         return {**self.values, **values}
 

@@ -14,7 +14,7 @@ from jaxtyping import Array, Complex, Float
 
 from jaxkin.errors import ModelError
 from jaxkin.hamiltonian.eigensystem import eigenvalues
-from jaxkin.tracing import concrete, known_array
+from jaxkin.namespace import is_traced, known_array
 
 KPoint = Float[Array | np.ndarray, " d"]
 Matrix = Complex[Array, "n n"]
@@ -49,7 +49,7 @@ def spin_matrices(spin, n: int) -> VectorMatrix | None:
     matrices = known_array(spin, complex)
     if matrices.shape != (3, n, n):
         raise ModelError(f"spin has shape {matrices.shape}; it needs (3, {n}, {n}), one matrix per axis.")
-    if concrete(matrices) and not np.allclose(matrices, np.swapaxes(matrices.conj(), 1, 2)):
+    if not is_traced(matrices) and not np.allclose(matrices, np.swapaxes(matrices.conj(), 1, 2)):
         raise ModelError("the spin matrices are not Hermitian, or hold NaN.")
     return jnp.asarray(matrices)
 

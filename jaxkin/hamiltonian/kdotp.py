@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike
 
 from jaxkin.errors import ModelError
 from jaxkin.hamiltonian.bloch import BlochModel, KPoint, Matrix, MomentFunction, VectorMatrix, jittable, spin_matrices
+from jaxkin.namespace import is_traced, known_array
 from jaxkin.precision import use_double
-from jaxkin.tracing import concrete, known_array
 
 
 class KdotP(BlochModel):
@@ -82,7 +82,7 @@ class KdotP(BlochModel):
         self._size = shape[0]
         self.spin = spin_matrices(spin, shape[0])
         h = known_array(hamiltonian(k), complex)
-        if not concrete(h):
+        if is_traced(h):
             return
         error = np.max(np.abs(h - h.conj().T))
         if not error <= 1e-9 * max(1.0, float(np.max(np.abs(h)))):

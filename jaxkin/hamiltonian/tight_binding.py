@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike
 
 from jaxkin.errors import ModelError
 from jaxkin.hamiltonian.bloch import BlochModel, KPoint, Matrix, MomentFunction, VectorMatrix, jittable, spin_matrices
+from jaxkin.namespace import is_traced, known_array
 from jaxkin.precision import use_double
-from jaxkin.tracing import concrete, known_array
 
 HERMITICITY_TOLERANCE = 1e-6  # of the largest hopping; files carry 6 to 15 digits
 
@@ -232,13 +232,13 @@ def _gathered(matrices: Any, place: np.ndarray, count: int) -> Array:
 
 def _lattice_rows(lattice: ArrayLike) -> Any:
     cell = known_array(lattice, float)
-    numpy = np if concrete(cell) else jnp
+    numpy = jnp if is_traced(cell) else np
     cell = numpy.atleast_2d(cell)
     d = len(cell)
     if d not in (1, 2, 3) or cell.shape[1] not in (d, 3):
         raise ModelError(f"lattice has shape {cell.shape}; it needs 1 to 3 rows a_i of 3 components in Å.")
     cell = numpy.pad(cell, ((0, 0), (0, 3 - cell.shape[1])))
-    if concrete(cell) and not (np.all(np.isfinite(cell)) and np.linalg.det(cell @ cell.T) > 1e-12):
+    if not is_traced(cell) and not (np.all(np.isfinite(cell)) and np.linalg.det(cell @ cell.T) > 1e-12):
         raise ModelError("the lattice vectors are linearly dependent or not finite.")
     return cell
 
@@ -255,7 +255,7 @@ def _periodic_columns(name: str, values: ArrayLike, d: int) -> np.ndarray:
 
 def _bad(array: Any) -> bool:
     """Whether an array whose values are known holds NaN or infinity."""
-    return concrete(array) and not np.all(np.isfinite(array))
+    return not is_traced(array) and not np.all(np.isfinite(array))
 
 
 def _first_bad(array: np.ndarray) -> int:
@@ -270,7 +270,7 @@ def _without_centres(r: Any, steps: np.ndarray, centres: Any) -> Any:
     home = np.flatnonzero(~steps.any(axis=1))
     diagonal = np.arange(r.shape[1])
     where, share = (home[:, None], diagonal, diagonal), centres / max(len(home), 1)
-    if concrete(r) and concrete(centres):
+    if not is_traced(r, centres):
         r[where] -= share
         return r
     return jnp.asarray(r).at[where].add(-share)
@@ -278,7 +278,7 @@ def _without_centres(r: Any, steps: np.ndarray, centres: Any) -> Any:
 
 def _check_hermitian(name: str, steps: np.ndarray, matrices: np.ndarray) -> None:
     """H_R = H_{−R}†, with repeated translations added up; what is traced is not looked at."""
-    if not concrete(matrices):
+    if is_traced(matrices):
         return
     total: dict[tuple, np.ndarray] = {}
     for step, matrix in zip(map(tuple, steps), matrices, strict=True):

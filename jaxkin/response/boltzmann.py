@@ -6,15 +6,16 @@ Both solvers give the same dictionaries, so that everything after them is shared
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from jaxkin import units
 from jaxkin.disorder.collisions import Collisions
 from jaxkin.errors import JaxkinError, nearest
+from jaxkin.namespace import namespace
 from jaxkin.response.observables import LEVI_CIVITA
-from jaxkin.response.resolvent import Resolvent, bracket, project
+from jaxkin.response.resolvent import Resolvent
 
 Solver = Literal["rta", "exact"]
 SkewOrder = Literal["first", "all"]
@@ -93,14 +94,22 @@ def check_solver(solver: str, skew: str) -> None:
         raise JaxkinError("skew_order='all' needs solver='exact'; the relaxation-time formulas are of first order.")
 
 
-def _relaxed(collisions: Collisions, weight, moment, omega, skew) -> ShellResponse:
-    v, w, tau = collisions.velocity, weight[:, None], collisions.transport_time
+class Brackets(NamedTuple):
+    """Parts of :class:`ShellResponse` without its diagnostics, of NumPy's arrays or JAX's."""
+
+    gyrotropic: dict[str, Any]
+    conductivity: dict[str, Any]
+
+
+def relaxed_brackets(collisions: Collisions, weight: Any, moment: Any, omega: Any) -> Brackets:
+    """With R = 1/(ω+i/τ); arguments as for :func:`shell_response`."""
+    xp, v, w, tau = namespace(weight), collisions.velocity, weight[:, None], collisions.transport_time
     relaxed = (tau / (1 - 1j * omega * tau))[:, None, None]  # iR
     q, jump = collisions.skew_acceleration, collisions.side_jump_velocity
     g = {
         "intrinsic": -1j * relaxed * _traceless((w * moment).T @ v),
-        "skew": -1j * relaxed**3 * _traceless(MAGNETON * (w * np.cross(q, v)).T @ v),
-        "side_jump": -1j * relaxed**2 * _traceless(MAGNETON * (w * np.cross(jump, v)).T @ v),
+        "skew": -1j * relaxed**3 * _traceless(MAGNETON * (w * xp.cross(q, v)).T @ v),
+        "side_jump": -1j * relaxed**2 * _traceless(MAGNETON * (w * xp.cross(jump, v)).T @ v),
     }
     vq, vj = (w * v).T @ q, (w * v).T @ jump
     sigma = {
@@ -108,59 +117,69 @@ def _relaxed(collisions: Collisions, weight, moment, omega, skew) -> ShellRespon
         "skew": relaxed**2 * 0.5 * (vq - vq.T),
         "side_jump": relaxed * (vj - vj.T),
     }
-    return ShellResponse(g, sigma, tau, _onsager(v, v, v, w), 0.0)
+    return Brackets(g, sigma)
 
 
-def _exact(collisions: Collisions, weight, moment, omega, skew) -> ShellResponse:
-    solve = Resolvent(collisions, omega)
-    v, root = collisions.velocity, solve.root
-    jump = collisions.side_jump_velocity
-    start = solve.velocity()
+def exact_brackets(solve: Any, weight: Any, moment: Any, skew: SkewOrder) -> tuple[Brackets, list[Any]]:
+    """With the exact R of a :class:`Resolvent` or :class:`DenseResolvent`, and the solutions, R v first."""
+    xp, v = namespace(weight), solve.collisions.velocity
+    w, start = weight[:, None], solve.velocity()
     x, z = solve.first_order(start)  # R v and R iA R v
-    s = solve.even(solve.scaled(jump))
+    s = solve.even(solve.scaled(solve.collisions.side_jump_velocity))
     solved = [x, s]
-    over = weight[:, None] / root  # from scaled functions back to the weighted sum
 
-    def crossed(left, right) -> np.ndarray:
+    def crossed(left, right):
         """Σ w (left × right)_a v_b, (frequency, a, b)."""
-        planes = np.stack([bracket(left, weight / collisions.weights * v[:, b], right) for b in range(3)], axis=-1)
-        return np.einsum("acd,fcdb->fab", LEVI_CIVITA, planes)
+        planes = xp.stack([solve.bracket(left, weight * v[:, b], right) for b in range(3)], axis=-1)
+        return xp.einsum("acd,fcdb->fab", LEVI_CIVITA, planes)
 
     if skew == "first":
         skewed = crossed(z, x)
-        hall = project(over * v, z)
+        hall = solve.project(w * v, z)
     else:
         forward, backward = solve.skewed(start, 1), solve.skewed(start, -1)
         solved += [forward, backward]
         skewed = -0.5 * crossed(backward, forward)
-        hall = project(over * v, forward)
+        hall = solve.project(w * v, forward)
     g = {
-        "intrinsic": _traceless(project(over * moment, x)),
+        "intrinsic": _traceless(solve.project(w * moment, x)),
         "skew": 1j * MAGNETON * skewed,
         "side_jump": 1j * MAGNETON * crossed(s, x),
     }
-    drude = project(over * v, x)
-    jumped = project(over * v, s)
+    jumped = solve.project(w * v, s)
     sigma = {
-        "drude": 1j * drude,
-        "skew": 0.5j * (hall - np.swapaxes(hall, 1, 2)),
+        "drude": 1j * solve.project(w * v, x),
+        "skew": 0.5j * (hall - xp.swapaxes(hall, 1, 2)),
         # ⟨v_sj,a|R|v_b⟩ = ⟨v_b|R|v_sj,a⟩, as L is symmetric under ⟨·|·⟩
-        "side_jump": 1j * (jumped - np.swapaxes(jumped, 1, 2)),
+        "side_jump": 1j * (jumped - xp.swapaxes(jumped, 1, 2)),
     }
+    return Brackets(g, sigma), solved
+
+
+def _relaxed(collisions: Collisions, weight, moment, omega, skew) -> ShellResponse:
+    v = collisions.velocity
+    onsager = _onsager(v, v, v, weight[:, None])
+    return ShellResponse(*relaxed_brackets(collisions, weight, moment, omega), collisions.transport_time, onsager, 0.0)
+
+
+def _exact(collisions: Collisions, weight, moment, omega, skew) -> ShellResponse:
+    solve = Resolvent(collisions, omega)
+    parts, solved = exact_brackets(solve, weight, moment, skew)
+    x, v = solved[0], collisions.velocity
     static = int(np.argmin(np.abs(omega)))
-    mean_path = np.real(1j * (x.basis @ x.coefficients[static]) / root)
+    mean_path = np.real(1j * (x.basis @ x.coefficients[static]) / solve.root)
     speed = float(np.sum(weight[:, None] * v * v))
-    tau = float(np.real(np.trace(1j * drude[static]))) / speed
+    tau = float(np.real(np.trace(parts.conductivity["drude"][static]))) / speed
     onsager = _onsager(mean_path, v, mean_path, weight[:, None])
-    return ShellResponse(g, sigma, tau, onsager, max(part.residual for part in solved))
+    return ShellResponse(*parts, tau, onsager, max(part.residual for part in solved))
 
 
-def _traceless(current: np.ndarray) -> np.ndarray:
+def _traceless(current):
     """K_ab − δ_ab Tr K."""
-    return current - np.trace(current, axis1=-2, axis2=-1)[..., None, None] * np.eye(3)
+    return current - namespace(current).trace(current, axis1=-2, axis2=-1)[..., None, None] * np.eye(3)
 
 
-def _onsager(left: np.ndarray, middle: np.ndarray, right: np.ndarray, w: np.ndarray) -> float:
+def _onsager(left: Any, middle: Any, right: Any, w: Any) -> float:
     """Largest |Σ w l_a v_c r_b| over Σ w |l||v||r|."""
     cubic = np.einsum("ia,ic,ib->abc", w * left, middle, right, optimize=True)
     lengths = np.prod([np.linalg.norm(part, axis=1) for part in (left, middle, right)], axis=0)

@@ -117,6 +117,14 @@ class Resolvent:
         solved = self._solve(apply, np.concatenate([start, np.zeros_like(start)]))
         return solved.half(0), solved.half(1)
 
+    def bracket(self, left: Resolved, weight: np.ndarray, right: Resolved) -> np.ndarray:
+        """Σ_i weight_i x_c(i) y_d(i) of two solutions at all frequencies, (frequency, c, d)."""
+        return bracket(left, weight / self.collisions.weights, right)
+
+    def project(self, functions: np.ndarray, right: Resolved) -> np.ndarray:
+        """Σ_i f_a(i) y_d(i) of functions (N, a) and a solution, (frequency, a, d)."""
+        return project(functions / self.root, right)
+
     def _project(self, x: np.ndarray) -> np.ndarray:
         return x - self._null @ (self._null.T @ x)
 

@@ -14,8 +14,9 @@ from jaxkin.disorder import Disorder, RelaxationTime
 from jaxkin.errors import JaxkinError
 from jaxkin.geometry import BandGeometry
 from jaxkin.hamiltonian.bloch import BlochModel
-from jaxkin.response.boltzmann import MAGNETON
+from jaxkin.response.boltzmann import MAGNETON, SkewOrder, Solver, check_solver
 from jaxkin.response.observables import LEVI_CIVITA
+from jaxkin.response.traced import traced_parts
 from jaxkin.surface.frozen import FrozenSurface
 
 Tensors = dict[str, Complex[Array, "replicas frequency 3 3"]]
@@ -25,27 +26,33 @@ def gyrotropic_tensor(
     frozen: FrozenSurface,
     disorder: Disorder,
     frequency: ArrayLike = (0.0,),
+    solver: Solver = "rta",
     *,
+    skew_order: SkewOrder = "first",
     model: BlochModel | None = None,
     fermi_level: ArrayLike | None = None,
     temperature: ArrayLike | None = None,
 ) -> Tensors:
-    """:func:`jaxkin.gyrotropic_response` in the relaxation-time approximation, differentiable in all arguments.
+    """:func:`jaxkin.gyrotropic_response`, g of Eqs. (10), (74), differentiable in all arguments.
 
     The kernels of :class:`RelaxationTime` are polynomials of the states' directions, so that Q, Eq. (12), and v_sj,
-    Eq. (18), follow from a few sums over each shell; so does g of Eqs. (10), (74).
+    Eq. (18), follow from a few sums over each shell. Of any other disorder the kernels are made as
+    :func:`jaxkin.gyrotropic_response` makes them, from states and a Green function that follow the model and μ.
 
     Args:
         frozen: from :func:`jaxkin.freeze`.
-        disorder: :class:`RelaxationTime`; its τ, τ_sk and a_sj are leaves of a pytree.
+        disorder: any; its numbers, as τ, an impurity's potential, strength and density, may be what JAX differentiates.
         frequency: f = ω/2π in THz.
+        solver: ``"rta"``, or ``"exact"``, with the collision operator as a matrix.
+        skew_order: ``"first"`` order in w^A, or ``"all"`` (exact solver only).
         model, fermi_level, temperature: as in :meth:`FrozenSurface.integrate`.
 
     Returns:
         g in S (in 2D: S m) by mechanism, (replicas, frequency, 3, 3), keys as in :class:`GyrotropicResponse`.
 
     Raises:
-        JaxkinError: another kind of disorder.
+        JaxkinError: a thermal lattice with any disorder but RelaxationTime; matrices beyond the memory budget; a form
+            factor whose own parameters are differentiated.
 
     >>> import jax, jaxkin as jk
     >>> surface = jk.fermi_surface(jk.models.get("kramers-weyl-d4"), -1.2, sampler=jk.Lines(8), replicas=2)
@@ -55,9 +62,13 @@ def gyrotropic_tensor(
     >>> float(slope.tau_skew) != 0
     True
     """
-    sums, dimension = _sums(frozen, disorder, model, fermi_level, temperature), frozen.model.dimension
-    relaxed = _relaxed(disorder, frequency)
-    unit = 1e-12 * units.moment_velocity_density(dimension) * units.ELEMENTARY_CHARGE
+    unit = 1e-12 * units.moment_velocity_density(frozen.model.dimension) * units.ELEMENTARY_CHARGE
+    if not isinstance(disorder, RelaxationTime) or solver != "rta":
+        parts = traced_parts(frozen, disorder, frequency, solver, skew_order, model, fermi_level, temperature)[0]
+        parts = {name: unit * part for name, part in parts.items()}
+        return {**parts, "total": sum(parts.values(), jnp.zeros(()))}
+    check_solver(solver, skew_order)
+    sums, relaxed = _sums(frozen, disorder, model, fermi_level, temperature), _relaxed(disorder, frequency)
     moments = {
         "intrinsic": (1, sums.moment),
         "skew": (3, MAGNETON * jnp.einsum("acd,scdb->sab", LEVI_CIVITA, sums.skewed)),
@@ -74,7 +85,9 @@ def conductivity_tensor(
     frozen: FrozenSurface,
     disorder: Disorder,
     frequency: ArrayLike = (0.0,),
+    solver: Solver = "rta",
     *,
+    skew_order: SkewOrder = "first",
     model: BlochModel | None = None,
     fermi_level: ArrayLike | None = None,
     temperature: ArrayLike | None = None,
@@ -88,7 +101,7 @@ def conductivity_tensor(
         σ in S/m (in 2D: S), (replicas, frequency, 3, 3), keys ``drude``, ``skew`` and ``side_jump``.
 
     Raises:
-        JaxkinError: another kind of disorder.
+        JaxkinError: as :func:`gyrotropic_tensor`.
 
     >>> import jax, jaxkin as jk
     >>> surface = jk.fermi_surface(jk.models.get("helical-isotropic"), 0.5, sampler=jk.Lines(24), replicas=2)
@@ -99,9 +112,12 @@ def conductivity_tensor(
     >>> round(float(0.5 * jax.jit(jax.grad(drude))(0.5) / drude(0.5)), 2)  # σ ∝ n ∝ μ^{3/2}
     1.5
     """
-    sums, dimension = _sums(frozen, disorder, model, fermi_level, temperature), frozen.model.dimension
-    relaxed = _relaxed(disorder, frequency)
-    unit = 1e-12 * units.velocity_velocity_density(dimension) * units.ELEMENTARY_CHARGE**2
+    unit = 1e-12 * units.velocity_velocity_density(frozen.model.dimension) * units.ELEMENTARY_CHARGE**2
+    if not isinstance(disorder, RelaxationTime) or solver != "rta":
+        parts = traced_parts(frozen, disorder, frequency, solver, skew_order, model, fermi_level, temperature)[1]
+        return {name: unit * part for name, part in parts.items()}
+    check_solver(solver, skew_order)
+    sums, relaxed = _sums(frozen, disorder, model, fermi_level, temperature), _relaxed(disorder, frequency)
     parts = {
         "drude": (1, sums.drude),
         "skew": (2, _antisymmetric(0.5 * sums.skew_current)),
@@ -151,7 +167,7 @@ class _Directions(eqx.Module):
         }
 
 
-def _sums(frozen: FrozenSurface, disorder: Disorder, model, fermi_level, temperature) -> _Sums:
+def _sums(frozen: FrozenSurface, disorder: RelaxationTime, model, fermi_level, temperature) -> _Sums:
     """The sums that both tensors are made of.
 
     With A = Σ_j W_j e_j, A' = Σ_j W_j (z·e_j) e_j and B, B' the same times v_j, r = z×e, for p' → p:
@@ -159,11 +175,6 @@ def _sums(frozen: FrozenSurface, disorder: Disorder, model, fermi_level, tempera
     Q_p = −(1/ντ_sk) r_p·[(z·e_p) B + B'] + ... v_p, from Eq. (11), and
     v_sj = (ħa_sj/ντ) [ν (z·e_p) r_p + (z·A) r_p − (z·e_p) z×A − z×A'], from Eq. (17).
     """
-    if not isinstance(disorder, RelaxationTime):
-        raise JaxkinError(
-            f"{type(disorder).__name__} is not differentiated in the model and μ: use RelaxationTime here; in the "
-            "impurity's potential and density, tables of jaxkin.tabulate have exact derivatives."
-        )
     model = model or frozen.model
     momentum = disorder.direction == "momentum"
     if momentum and model.periodic:
@@ -196,9 +207,8 @@ def _sums(frozen: FrozenSurface, disorder: Disorder, model, fermi_level, tempera
     )
 
 
-def _relaxed(disorder: Disorder, frequency: ArrayLike) -> Complex[Array, "frequency 1 1"]:
+def _relaxed(disorder: RelaxationTime, frequency: ArrayLike) -> Complex[Array, "frequency 1 1"]:
     """τ/(1−iωτ) in ps."""
-    assert isinstance(disorder, RelaxationTime)
     omega = 2 * jnp.pi * jnp.atleast_1d(jnp.asarray(frequency, float))
     return (disorder.tau / (1 - 1j * omega * disorder.tau))[:, None, None]
 

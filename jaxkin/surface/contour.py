@@ -108,6 +108,7 @@ def singular_integral(model: BlochModel, integrand: Integrand, rtol: float, budg
         result.scale[place],
         result.evaluations + spectrum.evaluations,
         result.cells,
+        result.rules,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -22,12 +23,14 @@ from jaxkin.errors import JaxkinError
 from jaxkin.geometry import BandGeometry, Eigen, mean_geometry
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.hamiltonian.perturbation import smooth_eigensystem
+from jaxkin.surface.frozen_green import FrozenGreen
 from jaxkin.surface.lines import Lines
 from jaxkin.surface.search import Pocket
 from jaxkin.surface.shells import Surface
 from jaxkin.surface.spectrum import SMALLEST_BUCKET, tile_rows
 from jaxkin.surface.thermal import Thermal
 from jaxkin.surface.thermal_grid import ThermalGrid
+from jaxkin.surface.traced import Layout, TracedShells, TracedSurface, frozen_greens, layout
 
 PointFunction = Callable[[Array, BandGeometry], Any]
 """F(k, geometry) of one point, k in model coordinates; any pytree of arrays."""
@@ -155,6 +158,10 @@ class FrozenSurface(eqx.Module):
     replicas: int = eqx.field(static=True)
     replica: Int[Array, " shells"]
     points: FrozenPoints
+    layout: Layout
+    sheets: int = eqx.field(static=True)
+    greens: dict[tuple, FrozenGreen]
+    reference: Reference | None = eqx.field(static=True)
 
     def integrate(
         self,
@@ -199,19 +206,68 @@ class FrozenSurface(eqx.Module):
 
         Arguments as in :meth:`integrate`.
         """
+        mu, kelvin = self.fermi_level if fermi_level is None else fermi_level, self.checked(temperature)
+        sums = _sums(self.anonymous, function, model or self.model, jnp.asarray(mu, float), jnp.asarray(kelvin, float))
+        return jax.tree.map(lambda x: x[:, 0], sums), jax.tree.map(lambda x: x[:, 1], sums)
+
+    def checked(self, temperature: ArrayLike | None) -> ArrayLike:
+        """A temperature that the surface may have, by default its own.
+
+        Raises:
+            JaxkinError: a temperature for a surface at T = 0.
+        """
         if temperature is not None and not self.temperature:
             raise JaxkinError("a surface at T = 0 has no temperature to vary: sample it at T > 0.")
-        mu = self.fermi_level if fermi_level is None else fermi_level
-        kelvin = self.temperature if temperature is None else temperature
-        sums = _sums(self, function, model or self.model, jnp.asarray(mu, float), jnp.asarray(kelvin, float))
-        return jax.tree.map(lambda x: x[:, 0], sums), jax.tree.map(lambda x: x[:, 1], sums)
+        return self.temperature if temperature is None else temperature
+
+    @property
+    def anonymous(self) -> FrozenSurface:
+        """Without the surface it was made from, so that others like it share what is compiled."""
+        return replace(self, reference=None)
+
+    def traced(self, model: BlochModel, mu: Array, kelvin: Array, greens: dict[tuple, FrozenGreen]) -> TracedSurface:
+        """All points at a model, μ and T, for what cannot be had from sums over single points.
+
+        Args:
+            model, mu, kelvin: as in :meth:`integrate`.
+            greens: from :func:`frozen_greens`.
+        """
+        kt = units.BOLTZMANN * kelvin
+        points = jax.lax.map(jax.checkpoint(lambda tile: tile.traced(model, mu, kt)), self.points)
+        points = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), points)
+        intact = jnp.sum(points.lost) <= LOST * jnp.sum(self.points.reference)
+        present, (place, _, sheet, level, height) = jnp.asarray(self.layout.present), self.layout
+        k, geometry = jax.tree.map(lambda x: x[place], (points.k, points.geometry))
+        weights = jnp.where(present[..., None], jnp.where(intact, points.weights, jnp.nan)[place], 0.0)
+        levels = mu + height * kt
+        bloch = (
+            jnp.where(present[..., None], geometry.state, 0.0),
+            jnp.where(present[..., None, None], geometry.covariant_derivative, 0.0),
+        )
+        return TracedSurface(
+            model,
+            levels,
+            TracedShells(levels[level], weights[..., 0], weights[..., 1], k @ model.basis, geometry, bloch, sheet),
+            jnp.sum(weights[..., 1]) / self.replicas,
+            tuple(greens.values()),
+            tuple(greens),
+        )
+
+
+class Reference:
+    """The surface that was frozen, compared by identity: what is decided on it is decided once."""
+
+    def __init__(self, surface: Surface):
+        self.surface = surface
 
 
 def freeze(surface: Surface) -> FrozenSurface:
     """Make a surface differentiable in the model, the Fermi level and the temperature.
 
     Args:
-        surface: sampled by :class:`Lines`, or at T > 0 by :class:`Grid`.
+        surface: sampled by :class:`Lines`, or at T > 0 by :class:`Grid`. The quadratures of the Green functions that
+            a response has computed on it are frozen too; those that are needed later become constants of what
+            is compiled, which takes longer.
 
     Raises:
         JaxkinError: a smeared grid at T = 0, or a surface without points.
@@ -246,6 +302,10 @@ def freeze(surface: Surface) -> FrozenSurface:
         temperature=surface.temperature,
         replicas=surface.replicas,
         replica=jnp.array([one.replica for one in surface.shells]),
+        layout=layout(surface),
+        greens=frozen_greens(surface),
+        sheets=len(np.unique(surface.pocket * surface.model.size + surface.band)),
+        reference=Reference(surface),
         points=_tiled(points, tile_rows(surface.model, MATRICES)),
     )
 

@@ -32,11 +32,12 @@ _NEXT, _PREVIOUS = np.array([1, 2, 0]), np.array([2, 0, 1])
 
 @dataclass(frozen=True)
 class ZoneIntegral:
-    """Values with an estimate of their absolute error, and the number of H(k) diagonalised."""
+    """Values with an estimate of their absolute error, the number of H(k) diagonalised, and the rules used."""
 
     values: np.ndarray
     error: float
     evaluations: int
+    rules: tuple = ()
 
 
 def local_green_function(
@@ -74,7 +75,7 @@ def local_green_function(
     where = np.zeros((m, model.dimension), int) if cells is None else np.asarray(cells, int)
     result = singular_integral(model, _Green(model, levels, np.asarray(orbitals), where), rtol, budget)
     _warn(result, rtol)
-    return ZoneIntegral(result.values.reshape(-1, m, m), float(result.error.max()), result.evaluations)
+    return ZoneIntegral(result.values.reshape(-1, m, m), float(result.error.max()), result.evaluations, result.rules)
 
 
 def filled_berry_curvature(

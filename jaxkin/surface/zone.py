@@ -58,13 +58,17 @@ class Cells:
 
 @dataclass(frozen=True)
 class Integral:
-    """Values (E, C), absolute errors (E,), sizes that the errors are compared with (E,), points spent, the cells."""
+    """Values (E, C), absolute errors (E,), sizes that the errors are compared with (E,), points spent, the cells.
+
+    ``rules`` are the functions that were summed and the cells on whose :func:`nodes`, of one or more parts of the E.
+    """
 
     values: np.ndarray
     error: np.ndarray
     scale: np.ndarray
     evaluations: int
     cells: Cells
+    rules: tuple[tuple[Function, Cells], ...] = ()
 
     def joined(self, other: Integral) -> Integral:
         """These E functions and then the other's."""
@@ -74,6 +78,7 @@ class Integral:
             np.concatenate([self.scale, other.scale]),
             self.evaluations + other.evaluations,
             other.cells,
+            self.rules + other.rules,
         )
 
     def __add__(self, other: Integral) -> Integral:
@@ -143,7 +148,18 @@ def adaptive_integral(function: Function, cells: Cells, rtol: float, budget: int
             for old, new in zip((values, magnitude, error), tree.measure(fresh), strict=True)
         )
         cells = Cells(np.concatenate([cells.low[kept], fresh.low]), np.concatenate([cells.size[kept], fresh.size]))
-    return Integral(total, error.sum(axis=(0, 2)) + ROUNDING * absolute, scale, tree.points, cells)
+    error_of_all = error.sum(axis=(0, 2)) + ROUNDING * absolute
+    return Integral(total, error_of_all, scale, tree.points, cells, ((function, cells),))
+
+
+def nodes(cells: Cells) -> tuple[np.ndarray, np.ndarray]:
+    """The Gauss-Legendre nodes (N, d) of all cells and their weights (N,)."""
+    d = cells.low.shape[1]
+    x, w = np.polynomial.legendre.leggauss(NODES[d])
+    inside = np.stack(np.meshgrid(*(0.5 * (x + 1),) * d, indexing="ij"), axis=-1).reshape(-1, d)
+    weights = np.prod(np.stack(np.meshgrid(*(0.5 * w,) * d, indexing="ij"), axis=-1), axis=-1).ravel()
+    points = cells.low[:, None] + cells.size[:, None] * inside
+    return points.reshape(-1, d), (np.prod(cells.size, axis=1)[:, None] * weights).ravel()
 
 
 class _Tree:

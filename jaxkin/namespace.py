@@ -1,0 +1,37 @@
+"""One text for numbers and for their derivatives: NumPy for arrays, ``jax.numpy`` for what is traced."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+
+AnyArray = Any
+"""An array of NumPy or of JAX."""
+Number = Any
+"""A number, or a scalar array of JAX that may be differentiated."""
+
+
+def namespace(*arrays: Any) -> Any:
+    """``jax.numpy`` if one of the arrays is JAX's, else ``numpy``.
+
+    >>> namespace(np.ones(2)) is np, namespace(np.ones(2), jnp.ones(2)) is jnp
+    (True, True)
+    """
+    return jnp if any(isinstance(array, jax.Array) for array in arrays) else np
+
+
+def is_traced(*values: Any) -> bool:
+    """Whether a leaf of one of the pytrees has no value yet, so that it cannot be checked."""
+    return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(values))
+
+
+def known_array(x: Any, dtype: type) -> Any:
+    """``x`` as a NumPy array of its own, or as a traced one where any part of it is traced."""
+    try:
+        return np.array(x, dtype)
+    except jax.errors.JAXTypeError:
+        return jnp.array(x, dtype)

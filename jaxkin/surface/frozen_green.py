@@ -1,0 +1,146 @@
+"""The local Green function on a quadrature that is kept, as a function of the model and the energy."""
+
+from __future__ import annotations
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Complex, Float, Int
+
+from jaxkin.hamiltonian.bloch import BlochModel
+from jaxkin.surface.continuation import continued
+from jaxkin.surface.contour import COEFFICIENTS, NODES, Points, Resolved
+from jaxkin.surface.sea import ZoneIntegral
+from jaxkin.surface.spectrum import SMALLEST_BUCKET, tile_rows
+from jaxkin.surface.zone import nodes
+
+MATRICES = 16
+"""Complex (n, n) matrices that a node's resolvent and its derivatives take."""
+
+
+class Nodes(eqx.Module):
+    """Nodes κ = k + ih of one integral, leaves (tiles, rows, ...), the last filled up with nodes of no weight.
+
+    Attributes:
+        k: model coordinates, real or displaced.
+        weight: of the rule, with the displacement's Jacobian.
+        levels: which of the energies it serves.
+        width: of the kernel that stands for a displacement, or zero.
+    """
+
+    k: Complex[Array | np.ndarray, "tiles rows d"]
+    weight: Complex[Array | np.ndarray, "tiles rows"]
+    levels: tuple[int, ...] = eqx.field(static=True)
+    width: float = eqx.field(static=True)
+
+
+class FrozenGreen(eqx.Module):
+    """:func:`local_green_function` with the displacement, the tree of cells and the nodes on it kept.
+
+    G_mm'(ε) = 𝒱 Σ_j W_j e^{iκ_j·(R_m−R_m')} ⟨m|(ε − H̃(κ_j))⁻¹|m'⟩: the integrand is analytic where the nodes are,
+    so that nothing has to be found again when the model or ε changes a little.
+    """
+
+    parts: tuple[Nodes, ...]
+    orbitals: tuple[int, ...] = eqx.field(static=True)
+    cells: Int[np.ndarray, "m d"] = eqx.field(converter=np.asarray)
+
+    def __call__(self, model: BlochModel, energies: Float[Array, " E"]) -> Complex[Array, "E m m"]:
+        """Both parts of G in 1/eV, at energies that belong to those it was made for."""
+        total = jnp.zeros((len(energies), len(self.orbitals), len(self.orbitals)), complex)
+        for part in self.parts:
+            chosen = np.array(part.levels)
+            total = total.at[chosen].set(self._sum(model, part, energies[chosen]))
+        return model.measure * model.state_volume * total
+
+    def _sum(self, model: BlochModel, part: Nodes, energies: Array) -> Array:
+        shifts = [(1.0, 0.0)] if not part.width else list(zip(COEFFICIENTS, part.width * NODES, strict=True))
+        orbitals = np.array(self.orbitals)
+
+        def one(k: Array, weight: Array) -> Array:
+            h = continued(model, k)
+            phase = jnp.exp(2j * jnp.pi * (self.cells @ k))
+
+            def at(energy: Array) -> Array:
+                poles = [c * resolvent((energy + shift) * jnp.eye(len(h)) - h) for c, shift in shifts]
+                return sum(poles[1:], poles[0])[orbitals[:, None], orbitals]
+
+            return weight * phase[:, None] / phase * jax.vmap(at)(energies)
+
+        @jax.checkpoint
+        def tile(k: Array, weight: Array) -> Array:
+            return jnp.sum(jax.vmap(one)(k, weight), axis=0)
+
+        def add(total: Array, nodes: tuple[Array, Array]) -> tuple[Array, None]:
+            return total + tile(*nodes), None
+
+        start = jnp.zeros((len(energies), len(orbitals), len(orbitals)), complex)
+        return jax.lax.scan(add, start, (jnp.asarray(part.k), jnp.asarray(part.weight)))[0]
+
+
+def freeze_green(
+    green: ZoneIntegral, energies: np.ndarray, orbitals: tuple[int, ...], cells: np.ndarray
+) -> FrozenGreen:
+    """Keep the rules by which ``green`` was integrated.
+
+    Args:
+        green: from :func:`local_green_function` at the ``energies``, and maybe others.
+        energies: (E,) in eV, those that are needed.
+        orbitals, cells: as it got them.
+    """
+    parts, nearest = [], np.full((len(energies), len(green.rules)), np.inf)
+    for number, (points, _) in enumerate(green.rules):
+        nearest[:, number] = np.abs(energies[:, None] - np.real(points.integrand.levels)).min(axis=1)
+    owner = np.argmin(nearest, axis=1)
+    for number, (points, tree) in enumerate(green.rules):
+        levels = np.flatnonzero(owner == number)
+        if not len(levels):
+            continue
+        x, weight = nodes(tree)
+        recorded = Points(points.model, _Recorder(), points.deformation, points.width)(x)[:, 0]
+        rows = min(tile_rows(points.model, MATRICES * len(levels)), max(SMALLEST_BUCKET, len(x)))
+        fill = -len(x) % rows
+        k = np.pad(recorded[:, :-1], ((0, fill), (0, 0)), mode="edge")
+        weight = np.pad(weight * recorded[:, -1], (0, fill))
+        width = 0.0 if points.deformation is not None else points.width
+        k, weight = k.reshape(-1, rows, k.shape[1]), weight.reshape(-1, rows)
+        parts.append(Nodes(k, weight, tuple(levels.tolist()), width))
+    return FrozenGreen(tuple(parts), orbitals, cells)
+
+
+class _Recorder:
+    """An integrand that is the displaced k and the Jacobian themselves."""
+
+    levels = np.zeros(1)
+
+    def __call__(self, resolved: Resolved, width: float, jacobian: np.ndarray) -> np.ndarray:
+        del width
+        return np.concatenate([resolved.k + 0j, jacobian[:, None]], axis=1)[:, None]
+
+    def at(self, levels: np.ndarray) -> _Recorder:
+        del levels
+        return self
+
+
+@jax.custom_jvp
+def resolvent(matrix: Complex[Array, "n n"]) -> Complex[Array, "n n"]:
+    """The inverse; d(M⁻¹) = −M⁻¹ dM M⁻¹."""
+    if len(matrix) == 1:
+        return 1 / matrix
+    if len(matrix) == 2:
+        a, b, c, d = matrix.ravel()
+        return jnp.array([[d, -b], [-c, a]]) / (a * d - b * c)
+    return jax.lax.platform_dependent(matrix, cpu=_one_by_one, default=jnp.linalg.inv)
+
+
+@jax.custom_batching.sequential_vmap
+def _one_by_one(matrix: Complex[Array, "n n"]) -> Complex[Array, "n n"]:
+    """Two batches of LAPACK calls in one compiled function can wait for each other's threads for ever."""
+    return jnp.linalg.inv(matrix)
+
+
+@resolvent.defjvp
+def _differential(primals, tangents):
+    inverse = resolvent(primals[0])
+    return inverse, -inverse @ tangents[0] @ inverse
