@@ -7,8 +7,9 @@ valence-band top, T = 0, one replica: V = 1 eV on the orbitals of one atom and i
 The number of lines is chosen for the number of points. Everything is compiled by a small run beforehand.
 
 The floor of a stage is the larger of its operations at the rate of this machine's matrix products and its bytes at the
-rate of a copy, both measured here. Operations counted: 8 real ones for each complex product and sum; H and ∂H from
-their phases 4 × 8 R n²; eigenvalues 4/3 n³ products, an eigensystem 14/3 n³; D|u⟩ 3 × 2 n²; the rest as in the code.
+rate of a copy, both measured here. Operations counted: H and ∂H from their phases 4 × 2 R n² (R and −R together); 8 real
+ones for each complex product and sum: eigenvalues 4/3 n³ of these, an eigensystem 14/3 n³, D|u⟩ 3 × 2 n²; the rest as
+in the code.
 """
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ def _fastest(function: Callable, argument: jax.Array) -> float:
 def floors(model: jk.TightBinding, points: int, orbitals: int, sites: int) -> dict[str, tuple[float, float]]:
     """(operations, bytes) of the stages that grow with the number of points."""
     n, r, d = model.size, len(model.translations), orbitals
-    h, vectors = 8 * r * n**2, 8 * 14 / 3 * n**3
+    h, vectors = 2 * r * n**2, 8 * 14 / 3 * n**3
     geometry = 4 * h + vectors + 8 * 6 * n**2
     roots = ROOT_ENERGIES * (h + 8 * 4 / 3 * n**3)
     states = 16.0 * points * 4 * n
