@@ -7,9 +7,9 @@ valence-band top, T = 0, one replica: V = 1 eV on the orbitals of one atom and i
 The number of lines is chosen for the number of points. Everything is compiled by a small run beforehand.
 
 The floor of a stage is the larger of its operations at the rate of this machine's matrix products and its bytes at the
-rate of a copy, both measured here. Operations counted: H and ∂H from their phases 4 × 2 R n² (R and −R together); 8 real
-ones for each complex product and sum: eigenvalues 4/3 n³ of these, an eigensystem 14/3 n³, D|u⟩ 3 × 2 n²; the rest as
-in the code.
+rate of a copy, both measured here. Operations counted: H and ∂H from their phases 4 × 2 R n², as R and −R go together;
+8 real ones for each complex product and sum: eigenvalues 4/3 n³ of these, an eigensystem 14/3 n³, D|u⟩ 3 × 2 n²; the
+rest as in the code.
 """
 
 from __future__ import annotations
