@@ -116,6 +116,9 @@ class _Green:
         phase = np.exp(2j * np.pi * resolved.k @ self.cells.T)[:, :, None]
         right = resolved.right[:, self.orbitals] * phase * (self.measure * jacobian)[:, None, None]
         left = resolved.left[:, :, self.orbitals].swapaxes(1, 2) / phase
+        if len(self.levels) < len(self.orbitals):  # m times fewer numbers than all pairs of orbitals
+            weighted = right[:, None] * poles[:, :, None, :]  # (N, E, m, n)
+            return (weighted @ left.swapaxes(1, 2)[:, None]).reshape(*poles.shape[:2], -1)
         pairs = right[:, :, None, :] * left[:, None, :, :]  # (N, m, m, n)
         return poles @ pairs.reshape(len(x), -1, x.shape[2]).swapaxes(1, 2)
 
