@@ -15,14 +15,12 @@ from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
 from jaxkin.errors import JaxkinError, nearest
-from jaxkin.fitting.marquardt import minimise, settle
+from jaxkin.fitting.minimum import minimise, settle
 from jaxkin.fitting.parameters import INFINITE, Parameter, from_free, slope, to_free
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.hamiltonian.perturbation import smooth_eigensystem
 
 Build = Callable[[Any], BlochModel]
-TOLERANCE = 1e-10
-"""Relative change of χ² at which Levenberg-Marquardt stops."""
 DECREMENT = 1e-2
 """A fit has converged when the linearised step would change χ² by less, or by less than 1e-4 of it."""
 SINGULAR = 1e-9
@@ -250,7 +248,7 @@ def _minimised(problem: _Problem, max_steps: int) -> tuple[np.ndarray, int, floa
 
 @eqx.filter_jit
 def _levenberg_marquardt(problem: _Problem, start: Array, max_steps: int) -> tuple[Array, Array]:
-    found = minimise(lambda free: problem(problem.coordinates(free))[0], start, max_steps, TOLERANCE)
+    found = minimise(lambda free, one: one(one.coordinates(free))[0], start, problem, max_steps)
     return found.x, found.steps
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from scipy import stats
 
 from jaxkin.fitting.data import Data
+from jaxkin.fitting.parameters import at_bound
 from jaxkin.fitting.profile import ENDS
 
 if TYPE_CHECKING:
@@ -194,8 +195,6 @@ def _looseness(result: FitResult, name: str) -> float:
 
 
 def _numerics(result: FitResult) -> list[str]:
-    from jaxkin.fitting.solve import at_bound
-
     lines = [
         f"{p.name} lies at its bound ({p.to_value(u):.4g} {p.unit}): its error means nothing there."
         for p, u in zip(result.problem.parameters, result.coordinates, strict=True)

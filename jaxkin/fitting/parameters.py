@@ -130,6 +130,13 @@ def slope(p: Parameter, value: float) -> float:
     return {"linear": 1.0, "log": abs(value), "reciprocal": value**2}[p.coordinate]
 
 
+def at_bound(p: Parameter, coordinate: float) -> bool:
+    """Whether a coordinate lies within 1e-4 of its range of a bound."""
+    low, high = p.limits
+    scale = high - low if np.isfinite(high - low) else max(abs(low) if np.isfinite(low) else abs(high), 1e-3)
+    return min(coordinate - low, high - coordinate) < 1e-4 * scale
+
+
 def to_free(parameters: tuple[Parameter, ...], coordinates: np.ndarray) -> np.ndarray:
     """Unbounded numbers x for coordinates u inside their bounds: :func:`from_free` turned round."""
     free = []

@@ -12,7 +12,7 @@ from jaxtyping import Array
 from scipy import stats
 
 from jaxkin.errors import JaxkinError
-from jaxkin.fitting.marquardt import minimise
+from jaxkin.fitting.minimum import minimise
 from jaxkin.fitting.parameters import Parameter, from_free, to_free
 from jaxkin.fitting.problem import FitProblem, Points, linearised
 
@@ -139,11 +139,12 @@ def rises(problem: FitProblem, points: tuple[Points, ...], best: np.ndarray, cov
 def _minimised(problem: FitProblem, points: tuple[Points, ...], held: Array, at: Array, starts: Array) -> Array:
     """χ² (N,) with the ``held`` coordinate at its value in ``at`` (N, P), the others free."""
 
-    def one(values: Array, start: Array) -> Array:
-        def residuals(free: Array) -> Array:
-            return problem.residuals(jnp.where(held, values, from_free(problem.parameters, free)), points)
+    def residuals(free: Array, args: tuple[FitProblem, tuple[Points, ...], Array, Array]) -> Array:
+        problem, points, held, values = args
+        return problem.residuals(jnp.where(held, values, from_free(problem.parameters, free)), points)
 
-        return minimise(residuals, start, STEPS).chi2
+    def one(values: Array, start: Array) -> Array:
+        return minimise(residuals, start, (problem, points, held, values), STEPS).chi2
 
     return jax.vmap(one)(at, starts)
 

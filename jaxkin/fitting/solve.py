@@ -14,8 +14,8 @@ from jaxtyping import Array
 
 from jaxkin.errors import JaxkinError, nearest
 from jaxkin.fitting.data import Data
-from jaxkin.fitting.marquardt import Minimum, minimise, settle
-from jaxkin.fitting.parameters import Parameter, from_free
+from jaxkin.fitting.minimum import Minimum, minimise, settle
+from jaxkin.fitting.parameters import at_bound, from_free
 from jaxkin.fitting.problem import FitProblem, Points, linearised
 from jaxkin.fitting.result import FitResult
 from jaxkin.fitting.starts import starts as begin_at
@@ -29,8 +29,6 @@ BATCH = 4096
 """Points of a minibatch."""
 POLISH = 10
 """Steps of Levenberg-Marquardt on all data that end a run of Adam."""
-TOLERANCE = 1e-9
-"""Relative change of χ² at which Levenberg-Marquardt stops."""
 DECREMENT = 1e-2
 """A fit has converged when the linearised step would change χ² by less."""
 STARTS = 8
@@ -106,16 +104,9 @@ def fit(
     minima = Minimum(*(jnp.concatenate(part) for part in zip(*groups, strict=True)))
     if not np.isfinite(minima.chi2).any():
         raise JaxkinError("χ² is not finite at any start: check the data, the starts and the bounds.")
-    best = int(np.nanargmin(np.where(np.isfinite(minima.chi2), minima.chi2, np.nan)))
-    coordinates = np.asarray(from_free(problem.parameters, jnp.asarray(minima.x[best])))
-    low, high = np.array([p.limits for p in problem.parameters]).T
-    coordinates, remaining = settle(
-        lambda u: linearised(problem, points, jnp.asarray(u)),
-        lambda u: float(np.sum(problem.compiled_residuals(u, points) ** 2)),
-        coordinates,
-        (low, high),
-        DECREMENT * 1e-3,
-    )
+    ends, chi2 = _off_the_bounds(problem, points, minima)
+    best = int(np.nanargmin(np.where(np.isfinite(chi2), chi2, np.nan)))
+    coordinates, remaining = _settled(problem, points, ends[best])
     return FitResult.at(
         problem,
         sets,
@@ -123,19 +114,54 @@ def fit(
         reason=_reason(remaining, int(minima.steps[best]), max_steps),
         steps=int(minima.steps[best]),
         method=method,
-        start_chi2=np.asarray(minima.chi2),
-        ends=np.stack([np.asarray(from_free(problem.parameters, jnp.asarray(x))) for x in np.asarray(minima.x)]),
+        start_chi2=chi2,
+        ends=ends,
     )
+
+
+def _settled(problem: FitProblem, points: tuple[Points, ...], coordinates: np.ndarray) -> tuple[np.ndarray, float]:
+    low, high = np.array([p.limits for p in problem.parameters]).T
+    return settle(
+        lambda u: linearised(problem, points, jnp.asarray(u)),
+        lambda u: float(np.sum(problem.compiled_residuals(u, points) ** 2)),
+        coordinates,
+        (low, high),
+        DECREMENT * 1e-3,
+    )
+
+
+def _off_the_bounds(problem: FitProblem, points: tuple[Points, ...], minima: Minimum) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates (starts, P) and χ² (starts,) of the ends, those at a bound settled.
+
+    A long step may end beside a bound, where the unbounded x of :func:`from_free` no longer moves the coordinate,
+    whatever the slope of χ².
+    """
+    ends, chi2 = np.array(minima.x), np.array(minima.chi2)
+    done: dict[str, tuple[np.ndarray, float]] = {}  # many starts end alike
+    for k, u in enumerate(ends):
+        if np.isfinite(chi2[k]) and any(map(at_bound, problem.parameters, u)):
+            key = f"{chi2[k]:.6g}"
+            if key not in done:
+                settled, _ = _settled(problem, points, u)
+                done[key] = settled, float(np.sum(problem.compiled_residuals(settled, points) ** 2))
+            ends[k], chi2[k] = done[key]
+    return ends, chi2
 
 
 @eqx.filter_jit
 def _levenberg_marquardt(problem: FitProblem, points: tuple[Points, ...], starts: Array, max_steps: int) -> Minimum:
+    """Where the free ``starts`` end, in coordinates."""
+
     def one(free: Array) -> Minimum:
-        return minimise(
-            lambda x: problem.residuals(from_free(problem.parameters, x), points), free, max_steps, TOLERANCE
-        )
+        found = minimise(_free_residuals, free, (problem, points), max_steps)
+        return found._replace(x=from_free(problem.parameters, found.x))
 
     return jax.vmap(one)(starts)
+
+
+def _free_residuals(free: Array, args: tuple[FitProblem, tuple[Points, ...]]) -> Array:
+    problem, points = args
+    return problem.residuals(from_free(problem.parameters, free), points)
 
 
 @eqx.filter_jit
@@ -184,10 +210,3 @@ def _reason(remaining: float, steps: int, most: int) -> str:
     if steps >= most:
         return f"stopped after max_steps = {most} with χ² still to fall by about {remaining:.2g}; raise max_steps"
     return f"stopped where χ² should still fall by about {remaining:.2g}: try several starts, or narrower bounds"
-
-
-def at_bound(p: Parameter, coordinate: float) -> bool:
-    """Whether a coordinate lies within 1e-4 of its range of a bound."""
-    low, high = p.limits
-    scale = high - low if np.isfinite(high - low) else max(abs(low) if np.isfinite(low) else abs(high), 1e-3)
-    return min(coordinate - low, high - coordinate) < 1e-4 * scale

@@ -1,18 +1,20 @@
-"""Levenberg-Marquardt with Marquardt's scaling, small enough to compile in a second and to be vmapped."""
+"""Minima of χ²: Levenberg-Marquardt by optimistix in scaled variables, and a few steps on to the bounds."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optimistix
 from jaxtyping import Array, Float
 
-DAMPING, WEAKER, STRONGER, STRONGEST, NONE = 1e-2, 0.1, 4.0, 1e10, 1e-6
-"""First damping, its factors after a step that lowers χ² and after one that does not, where to give up, and what is
-as good as none."""
+UNIT = 10.0
+"""By how much one unit of a scaled variable changes χ at the start: the first damping, 1, is then 1e-2 of JᵀJ."""
+TOLERANCE = 1e-8
+"""Relative change of χ² and of the scaled variables at which Levenberg-Marquardt stops."""
 TINY = 1e-300
 SETTLE, SHORTEST, SINGULAR = 30, 8, 1e-7
 """Most steps by which a minimum is settled, halvings of each, and the smallest scaled singular value that counts."""
@@ -26,47 +28,37 @@ class Minimum(NamedTuple):
     steps: Array
 
 
-def minimise(
-    residuals: Callable[[Array], Array], start: Float[Array, " P"], max_steps: int | Array, tolerance: float = 1e-9
-) -> Minimum:
-    """Minimise χ² = Σ r² by steps (H + λ diag H) δ = −Jᵀr, H = JᵀJ.
+def minimise(residuals: Callable[[Array, Any], Array], start: Float[Array, " P"], args: Any, max_steps: int) -> Minimum:
+    """Minimise χ² = Σ r² by Levenberg-Marquardt.
 
-    The damping relative to diag H makes the path independent of the parameters' units. It ends where a step without
-    damping promises to lower χ² by less than ``tolerance`` of itself, or no step lowers it.
+    The variables are scaled by the lengths of the Jacobian's columns at the start, which makes the path independent
+    of the parameters' units.
 
     Args:
-        residuals: x (P,) → r (M,), a JAX function; what is not finite counts as larger.
+        residuals: x (P,) and ``args`` → r (M,), a JAX function; what is not finite counts as larger.
         start: where to begin.
+        args: pytree of what the residuals depend on.
         max_steps: most steps that are tried.
-        tolerance: relative, of χ².
 
     >>> import jax.numpy as jnp
-    >>> valley = lambda x: jnp.array([10 * (x[1] - x[0] ** 2), 1 - x[0]])
-    >>> minimise(valley, jnp.array([-1.2, 1.0]), 100).x.round(6).tolist()
+    >>> valley = lambda x, height: jnp.array([height * (x[1] - x[0] ** 2), 1 - x[0]])
+    >>> minimise(valley, jnp.array([-1.2, 1.0]), 10.0, 100).x.round(6).tolist()
     [1.0, 1.0]
     """
+    length = jnp.linalg.norm(jax.jacfwd(residuals)(start, args), axis=0)
+    scale = jnp.where(length > TINY, UNIT / length, 1.0)
 
-    def linearised(x: Array) -> tuple[Array, Array]:
-        return residuals(x), jax.jacfwd(residuals)(x)
+    def scaled(y: Array, args: tuple[Array, Array, Any]) -> Array:
+        origin, scale, rest = args
+        return residuals(origin + scale * y, rest)
 
-    def step(state):
-        x, r, jacobian, damping, count, _ = state
-        size = jnp.maximum(jnp.linalg.norm(jacobian, axis=0), TINY)
-        scaled = jacobian / size
-        slope, curvature = scaled.T @ r, scaled.T @ scaled
-        move = -jnp.linalg.solve(curvature + damping * jnp.eye(len(x)), slope)
-        tried = x + move / size
-        promised = -(2 * slope @ move + move @ curvature @ move)
-        here, there = jnp.sum(r**2), jnp.sum(residuals(tried) ** 2)
-        lower = there <= here
-        r, jacobian = jax.lax.cond(lower, linearised, lambda _: (r, jacobian), tried)
-        done = (promised <= tolerance * here) & (damping < NONE) | (damping > STRONGEST)
-        factor = jnp.where(lower, WEAKER, STRONGER)
-        return jnp.where(lower, tried, x), r, jacobian, damping * factor, count + 1, done
-
-    first = (start, *linearised(start), jnp.array(DAMPING), 0, jnp.array(False))
-    x, r, _, _, count, _ = jax.lax.while_loop(lambda s: ~s[5] & (s[4] < max_steps), step, first)
-    return Minimum(x, jnp.sum(r**2), jnp.asarray(count))
+    solver = optimistix.LevenbergMarquardt(rtol=TOLERANCE, atol=TOLERANCE)
+    zero = jnp.zeros_like(start)
+    solution = optimistix.least_squares(
+        scaled, solver, zero, (start, scale, args), {"jac": "fwd"}, max_steps=max_steps, throw=False
+    )
+    x = start + scale * solution.value
+    return Minimum(x, jnp.sum(residuals(x, args) ** 2), solution.stats["num_steps"])
 
 
 def settle(
