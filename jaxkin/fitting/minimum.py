@@ -90,6 +90,13 @@ def settle(
         move, remaining = _newton(residuals, jacobian, ~held)
         if remaining < enough:
             break
+        for _ in range(len(u)):  # what would cross a bound goes there, and the others are solved for anew
+            crossing = (u + move < low) | (u + move > high)
+            if not crossing.any():
+                break
+            held |= crossing
+            move = np.where(held, np.clip(u + move, low, high) - u, 0.0)
+            move += _newton(residuals + jacobian @ move, jacobian, ~held)[0]
         least = np.sum(residuals**2)
         for shorter in 0.5 ** np.arange(SHORTEST):
             tried = np.clip(u + shorter * move, low, high)
