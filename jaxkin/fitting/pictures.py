@@ -98,6 +98,7 @@ def draw_posterior(posterior: Posterior) -> Figure:
             if i == count - 1:
                 ax.set_xlabel(labels[j], loc="left")
             ax.ticklabel_format(useOffset=False, style="sci", scilimits=(-3, 4))
+            ax.locator_params("x", nbins=3)
     figure.align_ylabels()
     return figure
 
