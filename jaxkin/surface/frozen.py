@@ -204,7 +204,8 @@ class FrozenSurface(eqx.Module):
     ) -> tuple[Any, Any]:
         """∫(dk) δ(ε−ε_shell)F, and its part of ∫(dk)(−f⁰')F, of every shell: leaves (shells, ...).
 
-        Arguments as in :meth:`integrate`.
+        Arguments as in :meth:`integrate`. On a thermal lattice the first is a mean over a bin of energy whose points
+        stay in it, so that it follows another model at fixed k, not at fixed energy.
         """
         mu, kelvin = self.fermi_level if fermi_level is None else fermi_level, self.checked(temperature)
         sums = _sums(self.anonymous, function, model or self.model, jnp.asarray(mu, float), jnp.asarray(kelvin, float))
