@@ -182,8 +182,8 @@ def _sums(frozen: FrozenSurface, disorder: RelaxationTime, model, fermi_level, t
     momentum = disorder.direction == "momentum"
     if isinstance(frozen.points, Nodes) and model is not frozen.model and _elastic(disorder):
         raise JaxkinError(
-            "skew scattering and side jumps on a thermal lattice are not differentiated in the model: its points stay in "
-            "their bins of energy; sample the surface with Lines, or leave out tau_skew and side_jump."
+            "skew scattering and side jumps on a thermal lattice are not differentiated in the model: its points stay "
+            "in their bins of energy; sample the surface with Lines, or leave out tau_skew and side_jump."
         )
     if momentum and model.periodic:
         raise JaxkinError("direction='momentum' has no meaning in a crystal; use direction='velocity'.")
