@@ -248,6 +248,39 @@ def test_refusals(frozen):
         jk.freeze(empty)
 
 
+def test_thermal_lattice_refuses_elastic_averages_of_another_model():
+    """Its points stay in their bins of energy: only what needs no bins follows the model."""
+    frozen = jk.freeze(sampled(temperature=600.0, sampler=jk.Grid(6)))
+    for tensor in (jk.gyrotropic_tensor, jk.conductivity_tensor):
+        for disorder in (jk.RelaxationTime(1.0, tau_skew=20.0), jk.RelaxationTime(1.0, side_jump=0.5)):
+            with pytest.raises(jk.JaxkinError, match="not differentiated in the model"):
+                tensor(frozen, disorder, model=build(START))
+        with pytest.raises(jk.JaxkinError, match="not differentiated in the model"):
+            jax.jit(lambda jump, f=tensor: f(frozen, jk.RelaxationTime(1.0, side_jump=jump), model=build(START)))(0.0)
+
+
+@pytest.mark.slow
+def test_thermal_lattice():
+    """ε = c k²: g^skew ∝ ∫(−f⁰')ε² and σ ∝ c^{-1/2}∫(−f⁰')ε^{3/2}, in μ, T and c."""
+    model, kelvin = jk.models.get("helical-isotropic"), 600.0
+    frozen = jk.freeze(sampled(0.5, kelvin, jk.Grid(24), model=model))
+    curvature, thermal = model.function.args[0], (np.pi * jk.units.BOLTZMANN * kelvin) ** 2 / 3
+
+    def skew(mu, kelvin):
+        g = jk.gyrotropic_tensor(frozen, jk.RelaxationTime(1.0, 20.0), fermi_level=mu, temperature=kelvin)
+        return jnp.log(g["skew"].mean(0)[0, 0, 0].imag)
+
+    def drude(c):
+        changed = eqx.tree_at(lambda m: m.function.args[0], model, c)
+        sigma = jk.conductivity_tensor(frozen, jk.RelaxationTime(1.0), model=changed)
+        return jnp.log(sigma["drude"].mean(0)[0, 0, 0].real)
+
+    by_mu, by_temperature = jax.jit(jax.jacfwd(skew, (0, 1)))(0.5, kelvin)
+    assert 0.5 * by_mu == pytest.approx(0.5 / (0.25 + thermal), rel=0.03)  # of the lattice; measured 0.015
+    assert kelvin * by_temperature == pytest.approx(2 * thermal / (0.25 + thermal), rel=0.08)  # measured 0.031
+    assert curvature * jax.jit(jax.grad(drude))(curvature) == pytest.approx(-0.5, rel=0.03)  # measured 0.014
+
+
 class TestPerturbation:
     def test_projectors(self):
         """dP of every band against differences, also with an exact degeneracy that dH keeps."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Complex, Float
 from numpy.typing import ArrayLike
 
@@ -14,10 +15,11 @@ from jaxkin.disorder import Disorder, RelaxationTime
 from jaxkin.errors import JaxkinError
 from jaxkin.geometry import BandGeometry
 from jaxkin.hamiltonian.bloch import BlochModel
+from jaxkin.namespace import is_traced
 from jaxkin.response.boltzmann import MAGNETON, SkewOrder, Solver, check_solver
 from jaxkin.response.observables import LEVI_CIVITA
 from jaxkin.response.traced import traced_parts
-from jaxkin.surface.frozen import FrozenSurface
+from jaxkin.surface.frozen import FrozenSurface, Nodes
 
 Tensors = dict[str, Complex[Array, "replicas frequency 3 3"]]
 
@@ -51,8 +53,9 @@ def gyrotropic_tensor(
         g in S (in 2D: S m) by mechanism, (replicas, frequency, 3, 3), keys as in :class:`GyrotropicResponse`.
 
     Raises:
-        JaxkinError: a thermal lattice with any disorder but RelaxationTime; matrices beyond the memory budget; a form
-            factor whose own parameters are differentiated.
+        JaxkinError: a thermal lattice with any disorder but RelaxationTime, or with another model where that has
+            ``tau_skew`` or ``side_jump``; matrices beyond the memory budget; a form factor whose own parameters are
+            differentiated.
 
     >>> import jax, jaxkin as jk
     >>> surface = jk.fermi_surface(jk.models.get("kramers-weyl-d4"), -1.2, sampler=jk.Lines(8), replicas=2)
@@ -177,6 +180,11 @@ def _sums(frozen: FrozenSurface, disorder: RelaxationTime, model, fermi_level, t
     """
     model = model or frozen.model
     momentum = disorder.direction == "momentum"
+    if isinstance(frozen.points, Nodes) and model is not frozen.model and _elastic(disorder):
+        raise JaxkinError(
+            "skew scattering and side jumps on a thermal lattice are not differentiated in the model: its points stay "
+            "in their bins of energy; sample the surface with Lines, or leave out tau_skew and side_jump."
+        )
     if momentum and model.periodic:
         raise JaxkinError("direction='momentum' has no meaning in a crystal; use direction='velocity'.")
     directions = _Directions(model.basis, disorder.axis, momentum)
@@ -205,6 +213,11 @@ def _sums(frozen: FrozenSurface, disorder: RelaxationTime, model, fermi_level, t
             - jnp.einsum("swa,swb->sab", thermal["v"][:, ::-1], across)
         ),
     )
+
+
+def _elastic(disorder: RelaxationTime) -> bool:
+    """Whether averages over states of one energy are needed."""
+    return disorder.tau_skew is not None or is_traced(disorder.side_jump) or bool(np.any(disorder.side_jump))
 
 
 def _relaxed(disorder: RelaxationTime, frequency: ArrayLike) -> Complex[Array, "frequency 1 1"]:

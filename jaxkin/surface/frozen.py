@@ -7,7 +7,7 @@ where the roots lie, their weights and their geometry, is a JAX function again.
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -24,8 +24,8 @@ from jaxkin.geometry import BandGeometry, Eigen, mean_geometry
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.hamiltonian.perturbation import smooth_eigensystem
 from jaxkin.surface.frozen_green import FrozenGreen
+from jaxkin.surface.frozen_lines import line_profile, recognised_lines
 from jaxkin.surface.lines import Lines
-from jaxkin.surface.search import Pocket
 from jaxkin.surface.shells import Surface
 from jaxkin.surface.spectrum import SMALLEST_BUCKET, tile_rows
 from jaxkin.surface.thermal import Thermal
@@ -43,8 +43,8 @@ CLOSED = 1e-10
 """Of that edge: the step that is the last one."""
 LOST = 1e-4
 """Part of the weight that may sit on roots that have disappeared."""
-RECOGNISED = 1e-6
-"""Relative deviation of a stored weight from the formula of the lines it belongs to."""
+GONE = 1e-6
+"""Distance in energy, relative to the slope along the box's steepest edge, from which on a root is none."""
 
 
 class FrozenPoints(eqx.Module):
@@ -109,8 +109,8 @@ class Roots(FrozenPoints):
         k = self.k + t[:, None] * direction
         geometry = _geometry(model, k, self.band)
         slope = jnp.einsum("pij,pj->pi", self.box, geometry.velocity @ model.basis.T)
-        gone = jnp.abs(geometry.energy - level) > RECOGNISED * jnp.max(jnp.abs(slope), axis=1)
-        weight = jnp.where(gone, 0.0, model.measure * self.volume * _profile(slope, self.axis, self.power))
+        gone = jnp.abs(geometry.energy - level) > GONE * jnp.max(jnp.abs(slope), axis=1)
+        weight = jnp.where(gone, 0.0, model.measure * self.volume * line_profile(slope, self.axis, self.power))
         both = jnp.stack([weight, self.share * weight], axis=1)
         return Traced(k, geometry, both, jnp.where(gone, self.reference, 0.0))
 
@@ -204,7 +204,8 @@ class FrozenSurface(eqx.Module):
     ) -> tuple[Any, Any]:
         """∫(dk) δ(ε−ε_shell)F, and its part of ∫(dk)(−f⁰')F, of every shell: leaves (shells, ...).
 
-        Arguments as in :meth:`integrate`.
+        Arguments as in :meth:`integrate`. On a thermal lattice the first is a mean over a bin of energy whose points
+        stay in it, so that it follows another model at fixed k, not at fixed energy.
         """
         mu, kelvin = self.fermi_level if fermi_level is None else fermi_level, self.checked(temperature)
         sums = _sums(self.anonymous, function, model or self.model, jnp.asarray(mu, float), jnp.asarray(kelvin, float))
@@ -287,7 +288,7 @@ def freeze(surface: Surface) -> FrozenSurface:
         shell[one.points], height[one.points] = number, (one.energy - surface.fermi_level) / (kt or 1.0)
     columns: dict[str, Any] = {"k": surface.k, "band": surface.band, "shell": shell, "reference": surface.level_weight}
     if isinstance(surface.sampler, Lines):
-        columns |= _lines(surface, surface.sampler.power)
+        columns |= recognised_lines(surface, surface.sampler.power)
         columns |= {"height": height, "share": surface.weight / surface.level_weight}
         points = Roots(**columns, power=surface.sampler.power)
     elif isinstance(surface.sampler, ThermalGrid):
@@ -322,53 +323,6 @@ def _tiled(columns: FrozenPoints, rows: int) -> FrozenPoints:
     present = np.arange(count + missing).reshape(-1, rows) < count
     tiles = jax.tree.map(tiled, columns)
     return eqx.tree_at(lambda p: (p.volume, p.reference), tiles, (present * tiles.volume, present * tiles.reference))
-
-
-# --- the frozen lines ---------------------------------------------------------------------------
-def _lines(surface: Surface, power: float) -> dict[str, np.ndarray]:
-    """``box``, ``axis`` and ``volume`` of every point, recognised by the stored weights."""
-    model, d = surface.model, surface.model.dimension
-    measure, slope = float(model.measure), surface.velocity @ np.asarray(model.basis).T
-    box, axis, volume = np.empty((len(surface), d, d)), np.empty(len(surface), int), np.empty(len(surface))
-    for number in np.unique(surface.pocket):
-        mine = np.flatnonzero(surface.pocket == number)
-        weight = surface.level_weight[mine] / measure
-        for candidate in _boxes(surface.pockets, int(number)):
-            size = abs(float(np.linalg.det(candidate)))
-            profile = np.stack(
-                [_profile(slope[mine] @ candidate.T, np.full(len(mine), a), power) for a in range(d)], axis=1
-            )
-            with np.errstate(divide="ignore", over="ignore"):
-                lines = size * profile / weight[:, None]  # n^{d−1} if the point lies on a line along this axis
-            n = np.clip(np.rint(lines ** (1 / max(d - 1, 1))), 1, surface.sampler.n)
-            off = np.abs(lines / n ** (d - 1) - 1)
-            chosen = np.argmin(off, axis=1)
-            rows = np.arange(len(mine))
-            if off[rows, chosen].max() < RECOGNISED:
-                box[mine], axis[mine], volume[mine] = candidate, chosen, size / n[rows, chosen] ** (d - 1)
-                break
-        else:
-            raise JaxkinError(f"the weights of pocket {number} are not those of {surface.sampler}.")
-    return {"box": box, "axis": axis, "volume": volume}
-
-
-def _boxes(pockets: Sequence[Pocket], number: int) -> Iterator[np.ndarray]:
-    """The edges of pocket ``number``, and those of all images that it may be sampled as, (d, d), a row each."""
-    pocket = pockets[number]
-    yield np.diag(pocket.edges)
-    for source in pockets:
-        for one in pocket.nodes.maps:
-            if source.bands == pocket.bands:
-                yield source.edges[:, None] * one.matrix.T
-
-
-def _profile(slope, axis, power: float):
-    """P_i/|∂_iε| of points with slopes (N, d), as in :meth:`Lines.weights`."""
-    xp = jnp if isinstance(slope, jax.Array) else np
-    steepest = xp.maximum(xp.abs(jax.lax.stop_gradient(slope)).max(axis=1), 1e-300)
-    relative = xp.abs(slope) / steepest[:, None]
-    own = relative[np.arange(len(slope)), axis]
-    return own ** (power - 1) / (relative**power).sum(axis=1) / steepest
 
 
 # --- roots, weights and geometry on them -----------------------------------------------------------
