@@ -161,7 +161,7 @@ class TestMassiveDiracBand:
     def test_derivatives(self, solver):
         x = jnp.array([0.5, 0.2, 1.3, self.STRENGTH, self.DENSITY])
         model = jk.models.get("massive-dirac-2d", velocity=1.3, mass=0.2)
-        frozen = jk.freeze(sampled(0.5, model=model, n=128))
+        frozen = jk.freeze(sampled(0.5, model=model, n=256))
 
         def currents(x):
             changed = eqx.tree_at(lambda m: (m.function.args[1], m.function.args[0]), model, (x[1], x[2]))
