@@ -494,7 +494,7 @@ def test_degenerate_and_separate_points_may_be_mixed():
 def accelerator(monkeypatch):
     """The path that is taken on an accelerator, on this machine."""
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    monkeypatch.setattr(eigensolvers, "_in_threads", lambda function, h: function(h))
+    monkeypatch.setattr(eigensolvers, "in_threads", lambda function, h: function(h))
 
 
 def faulty(fault):
