@@ -9,7 +9,7 @@ from pathlib import Path
 
 import jax
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(os.environ.get("JAXKIN_RESULTS", Path(__file__).parent / "results"))
 
 
 def save(name: str, rows: list[dict], **facts) -> Path:
