@@ -49,6 +49,18 @@ def test_tight_binding_is_differentiable_through_its_constructor():
     assert float(jax.grad(velocity)(2.0)) == pytest.approx(float(velocity(2.0)) / 2.0, rel=1e-9)
 
 
+@pytest.mark.parametrize("name", ["kramers-weyl-d4", "kramers-weyl-d3", "haldane-chiral"])
+def test_hoppings_of_built_in_models_may_be_traced(name):
+    k = np.array([0.13, 0.27, 0.41])
+
+    def energy(hopping):
+        return jk.models.get(name, hopping=hopping).bands(k)[0]
+
+    step = 1e-5
+    difference = (float(energy(0.6 + step)) - float(energy(0.6 - step))) / (2 * step)
+    assert float(jax.grad(energy)(0.6)) == pytest.approx(difference, rel=1e-8)
+
+
 def test_k_dot_p_is_differentiable_through_its_constructor():
     def energy(mass):
         return jk.KdotP(lambda k: jnp.array([[k @ k / mass]]), ((-1, 1),) * 3).bands(jnp.array([0.5, 0.0, 0.0]))[0]

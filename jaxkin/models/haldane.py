@@ -85,6 +85,5 @@ def haldane_chiral(
 
 def _bond(terms: Hoppings, step, a: int, b: int, value: complex) -> None:
     """⟨0a|H|Rb⟩ = value and its Hermitian partner."""
-    matrix = np.zeros((2, 2), complex)
-    matrix[a, b] = value
+    matrix = value * np.outer(np.eye(2)[a], np.eye(2)[b])
     terms.add(step, matrix if np.any(step) else matrix + matrix.conj().T)

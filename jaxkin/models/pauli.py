@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from jaxkin.namespace import known_array
+
 SIGMA = np.array([[[1, 0], [0, 1]], [[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]], complex)
 """σ_0, σ_x, σ_y, σ_z."""
 SPIN = SIGMA[1:]
@@ -19,20 +21,21 @@ class Hoppings:
     def add(self, translation, matrix) -> None:
         """H_R += matrix, and H_{−R} += matrix† (once for R = 0, where matrix must be Hermitian)."""
         step = tuple(int(t) for t in translation)
-        self._insert(step, np.asarray(matrix, complex))
+        matrix = known_array(matrix, complex)
+        self._insert(step, matrix)
         if any(step):
-            self._insert(tuple(-t for t in step), np.asarray(matrix, complex).conj().T)
+            self._insert(tuple(-t for t in step), matrix.conj().T)
 
     def onsite(self, matrix) -> None:
         self.add((0,) * self.dimension, matrix)
 
     def cosine(self, translation, matrix) -> None:
         """matrix · cos(k·R) for a Hermitian matrix."""
-        self.add(translation, 0.5 * np.asarray(matrix))
+        self.add(translation, 0.5 * known_array(matrix, complex))
 
     def sine(self, translation, matrix) -> None:
         """matrix · sin(k·R) for a Hermitian matrix."""
-        self.add(translation, -0.5j * np.asarray(matrix))
+        self.add(translation, -0.5j * known_array(matrix, complex))
 
     def _insert(self, step: tuple[int, ...], matrix: np.ndarray) -> None:
         self._terms[step] = self._terms.get(step, np.zeros((self.size, self.size), complex)) + matrix
@@ -43,7 +46,7 @@ class Hoppings:
 
     @property
     def matrices(self) -> np.ndarray:
-        return np.array(list(self._terms.values()))
+        return known_array(list(self._terms.values()), complex)
 
 
 def along(direction) -> np.ndarray:
