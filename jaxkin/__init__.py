@@ -13,8 +13,8 @@ from jaxkin.hamiltonian import BlochModel, KdotP, TightBinding, read_wannier90
 from jaxkin.symmetry import find_symmetries, verify_point_group, verify_symmetries
 from jaxkin.geometry import BandGeometry, band_geometry
 from jaxkin.estimate import Estimate
-from jaxkin.surface import FrozenSurface, Grid, Lines, Surface, Surfaces, ThermalGrid
-from jaxkin.surface import fermi_surface, fermi_surfaces, freeze
+from jaxkin.surface import Grid, Lines, Surface, Surfaces, ThermalGrid
+from jaxkin.surface import fermi_surface, fermi_surfaces
 from jaxkin.disorder import (
     Disorder,
     FiniteRangeImpurity,
@@ -29,7 +29,6 @@ from jaxkin.disorder import (
     pair_integral,
 )
 from jaxkin.response import Conductivity, GyrotropicResponse, conductivity, gyrotropic_response
-from jaxkin.response import conductivity_tensor, gyrotropic_tensor
 from jaxkin.fitting import (
     BandFit,
     Data,
@@ -69,7 +68,6 @@ __all__ = [
     "FiniteRangeImpurity",
     "FitProblem",
     "FitResult",
-    "FrozenSurface",
     "Gaussian",
     "Grid",
     "GyrotropicResponse",
@@ -95,16 +93,13 @@ __all__ = [
     "TightBinding",
     "band_geometry",
     "conductivity",
-    "conductivity_tensor",
     "design",
     "fermi_surface",
     "fermi_surfaces",
     "find_symmetries",
     "fit",
     "fit_bands",
-    "freeze",
     "gyrotropic_response",
-    "gyrotropic_tensor",
     "memory_limit",
     "models",
     "pair_integral",

@@ -35,3 +35,12 @@ def known_array(x: Any, dtype: type) -> Any:
         return np.array(x, dtype)
     except jax.errors.JAXTypeError:
         return jnp.array(x, dtype)
+
+
+def leaf(x: Any) -> Any:
+    """A number as an array of NumPy's, so that another one compiles nothing; what is traced, an array or None stays.
+
+    >>> leaf(1.5), leaf(None)
+    (array(1.5), None)
+    """
+    return x if x is None or is_traced(x) or isinstance(x, jax.Array) else np.asarray(x, float)

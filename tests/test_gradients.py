@@ -9,9 +9,9 @@ import pytest
 import jaxkin as jk
 from jaxkin.hamiltonian.perturbation import smooth_eigensystem
 
-SAME = 1e-9  # a frozen surface against the surface, relative; worst measured 1.1e-12
+SAME = 1e-9  # a surface evaluated again against itself, relative; worst measured 1.1e-12
 EXACT = 1e-10  # forward against reverse, relative to the largest; worst measured 4e-15
-DIFFERENCE = 5e-6  # against central differences of the frozen lines, relative; worst measured 1.1e-6
+DIFFERENCE = 5e-6  # against central differences on the same lines, relative; worst measured 1.1e-6
 RESAMPLED = 1e-4  # against central differences of surfaces sampled anew from the same seed; worst measured 1.3e-5
 STEP = 1e-5
 
@@ -38,17 +38,31 @@ def sampled(level=-1.2, temperature=0.0, sampler=None, replicas=2, model=None, *
     return jk.fermi_surface(model or build(START), level, temperature, sampler or jk.Lines(8), replicas, **options)
 
 
-def moment_velocity(k, geometry):
-    return geometry.orbital_moment[:, None] * geometry.velocity
+def moment_velocity(surface, **at):
+    """∫ m_a v_b (−f⁰') on the same lines elsewhere, its mean over replicas."""
+    there = surface.at(**at)
+    return there.integrate(there.orbital_moment[:, :, None] * there.velocity[:, None, :]).mean
 
 
 def relative(found, expected) -> float:
     return float(np.max(np.abs(np.asarray(found) - expected)) / np.max(np.abs(expected)))
 
 
+def gyrotropic(surface, disorder, frequency=(0.0,), solver="rta", **at):
+    """Samples of g by mechanism on the same lines elsewhere."""
+    g = jk.gyrotropic_response(surface.at(**at), disorder, frequency, solver).g
+    return {name: estimate.samples for name, estimate in g.items()}
+
+
+def currents(surface, disorder, frequency=(0.0,), solver="rta", **at):
+    """Samples of the parts of σ that are made at the surface."""
+    sigma = jk.conductivity(surface.at(**at), disorder, frequency, solver).sigma
+    return {name: sigma[name].samples for name in ("drude", "skew", "side_jump")}
+
+
 @pytest.fixture(scope="module")
-def frozen() -> jk.FrozenSurface:
-    return jk.freeze(sampled())
+def surface() -> jk.Surface:
+    return sampled()
 
 
 @pytest.mark.parametrize(
@@ -60,21 +74,20 @@ def frozen() -> jk.FrozenSurface:
     ],
 )
 def test_values(name, level, temperature, sampler):
-    """A frozen surface gives the surface's own responses."""
+    """A surface evaluated where it is, compiled, gives its own responses."""
     surface = sampled(level, temperature, sampler, model=jk.models.get(name))
-    frozen = jk.freeze(surface)
     expected = jk.gyrotropic_response(surface, DISORDER, FREQUENCY)
 
     @jax.jit
     def tensors(mu):
-        return [f(frozen, DISORDER, FREQUENCY, fermi_level=mu) for f in (jk.gyrotropic_tensor, jk.conductivity_tensor)]
+        return [f(surface, DISORDER, FREQUENCY, fermi_level=mu) for f in (gyrotropic, currents)]
 
-    found, currents = tensors(level)
+    found, hall = tensors(level)
     for mechanism, samples in found.items():
         scale = np.abs(expected.g["total"].samples).max()
         assert np.abs(samples - expected.g[mechanism].samples).max() < SAME * scale, mechanism
     sigma = expected.conductivity.sigma
-    for mechanism, samples in currents.items():
+    for mechanism, samples in hall.items():
         scale = np.abs(sigma["drude"].samples).max()
         assert np.abs(samples - sigma[mechanism].samples).max() < SAME * scale, mechanism
 
@@ -83,34 +96,34 @@ def test_momentum_direction_and_moment():
     model = jk.models.get("helical-isotropic", moment=1.0)
     surface = sampled(0.5, model=model)
     disorder = jk.RelaxationTime(0.7, 20.0, 0.6, direction="momentum")
-    found = jk.gyrotropic_tensor(jk.freeze(surface), disorder)["total"]
+    found = gyrotropic(surface, disorder)["total"]
     assert relative(found, jk.gyrotropic_response(surface, disorder).g["total"].samples) < SAME
     with pytest.raises(jk.JaxkinError, match="no meaning in a crystal"):
-        jk.gyrotropic_tensor(jk.freeze(sampled()), disorder)
+        gyrotropic(sampled(), disorder)
 
 
 @pytest.mark.slow
 def test_image_pockets():
     """The pocket at H', sampled as the image of that at H, keeps the turned lines that it has there."""
     surface = sampled(-0.02, model=jk.models.get("tellurium"), sampler=jk.Lines(5))
-    frozen = jk.freeze(surface)
-    turned = frozen.points.box - jnp.einsum("...ii,ij->...ij", frozen.points.box, jnp.eye(3))
-    assert np.abs(turned).max() > 0.01
-    samples = frozen.integrate(lambda k, geometry: geometry.velocity[:, None] * geometry.velocity)
-    v = surface.velocity
-    assert relative(samples, surface.integrate(v[:, :, None] * v[:, None, :]).samples) < SAME
+    boxes = surface.rule.boxes
+    assert np.abs(boxes - np.einsum("pii,ij->pij", boxes, np.eye(3))).max() > 0.01
+    found, expected = (
+        s.integrate(s.velocity[:, :, None] * s.velocity[:, None, :]).samples for s in (surface.at(), surface)
+    )
+    assert relative(found, expected) < SAME
 
 
 @pytest.mark.parametrize("temperature", [0.0, pytest.param(500.0, marks=pytest.mark.slow)])
 def test_every_parameter(temperature):
     """Forward mode, reverse mode and differences agree for μ, T, τ, τ_sk, a_sj and four hoppings."""
-    frozen = jk.freeze(sampled(temperature=temperature, sampler=jk.Lines(6)))
+    surface = sampled(temperature=temperature, sampler=jk.Lines(6))
 
     def responses(x):
-        disorder = eqx.tree_at(lambda d: (d.tau, d.tau_skew, d.side_jump), DISORDER, tuple(x[2:5]))
+        disorder = jk.RelaxationTime(x[2], x[3], x[4], axis=(0.1, 0.2, 1.0))
         at = {"model": build(x[5:]), "fermi_level": x[0], "temperature": x[1] if temperature else None}
-        g = jk.gyrotropic_tensor(frozen, disorder, FREQUENCY, **at)
-        sigma = jk.conductivity_tensor(frozen, disorder, FREQUENCY, **at)["drude"].mean(0)[1, 0, 0] * 1e-9
+        g = gyrotropic(surface, disorder, FREQUENCY, **at)
+        sigma = currents(surface, disorder, FREQUENCY, **at)["drude"].mean(0)[1, 0, 0] * 1e-9
         parts = [g[name].mean(0)[1, a, a] for name in ("intrinsic", "skew", "side_jump") for a in (0, 2)]
         return jnp.concatenate([jnp.stack([z.real, z.imag]) for z in [*parts, sigma]])
 
@@ -126,7 +139,7 @@ def test_every_parameter(temperature):
     assert np.max(np.abs(forward - difference) / scale) < DIFFERENCE
 
 
-def test_leaves_of_the_model(frozen):
+def test_leaves_of_the_model(surface):
     """Every leaf: hoppings, lattice (strain at fixed reduced k) and positions, along one random direction."""
     model = build(START)
     names = ("lattice", "hoppings", "positions")
@@ -136,7 +149,7 @@ def test_leaves_of_the_model(frozen):
 
     def value(leaves):
         changed = eqx.tree_at(lambda m: [getattr(m, name) for name in names], model, [leaves[n] for n in names])
-        return frozen.integrate(moment_velocity, changed).mean(0)[2, 2]
+        return moment_velocity(surface, model=changed)[2, 2]
 
     at = {name: getattr(model, name) for name in names}
     slope = jax.jit(jax.grad(value))(at)
@@ -145,21 +158,20 @@ def test_leaves_of_the_model(frozen):
     assert along == pytest.approx(float(moved(STEP) - moved(-STEP)) / (2 * STEP), rel=DIFFERENCE)
 
 
-def test_against_surfaces_sampled_anew(frozen):
+def test_against_surfaces_sampled_anew(surface):
     """It is the derivative of what :func:`jaxkin.fermi_surface` gives with the same seed."""
-    value = jax.jit(lambda mu: frozen.integrate(moment_velocity, fermi_level=mu).mean(0))
+    value = jax.jit(lambda mu: moment_velocity(surface, fermi_level=mu))
 
     def anew(mu):
-        surface = sampled(mu)
-        return surface.integrate(surface.orbital_moment[:, :, None] * surface.velocity[:, None, :]).mean
+        return moment_velocity(sampled(mu))
 
     h = 1e-4
     assert relative(jax.jacfwd(value)(-1.2), (anew(-1.2 + h) - anew(-1.2 - h)) / (2 * h)) < RESAMPLED
 
 
 @pytest.mark.slow
-def test_second_derivative(frozen):
-    slope = jax.jit(jax.grad(lambda mu: frozen.integrate(moment_velocity, fermi_level=mu).mean(0)[2, 2]))
+def test_second_derivative(surface):
+    slope = jax.jit(jax.grad(lambda mu: moment_velocity(surface, fermi_level=mu)[2, 2]))
     difference = (slope(-1.2 + STEP) - slope(-1.2 - STEP)) / (2 * STEP)
     assert float(jax.grad(slope)(-1.2)) == pytest.approx(float(difference), rel=1e-5)
 
@@ -171,13 +183,13 @@ class TestIsotropicMetal:
     @classmethod
     def slopes(cls):
         model = jk.models.get("helical-isotropic", moment=1.0)
-        frozen = jk.freeze(sampled(0.5, model=model, sampler=jk.Lines(20)))
+        surface = sampled(0.5, model=model, sampler=jk.Lines(20))
         curvature = model.function.args[0]
 
         def logarithms(mu, c):
             changed = eqx.tree_at(lambda m: m.function.args[0], model, c)
-            states = frozen.integrate(lambda k, geometry: 1.0, changed, mu).mean()
-            g = jk.gyrotropic_tensor(frozen, jk.RelaxationTime(1.0), model=changed, fermi_level=mu)["intrinsic"]
+            states = surface.at(model=changed, fermi_level=mu).density_of_states().mean
+            g = gyrotropic(surface, jk.RelaxationTime(1.0), model=changed, fermi_level=mu)["intrinsic"]
             return jnp.log(jnp.stack([states, g.mean(0)[0, 0, 0].imag]))
 
         by_mu, by_c = jax.jit(jax.jacrev(logarithms, (0, 1)))(0.5, curvature)
@@ -201,12 +213,12 @@ def test_spin_degenerate_bands():
     )
 
     def slopes(model, copies, modes):
-        frozen = jk.freeze(sampled(model=model, sampler=jk.Lines(4)))
+        surface = sampled(model=model, sampler=jk.Lines(4))
 
         def value(x):
             hoppings = jnp.kron(jnp.tensordot(x[1:], UNITS, axes=1), jnp.eye(copies))
             changed = eqx.tree_at(lambda m: m.hoppings, model, hoppings)
-            return frozen.integrate(moment_velocity, changed, x[0]).mean(0)[jnp.array([0, 2]), jnp.array([0, 2])]
+            return moment_velocity(surface, model=changed, fermi_level=x[0])[jnp.array([0, 2]), jnp.array([0, 2])]
 
         x = jnp.concatenate([jnp.array([-1.2]), START])
         return [jax.jit(mode(value))(x) for mode in modes]
@@ -219,61 +231,65 @@ def test_spin_degenerate_bands():
 
 def test_near_a_crossing():
     """At 1e-9 eV from a Weyl node derivatives are finite."""
-    frozen = jk.freeze(sampled(float(build(START).bands(jnp.zeros(3))[0]) + 1e-9, sampler=jk.Lines(4)))
-    slope = jax.jit(jax.jacfwd(lambda x: frozen.integrate(moment_velocity, build(x)).mean(0)))(START)
+    surface = sampled(float(build(START).bands(jnp.zeros(3))[0]) + 1e-9, sampler=jk.Lines(4))
+    slope = jax.jit(jax.jacfwd(lambda x: moment_velocity(surface, model=build(x))))(START)
     assert np.all(np.isfinite(slope))
 
 
 @pytest.mark.slow
-def test_many_models_at_once(frozen):
+def test_many_models_at_once(surface):
     def value(x):
-        return frozen.integrate(moment_velocity, build(x)).mean(0)[2, 2]
+        return moment_velocity(surface, model=build(x))[2, 2]
 
     batch = START * jnp.array([[1.0], [1.001], [0.999]])
     slopes = jax.jit(jax.vmap(jax.grad(value)))(batch)
     np.testing.assert_allclose(slopes[1], jax.jit(jax.grad(value))(batch[1]), rtol=1e-9)
 
 
-def test_roots_that_disappear(frozen):
-    assert np.isnan(frozen.integrate(lambda k, geometry: 1.0, fermi_level=5.0)).all()
+def test_roots_that_disappear(surface):
+    with pytest.raises(jk.JaxkinError, match="are gone"):
+        surface.at(fermi_level=5.0)
+    assert np.isnan(jax.jit(lambda mu: surface.at(fermi_level=mu).density_of_states().mean)(5.0))
 
 
-def test_refusals(frozen):
+def test_refusals(surface):
     with pytest.raises(jk.JaxkinError, match="smeared"):
-        jk.freeze(sampled(sampler=jk.Grid(16)))
+        sampled(sampler=jk.Grid(16)).at(fermi_level=-1.2)
     with pytest.raises(jk.JaxkinError, match="no temperature to vary"):
-        frozen.integrate(lambda k, geometry: 1.0, temperature=10.0)
+        surface.at(temperature=10.0)
+    with pytest.raises(jk.JaxkinError, match="sample one there"):
+        surface.at(fermi_level=-1.21).carrier_density()
     with pytest.warns(jk.AccuracyWarning):
         empty = sampled(9.0)
     with pytest.raises(jk.JaxkinError, match="no points"):
-        jk.freeze(empty)
+        empty.at(fermi_level=9.0)
 
 
 def test_thermal_lattice_refuses_elastic_averages_of_another_model():
     """Its points stay in their bins of energy: only what needs no bins follows the model."""
-    frozen = jk.freeze(sampled(temperature=600.0, sampler=jk.Grid(6)))
-    for tensor in (jk.gyrotropic_tensor, jk.conductivity_tensor):
+    surface = sampled(temperature=600.0, sampler=jk.Grid(6))
+    for tensor in (gyrotropic, currents):
         for disorder in (jk.RelaxationTime(1.0, tau_skew=20.0), jk.RelaxationTime(1.0, side_jump=0.5)):
-            with pytest.raises(jk.JaxkinError, match="not differentiated in the model"):
-                tensor(frozen, disorder, model=build(START))
-        with pytest.raises(jk.JaxkinError, match="not differentiated in the model"):
-            jax.jit(lambda jump, f=tensor: f(frozen, jk.RelaxationTime(1.0, side_jump=jump), model=build(START)))(0.0)
+            with pytest.raises(jk.JaxkinError, match="do not follow another model"):
+                tensor(surface, disorder, model=build(START))
+        with pytest.raises(jk.JaxkinError, match="do not follow another model"):
+            jax.jit(lambda jump, f=tensor: f(surface, jk.RelaxationTime(1.0, side_jump=jump), model=build(START)))(0.0)
 
 
 @pytest.mark.slow
 def test_thermal_lattice():
     """ε = c k²: g^skew ∝ ∫(−f⁰')ε² and σ ∝ c^{-1/2}∫(−f⁰')ε^{3/2}, in μ, T and c."""
     model, kelvin = jk.models.get("helical-isotropic"), 600.0
-    frozen = jk.freeze(sampled(0.5, kelvin, jk.Grid(24), model=model))
+    surface = sampled(0.5, kelvin, jk.Grid(24), model=model)
     curvature, thermal = model.function.args[0], (np.pi * jk.units.BOLTZMANN * kelvin) ** 2 / 3
 
     def skew(mu, kelvin):
-        g = jk.gyrotropic_tensor(frozen, jk.RelaxationTime(1.0, 20.0), fermi_level=mu, temperature=kelvin)
+        g = gyrotropic(surface, jk.RelaxationTime(1.0, 20.0), fermi_level=mu, temperature=kelvin)
         return jnp.log(g["skew"].mean(0)[0, 0, 0].imag)
 
     def drude(c):
         changed = eqx.tree_at(lambda m: m.function.args[0], model, c)
-        sigma = jk.conductivity_tensor(frozen, jk.RelaxationTime(1.0), model=changed)
+        sigma = currents(surface, jk.RelaxationTime(1.0), model=changed)
         return jnp.log(sigma["drude"].mean(0)[0, 0, 0].real)
 
     by_mu, by_temperature = jax.jit(jax.jacfwd(skew, (0, 1)))(0.5, kelvin)

@@ -69,10 +69,10 @@ def test_k_dot_p_is_differentiable_through_its_constructor():
 
 
 def test_relaxation_time_is_differentiable_through_its_constructor():
-    frozen = jk.freeze(jk.fermi_surface(jk.models.get("kramers-weyl-d4"), -1.2, sampler=jk.Lines(8), replicas=2))
+    surface = jk.fermi_surface(jk.models.get("kramers-weyl-d4"), -1.2, sampler=jk.Lines(8), replicas=2)
 
     def skew(tau, tau_skew):
-        return jk.gyrotropic_tensor(frozen, jk.RelaxationTime(tau, tau_skew))["skew"].mean(0)[0, 2, 2].imag
+        return jk.gyrotropic_response(surface, jk.RelaxationTime(tau, tau_skew)).g["skew"].mean[0, 2, 2].imag
 
     value, slopes = jax.value_and_grad(skew, (0, 1))(0.7, 40.0)
     assert float(slopes[0]) == pytest.approx(3 * float(value) / 0.7, rel=1e-9)  # ∝ τ³/τ_sk

@@ -30,11 +30,15 @@ class Term(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """All parts of w^S and of w^A, and the amplitude T that the coordinate shift belongs to."""
+    """All parts of w^S and of w^A, and the amplitude T that the coordinate shift belongs to.
+
+    ``unitary`` says whether it is the whole T, which obeys the optical theorem.
+    """
 
     symmetric: tuple[Term, ...]
     antisymmetric: tuple[Term, ...]
     amplitude: Complex[Array, "d d"]
+    unitary: bool
 
 
 def scattering_terms(
@@ -54,15 +58,15 @@ def scattering_terms(
         density: ρ = Σ W |p⟩⟨p|, Hermitian.
     """
     if order == "born":
-        return Terms((Term(1, potential, potential),), (), potential)
+        return Terms((Term(1, potential, potential),), (), potential, False)
     if order == "third":
         second = potential @ density @ potential
-        return Terms((Term(1, potential, potential),), (Term(-2j * jnp.pi, second, potential),), potential)
+        return Terms((Term(1, potential, potential),), (Term(-2j * jnp.pi, second, potential),), potential, False)
     identity = jnp.eye(len(reaction))
     # K(1 + iπρK)⁻¹ = (1 + iπKρ)⁻¹K
     t = jnp.linalg.solve(identity + 1j * jnp.pi * reaction @ density, reaction)
     back = t.conj().T
-    return Terms((Term(0.5, t, t), Term(0.5, back, back)), (Term(0.5, t, t), Term(-0.5, back, back)), t)
+    return Terms((Term(0.5, t, t), Term(0.5, back, back)), (Term(0.5, t, t), Term(-0.5, back, back)), t, True)
 
 
 def golden_rule(density: Number) -> Number:
@@ -70,21 +74,17 @@ def golden_rule(density: Number) -> Number:
     return 2 * float(jnp.pi) / units.HBAR * density
 
 
-def optical_theorem(
-    amplitude: Complex[Array, "d d"], scale: float, rate: np.ndarray, forward: Callable[[Array], np.ndarray]
-) -> float | None:
-    """max |Γ + (2n/ħ) Im T_pp| / max Γ; None for an amplitude that is real (Hermitian).
+def optical_theorem(amplitude: Array, scale: Number, rate: Array, forward: Callable[[Array], Array]) -> Array:
+    """max |Γ + (2n/ħ) Im T_pp| / max Γ.
 
     Args:
         amplitude: T.
         scale: 2πn/ħ, see :func:`golden_rule`.
-        rate: Γ in 1/ps, (N,).
-        forward: (T − T†)/2i → its expectation value Im T_pp in every state, (N,).
+        rate: Γ in 1/ps, (M,).
+        forward: (T − T†)/2i → its expectation value Im T_pp in every state, (M,).
     """
     imaginary = (amplitude - amplitude.conj().T) / 2j
-    if not len(rate) or jnp.max(jnp.abs(imaginary)) <= 0.5e-12 * jnp.max(jnp.abs(amplitude)):
-        return None
-    return float(np.max(np.abs(rate + scale / np.pi * forward(imaginary))) / np.max(np.abs(rate)))
+    return jnp.max(jnp.abs(rate + scale / jnp.pi * forward(imaginary))) / jnp.max(jnp.abs(rate))
 
 
 def check_density(density: Number) -> None:

@@ -1,24 +1,24 @@
-"""Kernels of impurities that act in d orbitals: exact actions in O(N d²) instead of O(N² d)."""
+"""Kernels of impurities that act in d orbitals: exact actions in O(M d²) instead of O(M² d)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cached_property
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Complex, Float
 
 from jaxkin import units
-from jaxkin.devices import spread
 from jaxkin.disorder.amplitude import Term, Terms, golden_rule, optical_theorem
 from jaxkin.disorder.collisions import Collisions
 from jaxkin.disorder.states import States
-from jaxkin.namespace import AnyArray, Number, namespace
+from jaxkin.namespace import Number
+from jaxkin.surface.tiles import map_over_tiles, sum_over_tiles
 
-TILE_NUMBERS = 2**18
-"""Real numbers of a tile of states: its product with a few columns stays in the cache (twice as fast)."""
+TILE_NUMBERS = {"cpu": 2**18}
+"""Real numbers of a tile of states whose product with a few columns stays in a CPU's cache (twice as fast) ..."""
+LARGEST = 2**25
+"""... and of one on an accelerator, where only the memory counts."""
 
 
 class FactorisedCollisions(Collisions):
@@ -30,8 +30,8 @@ class FactorisedCollisions(Collisions):
 
     Args:
         states: the shell.
-        local: ⟨m|p⟩, (N, d): the states on the impurity's orbitals.
-        derivative: ⟨m|D_a p⟩, (N, 3, d), in Å.
+        local: ⟨m|p⟩, (M, d): the states on the impurity's orbitals.
+        derivative: ⟨m|D_a p⟩, (M, 3, d), in Å.
         terms: the kernels in these orbitals, eV Å^d.
         density: impurities per Å^d.
     """
@@ -39,83 +39,65 @@ class FactorisedCollisions(Collisions):
     def __init__(
         self,
         states: States,
-        local: Complex[Array | np.ndarray, "N d"],
-        derivative: Complex[Array | np.ndarray, "N 3 d"],
+        local: Complex[Array, "M d"],
+        derivative: Complex[Array, "M 3 d"],
         terms: Terms,
         density: Number,
     ):
         super().__init__(states)
         self._derivative, self._terms, self._scale = derivative, terms, golden_rule(density)
-        count, d = local.shape
-        self._xp = xp = namespace(states.weights)
-        largest = max(256, 1 << (TILE_NUMBERS // (2 * d)).bit_length() - 1)
-        # what is traced is one tile
-        self._rows = count if xp is jnp else min(largest, max(256, 1 << max(count - 1, 0).bit_length()))
-        self._tiles = [self._tile(u) for u in self._cut(local)]
+        self._local = jnp.concatenate([local.real, local.imag], axis=1)
+        numbers = TILE_NUMBERS.get(jax.default_backend(), LARGEST)
+        self._rows = max(256, 1 << (numbers // self._local.shape[1]).bit_length() - 1)
 
-    def _tile(self, u: AnyArray) -> Array:
-        """Real and imaginary parts of ⟨m|p⟩, on all devices."""
-        parts = self._xp.concatenate([self._xp.real(u), self._xp.imag(u)], axis=1)
-        return parts if self._xp is jnp else jnp.asarray(spread(parts))
-
-    def symmetric(self, x: AnyArray) -> AnyArray:
+    def symmetric(self, x: Array) -> Array:
         return self._apply(self._terms.symmetric, x)
 
-    def antisymmetric(self, x: AnyArray) -> AnyArray:
-        return self._apply(self._terms.antisymmetric, x) if self._terms.antisymmetric else 0.0 * x
+    def antisymmetric(self, x: Array) -> Array:
+        return self._apply(self._terms.antisymmetric, x) if self._terms.antisymmetric else jnp.zeros_like(x)
 
-    def _apply(self, terms: tuple[Term, ...], x: AnyArray) -> AnyArray:
-        if not len(x):
-            return 0.0 * x
+    def _apply(self, terms: tuple[Term, ...], x: Array) -> Array:
         return self._scale * self._expected(_sandwiched(terms, self._moment(self.weights[:, None] * x)))
 
-    def _cut(self, columns: AnyArray) -> Iterator[AnyArray]:
-        """The rows of each tile; the last is filled with zeros, so that one shape compiles."""
-        for start in range(0, len(columns), self._rows):
-            part = columns[start : start + self._rows]
-            fill = self._rows - len(part)
-            yield np.pad(part, ((0, fill), *((0, 0),) * (part.ndim - 1))) if fill else part
-
-    def _moment(self, x: AnyArray) -> Complex[Array, "m d d"]:
+    def _moment(self, x: Array) -> Complex[Array, "m d d"]:
         """Σ_j x_j |j⟩⟨j| of every column."""
-        pieces = (_project(tile, part) for tile, part in zip(self._tiles, self._cut(x), strict=True))
-        return _complex_matrices(sum(pieces, jnp.zeros(())))
+        return _complex_matrices(sum_over_tiles(_project, self._rows, self._local, x))
 
-    def _expected(self, forms: Complex[Array, "m d d"]) -> AnyArray:
-        """⟨i|F|i⟩ of Hermitian matrices F."""
+    def _expected(self, forms: Complex[Array, "m d d"]) -> Array:
+        """⟨i|F|i⟩ of Hermitian matrices F, (M, m)."""
         real = _real_matrices(forms)
-        return self._xp.concatenate([_expand(tile, real) for tile in self._tiles])[: len(self.weights)]
+        return map_over_tiles(lambda tile: _expand(tile, real), self._rows, self._local)
 
     @cached_property
-    def antisymmetric_size(self) -> float:
+    def antisymmetric_size(self) -> Array | float:  # pyright: ignore[reportIncompatibleMethodOverride]
         """∫|w^A|δ ≤ √(ν ∫(w^A)²δ), where w^A = ⟨p'|N|p'⟩ and ⟨p'|N|p'⟩² ≤ ⟨p'|p'⟩⟨p'|N²|p'⟩."""
-        if not self._terms.antisymmetric or not self._tiles:
+        if not self._terms.antisymmetric:
             return 0.0
-        size = np.abs(self.weights)
+        size = jnp.abs(self.weights)
         rho = self._moment(size[:, None])[0]
-        bounds = [_squares(tile, self._terms.antisymmetric, rho) for tile in self._tiles]
-        squares, norms = (float(jnp.max(jnp.stack(part))) for part in zip(*bounds, strict=True))
-        return self._scale * float(np.sqrt(size.sum() * norms * squares))
+        squares, norms = map_over_tiles(
+            lambda tile: _squares(tile, self._terms.antisymmetric, rho), self._rows, self._local
+        )
+        bound = jnp.sum(size) * jnp.max(norms) * jnp.max(squares)
+        return self._scale * jnp.sqrt(jnp.maximum(bound, 0.0))
 
     @cached_property
-    def side_jump_velocity(self) -> AnyArray:
+    def side_jump_velocity(self) -> Array:  # pyright: ignore[reportIncompatibleMethodOverride]
         """−(2πn/ħ) ħ Σ_j W_j of the part of Im{[⟨Du|T|u'⟩ + ⟨u|T|Du'⟩]⟨u|T|u'⟩*} that is odd under p ↔ p'."""
-        if not self._tiles:
-            return 0.0 * self.velocity
         t = self._terms.amplitude
         back = t.conj().T
         rho = self._moment(self.weights[:, None])[0]
-        cut = zip(self._tiles, self._cut(self._derivative), self._cut(self.weights), strict=True)
-        flow = sum((_flow(*part) for part in cut), jnp.zeros(()))
+        flow = sum_over_tiles(_flow, self._rows, self._local, self._derivative, self.weights)
         outer = t @ rho @ back + back @ rho @ t
         inner = t @ flow @ back - back @ _dagger(flow) @ t
         inner = (inner - _dagger(inner)) / 2j  # its expectation value is Im⟨u|inner|u⟩
-        moved = [_moved(tile, part, outer) for tile, part in zip(self._tiles, self._cut(self._derivative), strict=True)]
-        total = self._xp.concatenate(moved)[: len(self.weights)] + self._expected(inner)
-        return -0.5 * units.HBAR * self._scale * total
+        moved = map_over_tiles(lambda tile, part: _moved(tile, part, outer), self._rows, self._local, self._derivative)
+        return -0.5 * units.HBAR * self._scale * (moved + self._expected(inner))
 
-    @property
-    def optical_theorem(self) -> float | None:
+    @cached_property
+    def optical_theorem(self) -> Array | None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        if not self._terms.unitary:
+            return None
         return optical_theorem(
             self._terms.amplitude, self._scale, self.rate, lambda form: self._expected(form[None])[:, 0]
         )
@@ -125,7 +107,6 @@ def _dagger(matrices: Complex[Array, "m d d"]) -> Complex[Array, "m d d"]:
     return jnp.conj(jnp.swapaxes(matrices, 1, 2))
 
 
-@jax.jit
 def _complex_matrices(real: Float[Array, "2d m 2d"]) -> Complex[Array, "m d d"]:
     """Σ x |u⟩⟨u| from the products of real and imaginary parts of u."""
     d = len(real) // 2
@@ -133,7 +114,6 @@ def _complex_matrices(real: Float[Array, "2d m 2d"]) -> Complex[Array, "m d d"]:
     return g[:, :d, :d] + g[:, d:, d:] + 1j * (g[:, d:, :d] - g[:, :d, d:])
 
 
-@jax.jit
 def _real_matrices(forms: Complex[Array, "m d d"]) -> Float[Array, "2d m 2d"]:
     """The quadratic form ⟨u|F|u⟩ on (Re u, Im u)."""
     a, b = forms.real, forms.imag
@@ -141,7 +121,6 @@ def _real_matrices(forms: Complex[Array, "m d d"]) -> Float[Array, "2d m 2d"]:
     return jnp.swapaxes(whole, 0, 1)
 
 
-@jax.jit
 def _sandwiched(terms: tuple[Term, ...], moment: Complex[Array, "m d d"]) -> Complex[Array, "m d d"]:
     """The Hermitian part of Σ c X M Y†."""
     total = jnp.zeros_like(moment)
@@ -155,35 +134,30 @@ def _states(tile: Float[Array, "N 2d"]) -> Complex[Array, "N d"]:
     return tile[:, :d] + 1j * tile[:, d:]
 
 
-@jax.jit
 def _project(tile: Float[Array, "N 2d"], x: Float[Array, "N m"]) -> Float[Array, "2d m 2d"]:
     n, numbers = tile.shape
     columns = (tile[:, None, :] * x[:, :, None]).reshape(n, -1)
     return (tile.T @ columns).reshape(numbers, -1, numbers)
 
 
-@jax.jit
 def _expand(tile: Float[Array, "N 2d"], forms: Float[Array, "2d m 2d"]) -> Float[Array, "N m"]:
     numbers = tile.shape[1]
     images = (tile @ forms.reshape(numbers, -1)).reshape(len(tile), -1, numbers)
     return jnp.einsum("nmd,nd->nm", images, tile)
 
 
-@jax.jit
 def _flow(tile: Float[Array, "N 2d"], derivative: Complex[Array, "N 3 d"], weights: Float[Array, " N"]) -> Array:
     """Σ W |D_a u⟩⟨u|, (3, d, d)."""
     return jnp.einsum("iam,in->amn", derivative, weights[:, None] * _states(tile).conj())
 
 
-@jax.jit
 def _moved(tile: Float[Array, "N 2d"], derivative: Complex[Array, "N 3 d"], form: Complex[Array, "d d"]) -> Array:
     """Im⟨D_a u|F|u⟩, (N, 3)."""
     return jnp.imag(jnp.sum(derivative.conj() * (_states(tile) @ form.T)[:, None, :], axis=2))
 
 
-@jax.jit
 def _squares(tile: Float[Array, "N 2d"], terms: tuple[Term, ...], rho: Complex[Array, "d d"]) -> tuple[Array, Array]:
-    """Largest Tr[N ρ N], where Σ Re[c ⟨p|X|p'⟩⟨p|Y|p'⟩*] = ⟨p'|N|p'⟩ with N of low rank, and largest ⟨p|p⟩."""
+    """Tr[N ρ N], where Σ Re[c ⟨p|X|p'⟩⟨p|Y|p'⟩*] = ⟨p'|N|p'⟩ with N of low rank, and ⟨p|p⟩ of every state."""
     u = _states(tile)
     left = [u @ right.conj() for _, _, right in terms]  # Y†|p⟩
     right = [u @ left.conj() for _, left, _ in terms]  # X†|p⟩
@@ -193,4 +167,4 @@ def _squares(tile: Float[Array, "N 2d"], terms: tuple[Term, ...], rho: Complex[A
     metric = jnp.einsum("nsd,ntd->nst", second.conj(), second @ rho.T)
     gram = jnp.einsum("ntd,nsd->nst", first.conj(), first)
     squares = jnp.einsum("s,t,nst,nst->n", factors, factors.conj(), metric, gram).real
-    return jnp.max(squares), jnp.max(jnp.sum(tile**2, axis=1))
+    return squares, jnp.sum(tile**2, axis=1)

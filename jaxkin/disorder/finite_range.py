@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -24,16 +25,16 @@ from jaxkin.disorder.form_factors import (
     reciprocal_vectors,
 )
 from jaxkin.disorder.kernels import Disorder, Scatterer
-from jaxkin.disorder.onshell import on_shell_collisions, padded_size
+from jaxkin.disorder.onshell import demand_matrices, on_shell_collisions
 from jaxkin.disorder.potentials import Gaussian
 from jaxkin.disorder.real_space import RealSpace, cells_within
 from jaxkin.disorder.states import States
 from jaxkin.errors import JaxkinError
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.hamiltonian.tight_binding import TightBinding
-from jaxkin.namespace import Number, is_traced, namespace
-from jaxkin.surface.shells import Surface
-from jaxkin.surface.traced import TracedSurface
+from jaxkin.namespace import Number, is_traced, leaf
+from jaxkin.surface.surface import Surface
+from jaxkin.surface.tiles import map_over_tiles
 
 SITES_PER_VECTOR = 30
 """Sites of a potential that cost as much as one reciprocal vector of its transform, measured."""
@@ -67,7 +68,7 @@ class FiniteRangeImpurity(Disorder):
     >>> model = jk.models.get("kramers-weyl-d4")
     >>> impurity = jk.FiniteRangeImpurity(jk.Gaussian(1.2), strength=3.0, density=0.01)
     >>> surface = jk.fermi_surface(model, -1.2, sampler=jk.Lines(n=8), replicas=2)
-    >>> impurity.collisions(surface, surface.shells[0]).flux_violation < 1e-10
+    >>> bool(impurity.collisions(surface, surface.shells[0]).flux_violation < 1e-10)
     True
     """
 
@@ -77,8 +78,6 @@ class FiniteRangeImpurity(Disorder):
     periodic: bool = eqx.field(static=True)
     order: Order = eqx.field(static=True)
     positions: tuple[tuple[float, ...], ...] = eqx.field(static=True)
-    layouts: tuple[Layout, ...] | None
-    sites: tuple[tuple[int, ...], tuple[int, ...]] | None
 
     def __init__(
         self,
@@ -94,44 +93,32 @@ class FiniteRangeImpurity(Disorder):
         check_density(density)
         if periodic and isinstance(form_factor, RealSpace):
             raise JaxkinError("periodic=True is for a V(q) with the lattice's period; leave it out with RealSpace.")
-        self.form_factor, self.layouts, self.sites = form_factor, None, None
+        self.form_factor = form_factor
         if not isinstance(form_factor, eqx.Module):
             _check_function(form_factor)
-        self.strength, self.density = (x if is_traced(x) else float(x) for x in (strength, density))
+        self.strength, self.density = leaf(strength), leaf(density)
         self.periodic, self.order = periodic, order
         self.positions = tuple(tuple(map(float, row)) for row in np.atleast_2d(np.asarray(positions, float)))
 
-    def on(self, surface: Surface) -> Scatterer:
-        model = surface.model
-        xp = namespace(model.basis) if isinstance(surface, TracedSurface) else np
-        d, centres = model.dimension, xp.asarray(model.centres)
-        index, group = self.sites if self.sites is not None else _distinct(centres)
-        layouts = self.layouts or self._layouts(surface)
-        potential = bind(surface) if (bind := getattr(self.form_factor, "on", None)) else self.form_factor
-        lattice = xp.asarray(model.lattice) if isinstance(model, TightBinding) else np.zeros((d, 3))
-        factors = [
-            layout.factors(potential, lattice, centres[np.array(index)] - np.array(p)[:d] @ lattice)
-            for layout, p in zip(layouts, self._origins(model), strict=True)
-        ]
-        scale = self.strength * (xp.asarray(model.state_volume) if self.periodic else 1.0)
-
-        def scatterer(states: States) -> Collisions:
-            parts = []
-            for one in factors:
-                v, slope = _matrices(states, one, np.array(group), scale)
-                parts.append(on_shell_collisions(states, self.order, v, v, slope, self.density / len(factors)))
-            return parts[0] if len(parts) == 1 else SummedCollisions(states, parts)
-
-        return scatterer
-
-    def frozen(self, surface: Surface) -> FiniteRangeImpurity:
+    def on(self, surface: Surface) -> FiniteRangeScatterer:
         if is_traced(self.form_factor):
             raise JaxkinError(
                 "the form factor's own parameters are not differentiated, as they decide which terms its sums have: "
                 "differentiate in `strength`."
             )
-        chosen = self._layouts(surface), _distinct(np.asarray(surface.model.centres))
-        return eqx.tree_at(lambda d: (d.layouts, d.sites), self, chosen, is_leaf=lambda x: x is None)
+        model, sampled = surface.model, surface.sampled
+        with jax.ensure_compile_time_eval():  # which terms there are is decided where the surface was sampled
+            layouts = self._layouts(sampled)
+            index, group = _distinct(np.asarray(sampled.model.centres))
+        centres = jnp.asarray(model.centres)[np.array(index)]
+        potential = bind(surface) if (bind := getattr(self.form_factor, "on", None)) else self.form_factor
+        lattice = model.lattice if isinstance(model, TightBinding) else jnp.zeros((model.dimension, 3))
+        factors = [
+            layout.factors(potential, lattice, centres - np.array(p)[: model.dimension] @ lattice)
+            for layout, p in zip(layouts, self._origins(model), strict=True)
+        ]
+        scale = self.strength * (model.state_volume if self.periodic else 1.0)
+        return FiniteRangeScatterer(tuple(factors), scale, self.density / len(factors), group, self.order)
 
     def _origins(self, model: BlochModel) -> tuple[tuple[float, ...], ...]:
         """Where the impurities sit; a k·p model has one place."""
@@ -194,37 +181,48 @@ def _distinct(centres: np.ndarray) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return tuple(index.tolist()), tuple(group.ravel().tolist())
 
 
-def _matrices(states: States, factors: FormFactors, group: np.ndarray, scale) -> tuple[Array, Array]:
-    """⟨p|V|p'⟩ (M, M) and ⟨D_a p|V|p'⟩ with the derivative of V's phases (3, M, M); zero beyond the N points."""
-    count, (u, du) = len(states), states.bloch
-    total = padded_size(count)
-    rows = min(factors.rows, total)
-    fill = -(-total // rows) * rows - count  # the last rows may stick out
-    xp = namespace(states.k)
-    k = xp.pad(states.k, ((0, fill), (0, 0)), mode="edge")
-    u, du = (xp.pad(x, ((0, fill), *((0, 0),) * (x.ndim - 1))) for x in (u, du))
-    members = jnp.asarray(group[:, None] == np.arange(group.max() + 1), float)  # (n, s)
-    if is_traced(k, u):
-        blocks = jax.tree.map(lambda x: x.reshape(-1, rows, *x.shape[1:]), (k, u, du))
-        v, slope = jax.lax.map(jax.checkpoint(lambda mine: _rows(factors, mine, k[:total], u[:total], members)), blocks)
-        v, slope = v.reshape(-1, total), jnp.swapaxes(slope, 0, 1).reshape(3, -1, total)
-        return _hermitian(scale * v[:total])[:count, :count], scale * slope[:, :count, :count]
-    parts = []
-    for start in range(0, total, rows):
-        mine = tuple(x[start : start + rows] for x in (k, u, du))
-        parts.append(_rows(factors, mine, k[:total], u[:total], members))
-    potential = scale * jnp.concatenate([v for v, _ in parts])[:total]
-    return _hermitian(potential), scale * jnp.concatenate([s for _, s in parts], axis=1)[:, :total]
+class FiniteRangeScatterer(Scatterer):
+    """A potential of finite range on a surface.
+
+    Attributes:
+        factors: its form factors, of each equivalent position.
+        scale: that they are multiplied with.
+        density: of each position, Å^-d.
+        group: which of the different positions each orbital is at.
+        order: of the kernels in V.
+    """
+
+    factors: tuple[FormFactors, ...]
+    scale: Number
+    density: Number
+    group: tuple[int, ...] = eqx.field(static=True)
+    order: Order = eqx.field(static=True)
+    bloch: ClassVar[bool] = True  # pyright: ignore[reportIncompatibleMethodOverride]
+    pairs: ClassVar[bool] = True  # pyright: ignore[reportIncompatibleMethodOverride]
+
+    def __call__(self, states: States) -> Collisions:
+        demand_matrices(len(states))
+        parts = []
+        for one in self.factors:
+            v, slope = self._matrices(states, one)
+            parts.append(on_shell_collisions(states, self.order, v, v, slope, self.density))
+        return parts[0] if len(parts) == 1 else SummedCollisions(states, parts)
+
+    def _matrices(self, states: States, factors: FormFactors) -> tuple[Array, Array]:
+        """⟨p|V|p'⟩ (M, M) and ⟨D_a p|V|p'⟩ with the derivative of V's phases (3, M, M)."""
+        assert states.bloch is not None
+        k, u, du = map(jnp.asarray, (states.k, *states.bloch))
+        group = np.array(self.group)
+        members = jnp.asarray(group[:, None] == np.arange(group.max() + 1), float)  # (n, s)
+        v, slope = map_over_tiles(lambda *mine: _rows(factors, mine, k, u, members), factors.rows, k, u, du)
+        v, slope = self.scale * v, self.scale * jnp.swapaxes(slope, 0, 1)
+        return 0.5 * (v + v.conj().T), slope
 
 
-def _hermitian(matrix: Array) -> Array:
-    return 0.5 * (matrix + matrix.conj().T)
-
-
-@eqx.filter_jit
-def _rows(factors: FormFactors, mine: tuple[np.ndarray, ...], others: np.ndarray, u_others: np.ndarray, members: Array):
-    k, u, du = map(jnp.asarray, mine)
-    f, slopes = factors(k, jnp.asarray(others))  # (s, I, J), (3, s, I, J)
+def _rows(factors: FormFactors, mine: tuple[Array, ...], others: Array, u_others: Array, members: Array):
+    """Rows of V and of its slopes, (I, J) and (I, 3, J)."""
+    k, u, du = mine
+    f, slopes = factors(k, others)  # (s, I, J), (3, s, I, J)
     overlap = jnp.einsum("im,ms,jm->sij", u.conj(), members, u_others)
     moved = jnp.einsum("iam,ms,jm->asij", du.conj(), members, u_others)
-    return jnp.sum(f * overlap, axis=0), jnp.sum(f * moved + slopes * overlap, axis=1)
+    return jnp.sum(f * overlap, axis=0), jnp.swapaxes(jnp.sum(f * moved + slopes * overlap, axis=1), 0, 1)

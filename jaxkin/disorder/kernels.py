@@ -4,19 +4,42 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Sequence
-from typing import Self
+from typing import ClassVar, Self
 
 import equinox as eqx
 from jaxtyping import Array, Float
 
-from jaxkin.disorder.collisions import Collisions, SummedCollisions, TiledCollisions
+from jaxkin.disorder.checks import check_positive
+from jaxkin.disorder.collisions import Collisions, SummedCollisions
+from jaxkin.disorder.pairwise import PairwiseCollisions
 from jaxkin.disorder.states import ShellStates, State, States
-from jaxkin.errors import JaxkinError
-from jaxkin.namespace import is_traced
-from jaxkin.surface.shells import Shell, Surface
+from jaxkin.namespace import AnyArray, leaf
+from jaxkin.surface.surface import Shell, Surface
 
 Kernel = Callable[[State, State], Array]
-Scatterer = Callable[[States], Collisions]
+
+
+class Scatterer(eqx.Module):
+    """Disorder on one surface: a pytree that makes the collisions of each of its shells."""
+
+    @property
+    @abc.abstractmethod
+    def bloch(self) -> bool:
+        """Whether it needs |u⟩ and |D_a u⟩."""
+
+    @property
+    @abc.abstractmethod
+    def pairs(self) -> bool:
+        """Whether it makes matrices of all pairs of points, which need weights that are not negative."""
+
+    @abc.abstractmethod
+    def __call__(self, states: States) -> Collisions:
+        """The collision operator of one shell."""
+
+    def at(self, level: AnyArray) -> Scatterer:
+        """With what it knows of other energies (eV) left out."""
+        del level
+        return self
 
 
 class Disorder(eqx.Module):
@@ -24,24 +47,45 @@ class Disorder(eqx.Module):
 
     @abc.abstractmethod
     def on(self, surface: Surface) -> Scatterer:
-        """Do what is needed once for a surface; the result makes the collisions of each of its shells."""
+        """Do what is needed once for a surface; what takes decisions takes them on the surface that was sampled."""
 
     @classmethod
     def together(cls, parts: Sequence[Self], surface: Surface) -> list[Scatterer]:
         """:meth:`on` of several of this kind in one sample, which may share what is costly."""
         return [part.on(surface) for part in parts]
 
-    def frozen(self, surface: Surface) -> Self:
-        """The same with what depends on discrete decisions decided on this surface, for its derivatives."""
-        del surface
-        return self
+    @property
+    def elastic(self) -> bool:
+        """Whether averages over states of one energy are needed."""
+        return True
 
     def collisions(self, surface: Surface, shell: Shell) -> Collisions:
         """The collision operator of one shell."""
-        return self.on(surface)(ShellStates(surface, shell))
+        scatterer = self.on(surface).at(shell.energy)
+        return scatterer(ShellStates(surface, scatterer.bloch).of(shell))
 
     def __add__(self, other: Disorder) -> Mixture:
         return Mixture((self, other))
+
+
+class MixedScatterer(Scatterer):
+    """Several in one sample."""
+
+    parts: tuple[Scatterer, ...]
+
+    @property
+    def bloch(self) -> bool:
+        return any(part.bloch for part in self.parts)
+
+    @property
+    def pairs(self) -> bool:
+        return any(part.pairs for part in self.parts)
+
+    def __call__(self, states: States) -> Collisions:
+        return SummedCollisions(states, [part(states) for part in self.parts])
+
+    def at(self, level: AnyArray) -> MixedScatterer:
+        return MixedScatterer(tuple(part.at(level) for part in self.parts))
 
 
 class Mixture(Disorder):
@@ -50,20 +94,17 @@ class Mixture(Disorder):
     >>> import jaxkin as jk
     >>> mixture = jk.RelaxationTime(tau=1.0) + jk.RelaxationTime(tau=1.0)
     >>> surface = jk.fermi_surface(jk.models.get("helical-isotropic"), 0.5, sampler=jk.Lines(n=8), replicas=2)
-    >>> abs(mixture.collisions(surface, surface.shells[0]).transport_time - 0.5) < 0.01
+    >>> abs(float(mixture.collisions(surface, surface.shells[0]).transport_time) - 0.5) < 0.01
     True
     """
 
     parts: tuple[Disorder, ...]
 
-    def on(self, surface: Surface) -> Scatterer:
+    def on(self, surface: Surface) -> MixedScatterer:
         scatterers: list[Scatterer] = []
         for kind in dict.fromkeys(map(type, self.parts)):
             scatterers += kind.together([part for part in self.parts if type(part) is kind], surface)
-        return lambda states: SummedCollisions(states, [scatterer(states) for scatterer in scatterers])
-
-    def frozen(self, surface: Surface) -> Mixture:
-        return Mixture(tuple(part.frozen(surface) for part in self.parts))
+        return MixedScatterer(tuple(scatterers))
 
     def __add__(self, other: Disorder) -> Mixture:
         return Mixture((*self.parts, other))
@@ -83,21 +124,35 @@ class KernelDisorder(Disorder):
     >>> isotropic = jk.KernelDisorder(lambda p, q: 1 / q.density_of_states)  # 1 per ps
     >>> model = jk.models.get("helical-isotropic")
     >>> surface = jk.fermi_surface(model, 0.5, sampler=jk.Lines(n=8), replicas=2)
-    >>> abs(isotropic.collisions(surface, surface.shells[0]).transport_time - 1) < 0.02
+    >>> abs(float(isotropic.collisions(surface, surface.shells[0]).transport_time) - 1) < 0.02
     True
     """
 
     symmetric: Kernel
     antisymmetric: Kernel | None = None
     shift: Kernel | None = None
-    tau: Float[Array, ""] | float | None = None
+    tau: Float[AnyArray, ""] | None = eqx.field(default=None, converter=leaf)
 
-    def on(self, surface: Surface) -> Scatterer:
+    def __check_init__(self):
+        check_positive("tau", self.tau, "a positive time in ps", optional=True)
+
+    def on(self, surface: Surface) -> KernelScatterer:
         jump = None if self.shift is None else _Jump(self.symmetric, self.shift)
-        tau = self.tau if self.tau is None or is_traced(self.tau) else float(self.tau)
-        if tau is not None and not is_traced(tau) and not tau > 0:
-            raise JaxkinError(f"tau={tau} must be a positive time in ps.")
-        return lambda states: TiledCollisions(states, states.state, self.symmetric, self.antisymmetric, jump, tau)
+        return KernelScatterer(self.symmetric, self.antisymmetric, jump, self.tau)
+
+
+class KernelScatterer(Scatterer):
+    """Kernels of two states."""
+
+    symmetric: Kernel
+    antisymmetric: Kernel | None
+    jump: Kernel | None
+    tau: Float[AnyArray, ""] | None
+    bloch: ClassVar[bool] = False  # pyright: ignore[reportIncompatibleMethodOverride]
+    pairs: ClassVar[bool] = False  # pyright: ignore[reportIncompatibleMethodOverride]
+
+    def __call__(self, states: States) -> Collisions:
+        return PairwiseCollisions(states, states.state, self.symmetric, self.antisymmetric, self.jump, self.tau)
 
 
 class _Jump(eqx.Module):

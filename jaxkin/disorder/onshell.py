@@ -6,41 +6,31 @@ T = V − iπVWT is T = V(1 + iπV)⁻¹: unitary to rounding for any number of 
 
 from __future__ import annotations
 
-from functools import partial
-
-import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Complex
 
 from jaxkin import units
 from jaxkin.disorder.amplitude import Order, Term, golden_rule, optical_theorem, scattering_terms
 from jaxkin.disorder.collisions import DenseCollisions
 from jaxkin.disorder.states import States
-from jaxkin.errors import JaxkinError
 from jaxkin.memory import demand
-from jaxkin.namespace import Number, is_traced
+from jaxkin.namespace import Number
 
-SMALLEST = 64
-"""Points of the smallest matrices."""
 PAIR_BYTES, COMPILING = 320, 5 * 2**25
 """What a pair of points takes while the matrices are solved, and what the compiler takes; measured."""
 
 
-def padded_size(count: int) -> int:
-    """The next of few sizes, at most an eighth larger, so that few shapes of matrices compile.
+def demand_matrices(count: int) -> None:
+    """Refuse matrices of so many points that are beyond the memory budget.
 
     Raises:
-        JaxkinError: matrices of this size are beyond the memory budget.
+        JaxkinError: they are.
     """
-    step = max(SMALLEST, 1 << max(count.bit_length() - 4, 0))
-    size = -(-max(count, 1) // step) * step
     demand(
-        PAIR_BYTES * size**2 + COMPILING,
+        PAIR_BYTES * count**2 + COMPILING,
         f"on-shell matrices of {count} points",
         "raise it, use fewer points (a smaller n), or a PointImpurity, whose kernels factorise",
     )
-    return size
 
 
 def on_shell_collisions(
@@ -54,41 +44,25 @@ def on_shell_collisions(
     """Collisions from V_ij = ⟨p_i|V|p_j⟩ in eV Å^d.
 
     Args:
-        states: the shell of N points; its weights must be positive.
+        states: the shell of M points; no weight may be negative.
         order: see :func:`scattering_terms`.
-        potential: V, Hermitian; zero beyond the N points, see :func:`padded_size`, and on traced points
-            without weight.
+        potential: V, Hermitian; zero for points without weight.
         reaction: K, Hermitian; V itself where the real part of the Green function is left out.
         slope: ⟨D_a p_i|K|p_j⟩ with the derivative of everything that depends on p_i, eV Å^{d+1}; of V
             below ``"tmatrix"``.
         density: impurities per Å^d.
     """
-    scale = golden_rule(density)
-    if is_traced(states.weights):
-        absent = states.weights == 0  # their amplitudes are zero
-        weights = jnp.where(absent, 1.0, states.weights)
-        _, symmetric, antisymmetric, jump = _kernels(order, weights, potential, reaction, slope, scale)
-        odd = None if order == "born" else antisymmetric
-        return DenseCollisions(states, symmetric, odd, -units.HBAR * scale * jump.T)
-    if np.any(states.weights < 0):
-        raise JaxkinError(
-            "on-shell amplitudes need positive weights of the points: use Lines, or Grid with smearing='gauss'."
-        )
-    n = len(states)
-    weights = np.pad(states.weights, (0, len(potential) - n), constant_values=1.0)
-    t, symmetric, antisymmetric, jump = _kernels(order, jnp.asarray(weights), potential, reaction, slope, scale)
-    rate = np.asarray(symmetric @ jnp.asarray(np.pad(states.weights, (0, len(weights) - n))))[:n]
-    return DenseCollisions(
-        states,
-        np.asarray(symmetric)[:n, :n],
-        None if order == "born" else np.asarray(antisymmetric)[:n, :n],
-        -units.HBAR * scale * np.asarray(jump).T[:n],
-        optical_theorem(t, scale, rate, lambda m: np.real(np.diagonal(m))[:n] / states.weights),
-    )
+    scale, given = golden_rule(density), jnp.asarray(states.weights)
+    weights = jnp.where(given == 0, 1.0, given)
+    t, symmetric, antisymmetric, jump = _kernels(order, weights, potential, reaction, slope, scale)
+    theorem = None
+    if order == "tmatrix":
+        theorem = optical_theorem(t, scale, symmetric @ given, lambda m: jnp.real(jnp.diagonal(m)) / weights)
+    odd = None if order == "born" else antisymmetric
+    return DenseCollisions(states, symmetric, odd, -units.HBAR * scale * jump.T, theorem)
 
 
-@partial(jax.jit, static_argnums=0)
-def _kernels(order: Order, weights: Array, potential: Array, reaction: Array, slope: Array, scale: float):
+def _kernels(order: Order, weights: Array, potential: Array, reaction: Array, slope: Array, scale: Number):
     """T in the scaled amplitudes, w^S, w^A, and the odd part of Im Z T* summed over the second point, (3, M)."""
     root = jnp.sqrt(weights)
     scaled = root[:, None] * root

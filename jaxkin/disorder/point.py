@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Literal, Self
+from typing import ClassVar, Literal, Self
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -13,23 +13,23 @@ from jaxtyping import Array, Complex
 from numpy.typing import ArrayLike
 
 from jaxkin.disorder.amplitude import Order, check_density, check_order, golden_rule, scattering_terms
-from jaxkin.disorder.collisions import Collisions, SummedCollisions, TiledCollisions
+from jaxkin.disorder.collisions import Collisions, SummedCollisions
 from jaxkin.disorder.factorised import FactorisedCollisions
 from jaxkin.disorder.kernels import Disorder, Scatterer
-from jaxkin.disorder.onshell import on_shell_collisions, padded_size
+from jaxkin.disorder.onshell import on_shell_collisions
 from jaxkin.disorder.orbital_kernels import OrbitalJump, OrbitalKernel
+from jaxkin.disorder.pairwise import PairwiseCollisions
 from jaxkin.disorder.states import States
 from jaxkin.errors import JaxkinError
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.hamiltonian.tight_binding import TightBinding
-from jaxkin.namespace import Number, is_traced, namespace
-from jaxkin.surface.sea import local_green_function
-from jaxkin.surface.shells import Surface
-from jaxkin.surface.traced import TracedSurface
+from jaxkin.namespace import AnyArray, Number, is_traced, leaf, namespace
+from jaxkin.surface.green_rule import surface_green_function
+from jaxkin.surface.surface import Surface
 from jaxkin.symmetry.representation import partners
 
-Evaluation = Literal["auto", "factorised", "pairwise", "on-shell"]
-EVALUATIONS = ("auto", "factorised", "pairwise", "on-shell")
+Evaluation = Literal["factorised", "pairwise", "on-shell"]
+"""In O(M d²), in tiles of pairs, or by M×M matrices."""
 
 
 class Site(eqx.Module):
@@ -38,10 +38,6 @@ class Site(eqx.Module):
     potential: Complex[Array | np.ndarray, "m m"]
     orbitals: tuple[int, ...] = eqx.field(static=True)
     cells: tuple[tuple[int, ...], ...] = eqx.field(static=True)
-
-
-GreenFunction = Callable[[Any, Site], Any]
-"""(ε, site) → Re G, (m, m); of JAX arrays on a frozen surface."""
 
 
 class PointImpurity(Disorder):
@@ -61,8 +57,6 @@ class PointImpurity(Disorder):
         order: ``"tmatrix"`` (all orders in V), ``"third"`` (w^S of second order, w^A of third) or
             ``"born"`` (no skew scattering; no optical theorem).
         cells: (m, d) integers, the cell of each orbital: a cluster over several cells.
-        evaluation: ``"auto"``, ``"factorised"`` (O(N d²)), ``"pairwise"`` (tiles) or ``"on-shell"``
-            (N×N matrices); all give the same.
         rtol: accuracy of Re G, relative; what is missed is a warning.
 
     Raises:
@@ -80,7 +74,6 @@ class PointImpurity(Disorder):
     sites: tuple[Site, ...]
     density: Number
     order: Order = eqx.field(static=True)
-    evaluation: Evaluation = eqx.field(static=True)
     rtol: float = eqx.field(static=True)
 
     def __init__(
@@ -91,17 +84,13 @@ class PointImpurity(Disorder):
         *,
         order: Order = "tmatrix",
         cells: ArrayLike | None = None,
-        evaluation: Evaluation = "auto",
         rtol: float = 3e-3,
     ):
         check_order(order)
-        if evaluation not in EVALUATIONS:
-            raise JaxkinError(f"evaluation={evaluation!r} is unknown; choose one of {', '.join(EVALUATIONS)}.")
         check_density(density)
         groups = [orbitals] if np.ndim(orbitals[0]) == 0 else orbitals
         self.sites = tuple(_site(potential, group, cells) for group in groups)  # pyright: ignore[reportArgumentType]
-        self.density = density if is_traced(density) else float(density)
-        self.order, self.evaluation, self.rtol = order, evaluation, rtol
+        self.density, self.order, self.rtol = leaf(density), order, rtol
 
     def symmetrized(self, model: BlochModel) -> PointImpurity:
         """The same impurity on all sites that the crystal's symmetry makes equivalent, sharing the density.
@@ -134,76 +123,101 @@ class PointImpurity(Disorder):
             everywhere = [site for _, own in dressed for site in own]
             green = green_functions(surface, everywhere, min(part.rtol for part, _ in dressed))
         return [
-            part._scatterer(own, green if part.order == "tmatrix" else None)
+            PointScatterer(
+                tuple(own),
+                tuple(placed(surface.model, site) for site in own),
+                surface.levels if green else None,
+                tuple(map(green, own)) if green and part.order == "tmatrix" else None,
+                part.density,
+                surface.model.state_volume,
+                part.order,
+            )
             for part, own in zip(parts, sites, strict=True)
         ]
 
-    def _scatterer(self, sites: list[Site], green: GreenFunction | None) -> Scatterer:
-        def scatterer(states: States) -> Collisions:
-            parts = []
-            for site in sites:
-                dressing = None if green is None else green(states.energy, site)
-                parts.append(self._site_collisions(states, site, dressing))
-            return parts[0] if len(parts) == 1 else SummedCollisions(states, parts)
 
-        return scatterer
+class PointScatterer(Scatterer):
+    """A point impurity on a surface.
 
-    def _site_collisions(self, states: States, site: Site, green: np.ndarray | None) -> Collisions:
-        xp = namespace(states.weights)
-        potential, volume = xp.asarray(site.potential), xp.asarray(states.model.state_volume)
-        local, derivative = local_states(states, site.orbitals, site.cells)
-        rho = jnp.asarray(xp.einsum("i,im,in->mn", states.weights, local, local.conj(), optimize=True))
-        bare = volume * potential
+    Attributes:
+        sites: its equivalent places.
+        centres: R_m + τ_m of each one's orbitals, (m, 3) in Å.
+        levels: (E,) energies in eV, and
+        green: Re G at them, (E, m, m) in 1/eV, of each site; or None.
+        density: of all sites together, Å^-d.
+        volume: in which |u⟩ is normalised, Å^d.
+        order: of the kernels in V.
+        evaluation: of the kernels; all give the same.
+    """
+
+    sites: tuple[Site, ...]
+    centres: tuple[AnyArray, ...]
+    levels: AnyArray | None
+    green: tuple[AnyArray, ...] | None
+    density: Number
+    volume: Number
+    order: Order = eqx.field(static=True)
+    evaluation: Evaluation = eqx.field(static=True, default="factorised")
+    bloch: ClassVar[bool] = True  # pyright: ignore[reportIncompatibleMethodOverride]
+
+    @property
+    def pairs(self) -> bool:
+        return self.evaluation == "on-shell"
+
+    def at(self, level: AnyArray) -> PointScatterer:
+        if self.green is None or self.levels is None or len(self.levels) == 1:
+            return self
+        nearest = namespace(self.levels, level).argmin(abs(self.levels - level))
+        return replace(self, levels=self.levels[nearest][None], green=tuple(g[nearest][None] for g in self.green))
+
+    def __call__(self, states: States) -> Collisions:
+        greens = self.green or (None,) * len(self.sites)
+        parts = [
+            self._site(states, jnp.asarray(site.potential), site.orbitals, jnp.asarray(centres), green)
+            for site, centres, green in zip(self.sites, self.centres, greens, strict=True)
+        ]
+        return parts[0] if len(parts) == 1 else SummedCollisions(states, parts)
+
+    def _site(
+        self, states: States, potential: Array, orbitals: Sequence[int], centres: Array, green: AnyArray | None
+    ) -> Collisions:
+        local, derivative = local_states(states, orbitals, centres)
+        rho = jnp.einsum("i,im,in->mn", jnp.asarray(states.weights), local, local.conj())
+        bare = self.volume * potential
         # G stands for 𝒱 ∫(dk), so that VG is a number
-        dressed = bare if green is None else xp.linalg.solve(xp.eye(len(bare)) - potential @ green, bare)
-        reaction = jnp.asarray(0.5 * (dressed + dressed.conj().T))
+        dressed = bare if green is None else jnp.linalg.solve(jnp.eye(len(bare)) - potential @ green[0], bare)
+        reaction = 0.5 * (dressed + dressed.conj().T)
         density = self.density / len(self.sites)
-        evaluation = "factorised" if xp is jnp else self._evaluation(len(states), len(site.orbitals))
-        if evaluation == "on-shell":
-            fill = (0, padded_size(len(states)) - len(states))
-            left = jnp.asarray(np.pad(local.conj(), (fill, (0, 0))))
-            moved = jnp.asarray(np.pad(derivative.conj(), (fill, (0, 0), (0, 0))))
-            v, k = (left @ jnp.asarray(m) @ left.conj().T for m in (bare, reaction))
-            outer = jnp.asarray(bare) if green is None else reaction
-            slope = jnp.einsum("iam,mn,jn->aij", moved, outer, left.conj())
+        if self.pairs:
+            v, k = (local.conj() @ m @ local.T for m in (bare, reaction))
+            slope = jnp.einsum("iam,mn,jn->aij", derivative.conj(), bare if green is None else reaction, local)
             return on_shell_collisions(states, self.order, v, k, slope, density)
-        terms = scattering_terms(self.order, jnp.asarray(bare), reaction, rho)
-        if evaluation == "factorised":
+        terms = scattering_terms(self.order, bare, reaction, rho)
+        if self.evaluation == "factorised":
             return FactorisedCollisions(states, local, derivative, terms, density)
-        return TiledCollisions(
-            states,
-            (jnp.asarray(local), jnp.asarray(derivative)),
-            OrbitalKernel(terms.symmetric, golden_rule(density)),
-            OrbitalKernel(terms.antisymmetric, golden_rule(density)) if terms.antisymmetric else None,
-            OrbitalJump(terms.amplitude, golden_rule(density)),
-        )
-
-    def _evaluation(self, points: int, d: int) -> str:
-        if self.evaluation != "auto":
-            return self.evaluation
-        return "factorised" if d * d <= 2 * points else "pairwise"
+        scale = golden_rule(density)
+        skew = OrbitalKernel(terms.antisymmetric, scale) if terms.antisymmetric else None
+        jump = OrbitalJump(terms.amplitude, scale)
+        return PairwiseCollisions(states, (local, derivative), OrbitalKernel(terms.symmetric, scale), skew, jump)
 
 
-def green_functions(surface: Surface, sites: list[Site], rtol: float) -> GreenFunction:
-    """Re G in 1/eV on each of the sites, at the energies of all shells; kept with the surface, as V does not enter."""
+def green_functions(surface: Surface, sites: list[Site], rtol: float) -> Callable[[Site], AnyArray]:
+    """Site → Re G in 1/eV on it, (E, m, m), at the energies of all shells."""
     number = {orbital: n for n, orbital in enumerate(dict.fromkeys(o for site in sites for o in _located(site)))}
-    orbitals, cells = zip(*number, strict=True)
-    key = ("green function", tuple(number), rtol)
-    if isinstance(surface, TracedSurface):
-        energies, values = surface.levels, surface.green_function(key)
-    else:
-        energies = surface.levels  # also other processes': the integral is adaptive, and all are to find the same
-        if key not in surface.kept:
-            surface.kept[key] = local_green_function(surface.model, energies, orbitals, np.array(cells), rtol=rtol)
-        values = surface.kept[key].values
-    xp = namespace(values)
+    values = surface_green_function(surface, tuple(number), rtol)
 
-    def block(energy, site: Site):
+    def block(site: Site) -> AnyArray:
         chosen = np.array([number[orbital] for orbital in _located(site)])
-        g = values[xp.argmin(xp.abs(energies - energy))][chosen[:, None], chosen]
-        return 0.5 * (g + g.conj().T)
+        g = values[:, chosen[:, None], chosen]
+        return 0.5 * (g + g.conj().swapaxes(1, 2))
 
     return block
+
+
+def placed(model: BlochModel, site: Site) -> AnyArray:
+    """R_m + τ_m of a site's orbitals, Cartesian, (m, 3) in Å."""
+    centres = jnp.asarray(model.centres)[np.array(site.orbitals)]
+    return centres + np.array(site.cells) @ model.lattice if isinstance(model, TightBinding) else centres
 
 
 def _located(site: Site) -> list[tuple[int, tuple[int, ...]]]:
@@ -211,16 +225,13 @@ def _located(site: Site) -> list[tuple[int, tuple[int, ...]]]:
     return list(zip(site.orbitals, site.cells, strict=True))
 
 
-def local_states(states: States, orbitals: Sequence[int], cells: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """⟨m|p⟩ = e^{ik·(R_m+τ_m)} u_m (N, m) and ⟨m|D p⟩ = e^{ik·(R_m+τ_m)} (D + i(R_m+τ_m)) u_m (N, 3, m) in Å."""
-    u, du = states.bloch
-    xp, model, chosen = namespace(states.weights), states.model, np.asarray(orbitals)
-    centres = xp.asarray(model.centres)[chosen]
-    if isinstance(model, TightBinding):
-        centres = centres + np.asarray(cells) @ xp.asarray(model.lattice)
-    phase = xp.exp(1j * states.k @ centres.T)
-    local = phase * u[:, chosen]
-    return local, phase[:, None, :] * du[:, :, chosen] + 1j * centres.T * local[:, None, :]
+def local_states(states: States, orbitals: Sequence[int], centres: AnyArray) -> tuple[Array, Array]:
+    """⟨m|p⟩ = e^{ik·(R_m+τ_m)} u_m (M, m) and ⟨m|D p⟩ = e^{ik·(R_m+τ_m)} (D + i(R_m+τ_m)) u_m (M, 3, m) in Å."""
+    assert states.bloch is not None
+    u, du = (jnp.asarray(part)[..., np.array(orbitals)] for part in states.bloch)
+    phase = jnp.exp(1j * (jnp.asarray(states.k) @ jnp.asarray(centres).T))
+    local = phase * u
+    return local, phase[:, None, :] * du + 1j * jnp.asarray(centres).T * local[:, None, :]
 
 
 def _site(potential: ArrayLike, orbitals: Sequence[int], cells: ArrayLike | None) -> Site:

@@ -10,7 +10,7 @@ from jaxtyping import Array
 from jaxkin.disorder.real_space import RealSpace
 from jaxkin.errors import JaxkinError
 from jaxkin.namespace import Number, is_traced
-from jaxkin.surface.shells import Surface
+from jaxkin.surface.surface import Surface
 
 COULOMB = 14.399645478425668
 """e²/4πε₀ in eV Å."""

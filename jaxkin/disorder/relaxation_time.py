@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from functools import cached_property
+from typing import Any, ClassVar, Literal
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxkin.disorder.kernels import Disorder, KernelDisorder, Scatterer
-from jaxkin.disorder.states import State
+from jaxkin import units
+from jaxkin.disorder.checks import check_positive
+from jaxkin.disorder.collisions import Collisions
+from jaxkin.disorder.kernels import Disorder, Scatterer
+from jaxkin.disorder.states import States
 from jaxkin.errors import JaxkinError
-from jaxkin.namespace import is_traced
-from jaxkin.surface.shells import Surface
+from jaxkin.namespace import AnyArray, Number, is_traced, leaf
+from jaxkin.surface.surface import Surface
 
 
 class RelaxationTime(Disorder):
@@ -37,71 +41,129 @@ class RelaxationTime(Disorder):
         direction: e is the unit vector of the ``"velocity"`` (periodic in any crystal) or of the
             ``"momentum"`` (k·p models, measured from k = 0).
 
+    Attributes:
+        skew_rate: 1/τ_sk in 1/ps, zero for none.
+
     Raises:
         JaxkinError: times that are not positive, an axis of length zero, an unknown direction. Traced times, under
             ``jax.grad``, are not checked.
 
     >>> import jaxkin as jk
     >>> disorder = jk.RelaxationTime(tau=1.0, tau_skew=100.0, side_jump=0.5)
+    >>> float(disorder.skew_rate)
+    0.01
     """
 
-    tau: Float[Array, ""] | float
-    tau_skew: Float[Array, ""] | float | None
-    side_jump: Float[Array, ""] | float
-    axis: tuple[float, float, float] = eqx.field(static=True)
+    tau: Float[AnyArray, ""]
+    skew_rate: Float[AnyArray, ""]
+    side_jump: Float[AnyArray, ""]
+    axis: Float[AnyArray, " 3"]
     direction: Literal["velocity", "momentum"] = eqx.field(static=True)
 
     def __init__(
         self,
-        tau: Float[Array, ""] | float = 1.0,
-        tau_skew: Float[Array, ""] | float | None = None,
-        side_jump: Float[Array, ""] | float = 0.0,
+        tau: Number = 1.0,
+        tau_skew: Number | None = None,
+        side_jump: Number = 0.0,
         axis: Sequence[float] = (0, 0, 1),
         direction: Literal["velocity", "momentum"] = "velocity",
     ):
-        if not is_traced(tau) and not tau > 0:
-            raise JaxkinError(f"tau={tau} must be a positive time in ps.")
-        known = None if is_traced(tau_skew) else tau_skew
-        if known is not None and not abs(known) > 0:
+        check_positive("tau", tau, "a positive time in ps")
+        if tau_skew is not None and not is_traced(tau_skew) and not abs(tau_skew) > 0:
             raise JaxkinError("tau_skew must be a non-zero time in ps (its sign is the handedness), or None.")
-        length = float(np.linalg.norm(axis))
-        if len(axis) != 3 or not length > 0:
+        if not is_traced(side_jump) and not np.isfinite(side_jump):
+            raise JaxkinError(f"side_jump={side_jump} must be a finite length in Å.")
+        z = np.asarray(axis, float)
+        if z.shape != (3,) or not np.all(np.isfinite(z)) or not z.any():
             raise JaxkinError(f"axis={axis} must be three Cartesian components, not all zero.")
         if direction not in ("velocity", "momentum"):
             raise JaxkinError(f"direction={direction!r} must be 'velocity' or 'momentum'.")
-        self.tau, self.side_jump = tau, side_jump
-        self.tau_skew = None if known is not None and abs(known) == np.inf else tau_skew
-        self.axis = (axis[0] / length, axis[1] / length, axis[2] / length)
-        self.direction = direction
+        self.tau, self.side_jump = leaf(tau), leaf(side_jump)
+        self.skew_rate = leaf(0.0 if tau_skew is None else 1 / tau_skew)
+        self.axis, self.direction = z / np.linalg.norm(z), direction
 
-    def on(self, surface: Surface) -> Scatterer:
+    @property
+    def tau_skew(self) -> Any:
+        """τ_sk in ps, infinite for none."""
+        with np.errstate(divide="ignore"):
+            return 1 / self.skew_rate
+
+    @property
+    def elastic(self) -> bool:
+        return is_traced(self.skew_rate, self.side_jump) or bool(self.skew_rate) or bool(self.side_jump)
+
+    def on(self, surface: Surface) -> RelaxationScatterer:
         if self.direction == "momentum" and surface.model.periodic:
             raise JaxkinError(
                 "direction='momentum' has no meaning in a crystal, where k is periodic; use direction='velocity'."
             )
-        return KernelDisorder(
-            symmetric=self.symmetric,
-            antisymmetric=None if self.tau_skew is None else self.antisymmetric,
-            shift=self.shift if is_traced(self.side_jump) or np.any(self.side_jump) else None,
-            tau=self.tau,
-        ).on(surface)
+        return RelaxationScatterer(self)
 
-    def symmetric(self, p: State, q: State) -> Array:
-        """w^S in eV Å^d / ps."""
-        return 1 / (q.density_of_states * self.tau)
 
-    def antisymmetric(self, p: State, q: State) -> Array:
-        """w^A, Eq. (11), in eV Å^d / ps; zero without ``tau_skew``."""
-        if self.tau_skew is None:
-            return jnp.zeros(())
-        z, e, f = jnp.array(self.axis), self._unit(p), self._unit(q)
-        return -(z @ jnp.cross(e, f)) * (z @ (e + f)) / (q.density_of_states * self.tau_skew)
+class RelaxationScatterer(Scatterer):
+    """The same on any surface."""
 
-    def shift(self, p: State, q: State) -> Array:
-        """δr, Eq. (17), in Å."""
-        z, e, f = jnp.array(self.axis), self._unit(p), self._unit(q)
-        return self.side_jump * (z @ (e + f)) * jnp.cross(z, e - f)
+    disorder: RelaxationTime
+    bloch: ClassVar[bool] = False  # pyright: ignore[reportIncompatibleMethodOverride]
+    pairs: ClassVar[bool] = False  # pyright: ignore[reportIncompatibleMethodOverride]
 
-    def _unit(self, state: State) -> Array:
-        vector = state.velocity if self.direction == "velocity" else state.k
-        return vector / jnp.maximum(jnp.linalg.norm(vector), 1e-300)
+    def __call__(self, states: States) -> RelaxationCollisions:
+        return RelaxationCollisions(states, self.disorder)
+
+
+class RelaxationCollisions(Collisions):
+    """Kernels that are polynomials of the states' directions, so that their actions follow from a few sums.
+
+    With r = z×e and Σ' = Σ_j W_j over the shell, for p' → p:
+
+    A x = −(1/ντ_sk) r·[(z·e) Σ'e'x' + Σ'(z·e')e'x'], from Eq. (11), and
+    v_sj = (ħa_sj/ντ) [ν (z·e) r + (z·Σ'e') r − (z·e) z×Σ'e' − z×Σ'(z·e')e'], from Eq. (17).
+
+    Args:
+        states: the shell.
+        disorder: its parameters.
+    """
+
+    def __init__(self, states: States, disorder: RelaxationTime):
+        super().__init__(states)
+        z = jnp.asarray(disorder.axis)
+        vectors = self.velocity if disorder.direction == "velocity" else jnp.asarray(states.k)
+        square = jnp.sum(vectors**2, axis=1, keepdims=True)
+        self._unit = vectors / jnp.sqrt(jnp.where(square == 0, 1.0, square))
+        self._along, self._across = self._unit @ z, jnp.cross(z, self._unit)
+        self._tau, self._skew_rate = jnp.asarray(disorder.tau), jnp.asarray(disorder.skew_rate)
+        self._jump = jnp.asarray(disorder.side_jump)
+        self._states, self._axis = jnp.sum(self.weights), z
+
+    def symmetric(self, x: Array) -> Array:
+        return jnp.broadcast_to(self.weights @ x, x.shape) / (self._states * self._tau)
+
+    def antisymmetric(self, x: Array) -> Array:
+        weighted = self.weights[:, None] * x
+        plain, along = self._unit.T @ weighted, (self._along[:, None] * self._unit).T @ weighted  # (3, m)
+        total = self._along[:, None] * (self._across @ plain) + self._across @ along
+        return -self._skew_rate / self._states * total
+
+    @property
+    def transport_time(self) -> Array:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self._tau
+
+    @cached_property
+    def antisymmetric_size(self) -> Array:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """∫|w^A|δ ≤ √(ν ∫(w^A)²δ)."""
+        w, along, unit = self.weights, self._along, self._unit
+        moments = [jnp.einsum("i,ia,ib->ab", jnp.abs(w) * along**n, unit, unit) for n in range(3)]
+        squares = sum(
+            factor * along ** (2 - n) * jnp.einsum("ia,ab,ib->i", self._across, moment, self._across)
+            for n, (factor, moment) in enumerate(zip((1, 2, 1), moments, strict=True))
+        )
+        largest = jnp.max(jnp.where(w != 0, squares, 0.0))
+        return jnp.abs(self._skew_rate / self._states) * jnp.sqrt(jnp.sum(jnp.abs(w)) * jnp.maximum(largest, 0.0))
+
+    @cached_property
+    def side_jump_velocity(self) -> Array:  # pyright: ignore[reportIncompatibleMethodOverride]
+        mean = self.weights @ self._unit / self._states
+        along = (self.weights * self._along) @ self._unit / self._states
+        z, r, height = self._axis, self._across, self._along[:, None]
+        shift = height * r + (z @ mean) * r - height * jnp.cross(z, mean) - jnp.cross(z, along)
+        return units.HBAR * self._jump / self._tau * shift

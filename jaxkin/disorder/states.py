@@ -1,24 +1,27 @@
-"""What a scattering kernel may know of a state."""
+"""The states of one shell, as scattering sees them."""
 
 from __future__ import annotations
 
 from functools import cached_property
+from itertools import pairwise
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Complex, Float, Int
 from scipy.sparse import coo_array, csgraph
 from scipy.spatial import KDTree
 
-from jaxkin.hamiltonian.bloch import BlochModel
+from jaxkin.errors import JaxkinError
 from jaxkin.memory import demand
+from jaxkin.namespace import AnyArray, is_traced
 from jaxkin.surface.points import STATES, point_geometry
-from jaxkin.surface.shells import Shell, Surface
-from jaxkin.surface.traced import TracedShells, TracedSurface
+from jaxkin.surface.surface import Layout, Shell, Surface
 
 TOGETHER = 1e-8
 """Distance in model coordinates of points at the same k: bands that meet the level there are degenerate."""
+COARSE, FINE = (256, 1024, 4096), (64, 128, 256, 512)
+"""Numbers of points that shells of fewer are filled up to: where time is linear in them, and where it is cubic."""
 
 
 class State(eqx.Module):
@@ -41,6 +44,160 @@ class State(eqx.Module):
     density_of_states: Float[Array, "..."]
 
 
+class States(eqx.Module):
+    """All states of a shell, leaves (M, ...); those that fill it up to a size of which few compile have no weight.
+
+    Attributes:
+        level: energy of the shell, eV.
+        weights: W with Σ_i W_i F_i ≈ ∫(dk) δ(ε−ε_shell) F, 1/(eV Å^d).
+        thermal: the same for the shell's part of ∫(dk)(−f⁰')F.
+        k: Cartesian, Å⁻¹.
+        energy: eV.
+        velocity: ∂ε/∂k in eV Å.
+        berry_curvature: Å².
+        orbital_moment: μ_B.
+        sheet: which closed piece of the surface, one band in one pocket, a state belongs to.
+        bloch: |u⟩ (M, n) and the covariant derivative |D_a u⟩ (M, 3, n) in Å, zero where there is no weight; or None.
+        sheets: how many closed pieces a shell of the surface has at most.
+    """
+
+    level: Float[AnyArray, ""]
+    weights: Float[AnyArray, " M"]
+    thermal: Float[AnyArray, " M"]
+    k: Float[AnyArray, "M 3"]
+    energy: Float[AnyArray, " M"]
+    velocity: Float[AnyArray, "M 3"]
+    berry_curvature: Float[AnyArray, "M 3"]
+    orbital_moment: Float[AnyArray, "M 3"]
+    sheet: Int[AnyArray, " M"]
+    bloch: tuple[Complex[AnyArray, "M n"], Complex[AnyArray, "M 3 n"]] | None
+    sheets: int = eqx.field(static=True)
+
+    def __len__(self) -> int:
+        return len(self.weights)
+
+    @property
+    def state(self) -> State:
+        """The states as kernels get them, leaves (M, ...)."""
+        return State(
+            k=jnp.asarray(self.k),
+            energy=jnp.asarray(self.energy),
+            velocity=jnp.asarray(self.velocity),
+            berry_curvature=jnp.asarray(self.berry_curvature),
+            orbital_moment=jnp.asarray(self.orbital_moment),
+            density_of_states=jnp.full(len(self), jnp.sum(jnp.asarray(self.weights))),
+        )
+
+
+class ShellStates:
+    """The states of a surface's shells: one by one where they are known, stacked where they are traced.
+
+    Args:
+        surface: sampled, or evaluated elsewhere.
+        bloch: whether |u⟩ and |D_a u⟩ are needed.
+
+    Raises:
+        JaxkinError: degenerate bands on a surface evaluated elsewhere, whose states are then not determined.
+    """
+
+    def __init__(self, surface: Surface, bloch: bool):
+        self.surface, self._bloch = surface, bloch
+        sampled = surface.sampled  # whose numbers are known
+        self._sheet, self._sheets = _numbered(sampled.pocket * sampled.model.size + sampled.band, surface.layout)
+        if bloch and surface.bloch is not None and self._degenerate:
+            raise JaxkinError(
+                "the bands of this surface are degenerate, and scattering between their states is not known away from "
+                "where it was sampled: leave out the spin that nothing depends on, use RelaxationTime, or sample anew."
+            )
+
+    @property
+    def _degenerate(self) -> bool:
+        k = self.surface.sampled.k
+        return any(np.any(np.diff(np.sort(first_together(k[shell.points]))) == 0) for shell in self.surface.shells)
+
+    @cached_property
+    def _k(self) -> AnyArray:
+        basis = self.surface.model.basis
+        return self.surface.k @ (basis if is_traced(basis) else np.asarray(basis))
+
+    def of(self, shell: Shell, size: int | None = None) -> States:
+        """One shell's, filled up to ``size`` points."""
+        points = shell.points
+        fill = (size or points.stop - points.start) - (points.stop - points.start)
+
+        def filled(values: AnyArray, **mode) -> np.ndarray:
+            return np.pad(values, ((0, fill), *((0, 0),) * (np.ndim(values) - 1)), **mode)
+
+        weights, thermal, *others = (np.asarray(column)[points] for column in self._columns)
+        bloch = None
+        if self._bloch:
+            known = self.surface.bloch
+            states = self._diagonalised(points) if known is None else [np.asarray(x)[points] for x in known]
+            bloch = tuple(map(filled, states))
+        columns = [filled(weights), filled(thermal), *(filled(x, mode="edge") for x in others)]
+        return States(np.asarray(shell.energy, float), *columns, bloch, self._sheets)  # pyright: ignore[reportArgumentType]
+
+    def stacked(self) -> States:
+        """All shells', leaves (shells, M, ...), each filled up to the largest."""
+        place, present = self.layout
+        surface = self.surface
+
+        def column(values: AnyArray) -> Array:
+            return jnp.asarray(values)[place]
+
+        def weighed(values: AnyArray) -> Array:
+            return jnp.where(present.reshape(*present.shape, *(1,) * (values.ndim - 1)), column(values), 0.0)
+
+        weights, thermal, *others = self._columns
+        levels = jnp.asarray(surface.levels)[np.array(surface.layout.level)]
+        bloch = tuple(map(weighed, surface.bloch)) if self._bloch and surface.bloch is not None else None
+        return States(levels, weighed(weights), weighed(thermal), *map(column, others), bloch, self._sheets)  # pyright: ignore[reportArgumentType]
+
+    @property
+    def layout(self) -> tuple[np.ndarray, np.ndarray]:
+        """Where each shell's points are among all, the first repeated up to the largest's number; which are there."""
+        starts = np.array(self.surface.layout.starts)
+        counts = np.diff(starts)
+        present = np.arange(counts.max()) < counts[:, None]
+        return starts[:-1, None] + np.where(present, np.arange(counts.max()), 0), present
+
+    @property
+    def _columns(self) -> tuple[AnyArray, ...]:
+        s = self.surface
+        vectors = (s.energy, s.velocity, s.berry_curvature, s.orbital_moment)
+        return (s.level_weight, s.weight, self._k, *vectors, self._sheet)
+
+    def _diagonalised(self, points: slice) -> tuple[np.ndarray, np.ndarray]:
+        """States of the points of a shell; those of a degenerate set are orthogonal."""
+        surface, count = self.surface, points.stop - points.start
+        numbers = 4 * count * surface.model.size
+        demand(2 * 16 * numbers, f"the states of {count} points", "raise it, or use fewer points (a smaller n)")
+        k = np.asarray(surface.k)[points]
+        geometry = point_geometry(surface.model, k[first_together(k)], surface.sampled.band[points], STATES)
+        return geometry["state"], geometry["covariant_derivative"]
+
+
+def _numbered(sheet: np.ndarray, layout: Layout) -> tuple[np.ndarray, int]:
+    """The sheets of each shell as 0, 1, ..., and the largest number of them."""
+    number, most = np.empty(len(sheet), int), 1
+    for start, stop in pairwise(layout.starts):
+        different, number[start:stop] = np.unique(sheet[start:stop], return_inverse=True)
+        most = max(most, len(different))
+    return number, most
+
+
+def filled_size(count: int, fine: bool) -> int:
+    """The number of points that a shell of ``count`` is filled up to, of which few are different.
+
+    ``fine``: at most an eighth more for large ones and twice as many for small ones, as matrices of all pairs need it.
+    """
+    for size in FINE if fine else COARSE:
+        if count <= size:
+            return size
+    step = 1 << max(count.bit_length() - 4, 0)
+    return -(-count // step) * step
+
+
 def first_together(k: np.ndarray) -> np.ndarray:
     """For each of (N, d) points the number of the first that is at the same k.
 
@@ -53,94 +210,3 @@ def first_together(k: np.ndarray) -> np.ndarray:
     graph = coo_array((np.ones(len(pairs)), pairs.T), shape=(len(k), len(k)))
     _, number = csgraph.connected_components(graph, directed=False)
     return np.unique(number, return_index=True)[1][number]
-
-
-class ShellStates:
-    """All states of a shell: weights, velocities, and, when asked for, what costs more.
-
-    Attributes:
-        weights: (N,) W_i with Σ_i W_i F_i ≈ ∫(dk) δ(ε−ε_shell) F, 1/(eV Å^d).
-        velocity: (N, 3) in eV Å.
-        sheet: (N,) which closed piece of the surface, one band in one pocket, a state belongs to.
-    """
-
-    def __init__(self, surface: Surface, shell: Shell):
-        self.surface, self.shell = surface, shell
-        self.sheet = surface.pocket[shell.points] * surface.model.size + surface.band[shell.points]
-        self.weights = surface.level_weight[shell.points]
-        self.velocity = surface.velocity[shell.points]
-
-    def __len__(self) -> int:
-        return len(self.weights)
-
-    @property
-    def model(self) -> BlochModel:
-        """The surface's."""
-        return self.surface.model
-
-    @property
-    def energy(self) -> float:
-        """Of the shell, eV."""
-        return self.shell.energy
-
-    @cached_property
-    def k(self) -> np.ndarray:
-        """Cartesian k (N, 3) in Å⁻¹."""
-        return self.surface.k[self.shell.points] @ np.asarray(self.surface.model.basis)
-
-    @cached_property
-    def bloch(self) -> tuple[np.ndarray, np.ndarray]:
-        """|u⟩ (N, n) and the covariant derivative |D_a u⟩ (N, 3, n) in Å; those of a degenerate set are orthogonal."""
-        part, numbers = self.shell.points, 4 * len(self) * self.surface.model.size
-        demand(2 * 16 * numbers, f"the states of {len(self)} points", "raise it, or use fewer points (a smaller n)")
-        k = self.surface.k[part][first_together(self.surface.k[part])]
-        geometry = point_geometry(self.surface.model, k, self.surface.band[part], STATES)
-        return geometry["state"], geometry["covariant_derivative"]
-
-    @cached_property
-    def state(self) -> State:
-        """The states as one pytree with NumPy leaves (N, ...): on a device every shape would compile."""
-        surface, part = self.surface, self.shell.points
-        columns = {
-            "k": self.k,
-            "energy": surface.energy[part],
-            "velocity": self.velocity,
-            "berry_curvature": surface.berry_curvature[part],
-            "orbital_moment": surface.orbital_moment[part],
-            "density_of_states": np.full(len(self), np.sum(self.weights)),
-        }
-        return State(**columns)  # pyright: ignore[reportArgumentType]
-
-
-class TracedStates:
-    """The states of one shell of a :class:`TracedSurface`, as :class:`States`.
-
-    Args:
-        surface: traced.
-        shell: one of its shells, leaves (M, ...).
-    """
-
-    def __init__(self, surface: TracedSurface, shell: TracedShells):
-        self.model, self.shell = surface.model, shell
-        self.weights, self.sheet, self.energy = shell.weights, shell.sheet, shell.energy
-        self.velocity, self.k, self.bloch = shell.geometry.velocity, shell.k, shell.bloch
-
-    def __len__(self) -> int:
-        return len(self.weights)
-
-    @property
-    def state(self) -> State:
-        """The states as one pytree with leaves (M, ...)."""
-        geometry = self.shell.geometry
-        return State(
-            k=self.k,
-            energy=geometry.energy,
-            velocity=geometry.velocity,
-            berry_curvature=geometry.berry_curvature,
-            orbital_moment=geometry.orbital_moment,
-            density_of_states=jnp.full(len(self), jnp.sum(self.weights)),
-        )
-
-
-States = ShellStates | TracedStates
-"""The states of one shell as scattering sees them."""

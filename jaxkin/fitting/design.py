@@ -147,7 +147,7 @@ def _spread(data: Data) -> Data:
 
 def _spectra(result: FitResult) -> list[Data]:
     """Rotation and dichroism about ωτ = 1 to 1 % of their largest, where none has been measured."""
-    tau = float(np.median(result.problem.table.kinetics(result.problem.in_table(jnp.asarray(result.coordinates))).tau))
+    tau = float(np.median(result.problem.table.at(result.problem.in_table(jnp.asarray(result.coordinates))).tau))
     frequency, axis = np.geomspace(0.03, 30.0, GRID) / (2 * np.pi * tau), result.data[0].axis
     sets = []
     for quantity in ("rotation", "dichroism"):

@@ -10,43 +10,37 @@ from __future__ import annotations
 import warnings
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
 from jaxkin.disorder import FiniteRangeImpurity
 from jaxkin.errors import AccuracyWarning, JaxkinError
-from jaxkin.fitting.table import Gathered, Kinetics, Table, Values, current, gather, turned
-from jaxkin.fitting.thermal import padded
-from jaxkin.surface.shells import Surface
+from jaxkin.fitting.table import Table, Values, gather, shell_sums
+from jaxkin.response.sums import RelaxedSums
+from jaxkin.surface.surface import Shell, Surface
 
 RTOL = 1e-4
 """Error at held-out strengths, relative to the largest component, at which no more are taken: with these among the
 nodes, that of the table is about its square ..."""
 FIRST, MOST = 4, 64
 """... and the first and the highest degree; each is twice that before."""
-POWERS = (2, 3, 2, 3, 2)
-"""Of the strength in 1/τ, Q×v, v_sj×v, Q and v_sj where the potential is weak."""
+SCALING = {"intrinsic": 0, "drude": 0, "skew": 3, "side_jump": 2}
+"""Powers of the strength in the sums of each mechanism, where the potential is weak; in 1/τ it is 2."""
 
 
 class FiniteRangeTable(Table):
     """Parameters ``strength`` (in units of the impurity's own) and ``density`` (Å^-d).
 
+    Its sums are coefficients (degree + 1, R, E, ...) of Chebyshev polynomials of ln|s|, over density and s² or s³
+    where they depend on them; those of τ are of 1/τ in 1/ps.
+
     Attributes:
-        rate: 1/τ in 1/ps, (degree + 1, R, E) coefficients of Chebyshev polynomials of ln|s| over s² and density.
-        skew: Σ W (Q×v)_a v_b, (degree + 1, R, E, 3, 3), over s³ and density.
-        jump: Σ W (v_sj×v)_a v_b, over s² and density.
-        skew_current, jump_current: Σ W v_a Q_b and Σ W v_a v_sj,b, likewise.
         strengths: between which s must lie.
         interpolation_error: of the polynomials of half the degree, at strengths that they were not made from; a bound.
         given: density of the impurity.
     """
 
-    rate: Float[Array, "C R E"]
-    skew: Float[Array, "C R E 3 3"]
-    jump: Float[Array, "C R E 3 3"]
-    skew_current: Float[Array, "C R E 3 3"]
-    jump_current: Float[Array, "C R E 3 3"]
     strengths: tuple[float, float] = eqx.field(static=True)
     interpolation_error: float = eqx.field(static=True)
     given: float = eqx.field(static=True)
@@ -70,13 +64,17 @@ class FiniteRangeTable(Table):
                 "strength, with 1 between them, for example strengths=(0.2, 5.0)."
             )
         whole = gather(surface, window)
-        degree, values, error = FIRST, _sampled(surface, whole, disorder, strengths, _nodes(FIRST)), np.inf
+
+        def sampled(nodes: np.ndarray) -> RelaxedSums:
+            return _sampled(surface, whole.shells, disorder, strengths, nodes)
+
+        degree, values, error = FIRST, sampled(_nodes(FIRST)), np.inf
         while error > RTOL and degree < MOST:
             between = _nodes(2 * degree)[1::2]
-            held_out = _sampled(surface, whole, disorder, strengths, between)
-            guesses = [_at(_coefficients(f), between) for f in values]
-            error = max(map(_error, guesses[:3], held_out))
-            values = [_interleaved(old, new) for old, new in zip(values, held_out, strict=True)]
+            held_out = sampled(between)
+            guesses = jax.tree.map(lambda f, x=between: _at(_coefficients(f), x), values)
+            error = max(map(_error, _measured(guesses), _measured(held_out)))
+            values = jax.tree.map(_interleaved, values, held_out)
             degree *= 2
         if error > RTOL:
             warnings.warn(
@@ -85,8 +83,8 @@ class FiniteRangeTable(Table):
                 AccuracyWarning,
                 stacklevel=3,
             )
-        rate, skew, jump, skewed, jumped = (jnp.asarray(_coefficients(f)) for f in values)
-        return cls(*whole[:6], rate, skew, jump, skewed, jumped, strengths, float(error), disorder.density)
+        sums = jax.tree.map(lambda f: jnp.asarray(_coefficients(f)), values)
+        return cls(whole.energies, sums, *whole[1:4], strengths, float(error), float(disorder.density))
 
     @property
     def disorder_values(self) -> dict[str, float]:
@@ -99,40 +97,44 @@ class FiniteRangeTable(Table):
                 f"{self.strengths[1]:g}: bound it inside, or tabulate with wider `strengths`."
             )
 
-    def kinetics(self, values: Values) -> Kinetics:
+    def at(self, values: Values) -> RelaxedSums:
         s, density = jnp.asarray(values["strength"]), jnp.asarray(values["density"])
-        x = _scaled(s, self.strengths)
-        tables = (self.rate, self.skew, self.jump, self.skew_current, self.jump_current)
-        rate, skew, jump, skewed, jumped = (
-            density * s**power * _at(part, x) for part, power in zip(tables, POWERS, strict=True)
-        )
-        present = rate > 0
-        return Kinetics(
-            jnp.where(present, 1 / jnp.where(present, rate, 1.0), 1.0),
-            {"intrinsic": jnp.asarray(values["moment_scale"]) * self.moment, "skew": skew, "side_jump": jump},
-            {"skew": skewed, "side_jump": jumped},
+        found = jax.tree.map(lambda part: _at(part, _scaled(s, self.strengths)), self.sums)
+        rate = density * s**2 * found.tau
+        scale = {name: density * s**power if power else 1.0 for name, power in SCALING.items()}
+        scale["intrinsic"] = jnp.asarray(values["moment_scale"])
+        return RelaxedSums(
+            jnp.where(rate > 0, 1 / jnp.where(rate > 0, rate, 1.0), 1.0),
+            {name: scale[name] * tensor for name, tensor in found.moments.items()},
+            {name: scale[name] * tensor for name, tensor in found.currents.items()},
         )
 
 
 def _sampled(
-    surface: Surface, whole: Gathered, disorder: FiniteRangeImpurity, strengths: tuple[float, float], nodes: np.ndarray
-) -> list[np.ndarray]:
-    """The three quantities over their powers of the strength and over the density, (nodes, R, E, ...)."""
+    surface: Surface,
+    shells: list[list[Shell]],
+    disorder: FiniteRangeImpurity,
+    strengths: tuple[float, float],
+    nodes: np.ndarray,
+) -> RelaxedSums:
+    """What is interpolated, leaves (X, R, E, ...), at nodes in [−1, 1]."""
     low, high = np.log(strengths)
-    found: list[list[np.ndarray]] = [[] for _ in POWERS]
+    found = []
     for s in np.exp(0.5 * (low + high) + 0.5 * (high - low) * nodes):
-        scatterer = eqx.tree_at(lambda d: d.strength, disorder, float(s) * disorder.strength).on(surface)
-        rows: list[list[list[np.ndarray]]] = [[] for _ in POWERS]
-        for row in whole.states:
-            collisions = [(states, scatterer(states)) for states in row]
-            rows[0].append([np.array(1 / c.transport_time if len(c.weights) else 0.0) for _, c in collisions])
-            for number, tensor in ((1, turned), (3, current)):
-                rows[number].append([tensor(surface, states, c.skew_acceleration) for states, c in collisions])
-                rows[number + 1].append([tensor(surface, states, c.side_jump_velocity) for states, c in collisions])
-        for number, power in enumerate(POWERS):
-            values = padded(rows[number], (3, 3) if number else ())
-            found[number].append(values / (s**power * disorder.density))
-    return [np.stack(part) for part in found]
+        scatterer = eqx.tree_at(lambda d: d.strength, disorder, s * disorder.strength).on(surface)
+        sums = shell_sums(surface, scatterer, shells)
+
+        def reduced(tensors: dict, s: float = s) -> dict:
+            return {n: t / (s**p * disorder.density) if (p := SCALING[n]) else t for n, t in tensors.items()}
+
+        rate = 1 / (sums.tau * s**2 * disorder.density)
+        found.append(RelaxedSums(rate, reduced(sums.moments), reduced(sums.currents)))
+    return jax.tree.map(lambda *parts: np.stack(parts), *found)
+
+
+def _measured(sums: RelaxedSums) -> list[np.ndarray]:
+    """The sums that the error of the table is that of."""
+    return [sums.tau, sums.moments["skew"], sums.moments["side_jump"]]
 
 
 def _nodes(degree: int) -> np.ndarray:

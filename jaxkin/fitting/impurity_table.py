@@ -17,15 +17,15 @@ import numpy as np
 from jaxtyping import Array, Complex, Float
 
 from jaxkin import units
-from jaxkin.disorder import PointImpurity
+from jaxkin.disorder import PointImpurity, RelaxationTime
 from jaxkin.disorder.amplitude import Order, Term, golden_rule, scattering_terms
-from jaxkin.disorder.point import green_functions, local_states, located_site
-from jaxkin.disorder.states import ShellStates
+from jaxkin.disorder.point import green_functions, local_states, located_site, placed
+from jaxkin.disorder.states import ShellStates, States
 from jaxkin.errors import JaxkinError
-from jaxkin.fitting.table import Kinetics, Table, Values, gather
-from jaxkin.response.boltzmann import MAGNETON
+from jaxkin.fitting.table import Table, Values, gather, shell_sums
 from jaxkin.response.observables import LEVI_CIVITA
-from jaxkin.surface.shells import Surface
+from jaxkin.response.sums import MAGNETON, RelaxedSums
+from jaxkin.surface.surface import Shell, Surface
 
 
 class SiteMoments(NamedTuple):
@@ -84,29 +84,33 @@ class ImpurityTable(Table):
             )
         green = green_functions(surface, sites, disorder.rtol) if disorder.order == "tmatrix" else None
         d = len(sites[0].orbitals)
-        moments, ratios = [], []
-        for row in whole.states:
+        shell_states, moments, ratios = ShellStates(surface, bloch=True), [], []
+        sums = shell_sums(surface, RelaxationTime(1.0).on(surface), whole.shells)  # its moment and Drude tensors
+        for row in whole.shells:
             mine = []
-            for states in row:
+            for states in map(shell_states.of, row):
+                nearest = np.argmin(np.abs(surface.levels - states.level))
                 parts = [
                     _moments(
                         states,
-                        *local_states(states, site.orbitals, site.cells),
-                        np.zeros((d, d)) if green is None else green(states.shell.energy, site),
+                        *map(np.asarray, local_states(states, site.orbitals, placed(surface.model, site))),
+                        np.zeros((d, d)) if green is None else green(site)[nearest],
                     )
                     for site in sites
                 ]
                 mine.append(SiteMoments(*(jnp.stack(column) for column in zip(*parts, strict=True))))
             moments.append(mine)
-            ratios.append([_thermal_ratio(surface, states) for states in row])
+            ratios.append([_thermal_ratio(surface, shell) for shell in row])
         count = max(len(row) for row in ratios)
         return cls(
-            *whole[:6],
+            whole.energies,
+            sums,
+            *whole[1:4],
             _stacked(moments, count),
             jnp.asarray([site.potential for site in sites]),
             jnp.asarray([row + [0.0] * (count - len(row)) for row in ratios]),
             float(surface.model.state_volume),
-            (1.0, disorder.density),
+            (1.0, float(disorder.density)),
             disorder.order,
         )
 
@@ -114,8 +118,8 @@ class ImpurityTable(Table):
     def disorder_values(self) -> dict[str, float]:
         return dict(zip(("strength", "density"), self.given, strict=True))
 
-    def kinetics(self, values: Values) -> Kinetics:
-        one = partial(_site_kinetics, self.order, self.volume)
+    def at(self, values: Values) -> RelaxedSums:
+        one = partial(_site_sums, self.order, self.volume)
         over_sites = jax.vmap(one, in_axes=(0, 0, None))
         over_shells = jax.vmap(jax.vmap(over_sites, in_axes=(None, 0, None)), in_axes=(None, 0, None))
         scale = golden_rule(1.0) * jnp.asarray(values["density"]) / len(self.potential)
@@ -124,21 +128,22 @@ class ImpurityTable(Table):
             for part in over_shells(self.potential, self.sites, jnp.asarray(values["strength"]))
         )
         thermal = self.thermal[..., None, None]
-        squares = jnp.trace(self.drude, axis1=2, axis2=3)
+        drude = self.sums.currents["drude"]
+        squares = jnp.trace(drude, axis1=2, axis2=3)
         present = self.thermal * squares > 0
         tau = jnp.where(present, squares, 1.0) / jnp.where(present, self.thermal * rate, 1.0)
-        return Kinetics(
+        return RelaxedSums(
             tau,
             {
-                "intrinsic": jnp.asarray(values["moment_scale"]) * self.moment,
+                "intrinsic": jnp.asarray(values["moment_scale"]) * self.sums.moments["intrinsic"],
                 "skew": thermal * skew,
                 "side_jump": thermal * jump,
             },
-            {"skew": thermal * skewed, "side_jump": thermal * jumped},
+            {"drude": drude, "skew": thermal * skewed, "side_jump": thermal * jumped},
         )
 
 
-def _moments(states: ShellStates, local: np.ndarray, derivative: np.ndarray, green: np.ndarray) -> SiteMoments:
+def _moments(states: States, local: np.ndarray, derivative: np.ndarray, green: np.ndarray) -> SiteMoments:
     w, v, bra = states.weights, states.velocity, local.conj()
 
     def outer(values: np.ndarray) -> Array:
@@ -160,9 +165,9 @@ def _moments(states: ShellStates, local: np.ndarray, derivative: np.ndarray, gre
     )
 
 
-def _thermal_ratio(surface: Surface, states: ShellStates) -> float:
+def _thermal_ratio(surface: Surface, shell: Shell) -> float:
     """Thermal over own weight of a shell's points."""
-    ratio = surface.weight[states.shell.points] / states.weights
+    ratio = surface.weight[shell.points] / surface.level_weight[shell.points]
     if np.ptp(ratio) > 1e-9 * np.max(np.abs(ratio)):
         raise JaxkinError("a table of an impurity needs shells of one energy: sample with Lines, or at T = 0.")
     return float(ratio[0])
@@ -176,7 +181,7 @@ def _stacked(rows: list[list[SiteMoments]], count: int) -> SiteMoments:
                         *[one for row in full for one in row])  # fmt: skip
 
 
-def _site_kinetics(order: Order, volume: float, potential: Array, m: SiteMoments, strength: Array):
+def _site_sums(order: Order, volume: float, potential: Array, m: SiteMoments, strength: Array):
     """Σ W v·Lv, Σ W (Q×v)_a v_b, Σ W (v_sj×v)_a v_b, and Σ W v_a Q_b and Σ W v_a v_sj,b, of one site, per s = 2πn/ħ.
 
     Of the last but one, what is symmetric in a and b is left out.

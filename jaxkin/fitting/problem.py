@@ -14,8 +14,9 @@ from jaxkin import units
 from jaxkin.errors import JaxkinError
 from jaxkin.fitting.data import Data
 from jaxkin.fitting.parameters import Parameter
-from jaxkin.fitting.table import HALL_POWERS, KNOWN, POWERS, Kinetics, Table, antisymmetric, summed
+from jaxkin.fitting.table import KNOWN, Table
 from jaxkin.response.observables import LEVI_CIVITA
+from jaxkin.response.sums import RelaxedSums, Weigh, conductivity_parts, gyrotropic_parts
 
 HALL = ("hall_conductivity", "hall_conductivity_imaginary")
 """Quantities that the filled states enter."""
@@ -191,7 +192,7 @@ class FitProblem(eqx.Module):
         temperature = values["temperature"][None] if points.temperatures is None else points.temperatures
         factor = self.table.energies.factor(jnp.broadcast_to(values["fermi_level"], temperature.shape), temperature)
         averaged = averaged and points.current_density is None  # which enters through a quotient
-        return _observed(self.table, self.table.kinetics(values), factor, points, averaged).T
+        return _observed(self.table, self.table.at(values), factor, points, averaged).T
 
     def residuals(self, coordinates: Float[Array, " P"], points: Sequence[Points]) -> Float[Array, " M"]:
         """(prediction − value)/error of all points, then those of the priors."""
@@ -229,47 +230,49 @@ def _by_replica(problem: FitProblem, coordinates: Array, points: Points) -> Arra
     return problem.replicas(coordinates, points)
 
 
-def _observed(table: Table, kinetics: Kinetics, factor: Array, points: Points, averaged: bool) -> Array:
+def _observed(table: Table, sums: RelaxedSums, factor: Array, points: Points, averaged: bool) -> Array:
     """(N, R) or (N, 1) predictions; ``factor`` (U, R, E) for the points' temperatures."""
     n, which = points.axis, points.which
-
     plain = jnp.outer(n, n)
 
-    def along(power: int, tensor: Array, weights: Array) -> Complex[Array, "N R"]:
-        """Σ_E c [τ/(1−iωτ)]ⁿ Σ_ab weights_ab K_ab."""
-        k = jnp.einsum("reab,ab->re", tensor, weights)
-        if jnp.ndim(kinetics.tau) == 0:
-            tau = kinetics.tau
-            sums = jnp.einsum("ure,re->ur", factor, k)
-            sums = jnp.mean(sums, axis=1, keepdims=True) if averaged else sums
-            relaxed = (tau / (1 - 1j * points.omega * tau)) ** power
-            return relaxed[:, None] * (sums if len(sums) == 1 else sums[which])
-        return summed(kinetics.tau, points.omega, power, factor if len(factor) == 1 else factor[which], k)
+    def along(weights: Array) -> Weigh:
+        """Σ_E c Σ_ab weights_ab K_ab, (N, R)."""
+
+        def weigh(coefficient: Array, tensor: Array) -> Array:
+            k = jnp.einsum("reab,ab->re", tensor, weights)
+            if coefficient.ndim == 1:  # of one τ for all shells
+                totals = jnp.einsum("ure,re->ur", factor, k)
+                totals = jnp.mean(totals, axis=1, keepdims=True) if averaged else totals
+                return coefficient[:, None] * (totals if len(totals) == 1 else totals[which])
+            weighed = coefficient * (factor if len(factor) == 1 else factor[which])
+            return jnp.einsum("nre,re->nr", weighed, k.astype(complex))
+
+        return weigh
 
     def gyrotropic(weights: Array) -> Complex[Array, "N R"]:
-        parts = [along(POWERS[name], tensor, weights) for name, tensor in kinetics.moments.items()]
-        return -1j * table.gyrotropic_unit * sum(parts, jnp.zeros(()))
+        parts = gyrotropic_parts(sums, points.omega, along(weights))
+        return table.gyrotropic_unit * sum(parts.values(), jnp.zeros(()))
 
-    def conductivity() -> Complex[Array, "N R"]:
-        return table.conductivity_unit * along(1, table.drude, plain)
+    def conductivity(weights: Array) -> dict[str, Complex[Array, "N R"]]:
+        parts = conductivity_parts(sums, points.omega, along(weights))
+        return {name: table.conductivity_unit * part for name, part in parts.items()}
 
     if points.quantity in ("rotation", "dichroism"):
-        rho = 0.5e12 * units.VACUUM_PERMEABILITY * points.omega[:, None] * gyrotropic(plain - jnp.eye(3))
+        rho = 0.5e12 * units.VACUUM_PERMEABILITY * points.omega[:, None] * gyrotropic(plain)
         return rho.real if points.quantity == "rotation" else rho.imag
     if points.quantity == "magnetization":
-        # n·χ·n = n·g·n − ½Tr g is that of K itself
-        chi = gyrotropic(plain)
+        chi = gyrotropic(plain - 0.5 * jnp.eye(3))
         if points.field is not None:
             return (-1j * chi).real * points.field[:, None]
         assert points.current_density is not None
-        return (-1j * chi / conductivity()).real * points.current_density[:, None]
+        return (-1j * chi / conductivity(plain)["drude"]).real * points.current_density[:, None]
     if points.quantity in HALL:
         # ½ ε_abc n_c is the matrix of n×
         across = 0.5 * jnp.einsum("abc,c->ab", LEVI_CIVITA, n)
-        parts = [along(HALL_POWERS[name], antisymmetric(name, x), across) for name, x in kinetics.currents.items()]
-        hall = table.conductivity_unit * sum(parts, jnp.zeros(())) + jnp.sum(across * table.intrinsic_hall)
+        parts = conductivity(across)
+        hall = parts["skew"] + parts["side_jump"] + jnp.sum(across * table.intrinsic_hall)
         return hall.real if points.quantity == "hall_conductivity" else hall.imag
-    sigma = conductivity()
+    sigma = conductivity(plain)["drude"]
     return sigma.real if points.quantity == "conductivity" else sigma.imag
 
 

@@ -11,44 +11,26 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
 from numpy.typing import ArrayLike
 
 from jaxkin import units
-from jaxkin.disorder.states import ShellStates
+from jaxkin.disorder.kernels import Scatterer
+from jaxkin.disorder.states import ShellStates, States, filled_size
 from jaxkin.errors import JaxkinError, nearest
 from jaxkin.fitting.parameters import Transform
 from jaxkin.fitting.thermal import Energies, padded
 from jaxkin.namespace import is_traced
-from jaxkin.response.boltzmann import MAGNETON
 from jaxkin.response.conductivity import intrinsic_conductivity
-from jaxkin.surface.shells import Shell, Surface
+from jaxkin.response.sums import RelaxedSums, Weigh, conductivity_parts, gyrotropic_parts, relaxed_sums
+from jaxkin.surface.surface import Shell, Surface
 from jaxkin.surface.thermal import STEP, TAIL, Thermal
 
 Values = Mapping[str, ArrayLike]
 """Parameters by name."""
-
-
-class Kinetics(NamedTuple):
-    """What scattering with given parameters makes of the shells.
-
-    Attributes:
-        tau: transport time in ps, a number or (replicas, energies).
-        moments: by mechanism, the tensor of the power (τ/(1−iωτ))ⁿ of g, n = :data:`POWERS`; (R, E, 3, 3).
-        currents: Σ W v_a Q_b and Σ W v_a v_sj,b of the skew and side-jump parts of σ, n = :data:`HALL_POWERS`.
-    """
-
-    tau: Array
-    moments: dict[str, Float[Array, "R E 3 3"]]
-    currents: dict[str, Float[Array, "R E 3 3"]]
-
-
-POWERS = {"intrinsic": 1, "skew": 3, "side_jump": 2}
-"""Powers of τ/(1−iωτ) of each mechanism, Eqs. (22), (14), (20)."""
-HALL_POWERS, HALL_FACTORS = {"skew": 2, "side_jump": 1}, {"skew": 0.5, "side_jump": 1.0}
-"""The same of σ, and the factors of X − Xᵀ."""
 
 
 KNOWN: dict[str, tuple[str, Transform]] = {
@@ -69,16 +51,14 @@ class Table(eqx.Module):
 
     Attributes:
         energies: of the shells, and what μ and T make of them.
-        moment: Σ W m_a v_b of each shell, (R, E, 3, 3), μ_B eV Å.
-        drude: Σ W v_a v_b of each shell, (eV Å)².
+        sums: of each shell, leaves (R, E, ...), as the disorder was given.
         intrinsic_hall: σ_ab of the filled states in S/m (in 2D: S) at the surface's μ and T, (3, 3).
         hall_error: its error.
         dimension: of the model.
     """
 
     energies: Energies
-    moment: Float[Array, "R E 3 3"]
-    drude: Float[Array, "R E 3 3"]
+    sums: RelaxedSums
     intrinsic_hall: Float[Array, "3 3"]
     hall_error: float = eqx.field(static=True)
     dimension: int = eqx.field(static=True)
@@ -90,12 +70,12 @@ class Table(eqx.Module):
 
     @property
     def linear(self) -> tuple[str, ...]:
-        """Parameters, as :meth:`kinetics` takes them, in which all tensors together are affine."""
+        """Parameters, as :meth:`at` takes them, in which all tensors together are affine."""
         return ("moment_scale",)
 
     @abc.abstractmethod
-    def kinetics(self, values: Values) -> Kinetics:
-        """τ and the tensors of every shell for given parameters."""
+    def at(self, values: Values) -> RelaxedSums:
+        """The sums of every shell for given parameters; τ may be one number."""
 
     @property
     def values(self) -> dict[str, float]:
@@ -118,41 +98,38 @@ class Table(eqx.Module):
             JaxkinError: an unknown parameter.
         """
         values = self.complete(values)
-        omega = 2 * jnp.pi * jnp.atleast_1d(jnp.asarray(frequency, float))
-        factor = self.energies.factor(jnp.asarray(values["fermi_level"]), jnp.asarray(values["temperature"]))
-        kinetics = self.kinetics(values)
-        parts = {
-            name: -1j * self.gyrotropic_unit * summed(kinetics.tau, omega, POWERS[name], factor[None], traceless(k))
-            for name, k in kinetics.moments.items()
-        }
-        parts = {name: jnp.swapaxes(part, 0, 1) for name, part in parts.items()}
+        found = gyrotropic_parts(self.at(values), _angular(frequency), self._weigh(values))
+        parts = {name: self.gyrotropic_unit * part for name, part in found.items()}
         return {**parts, "total": sum(parts.values(), jnp.zeros(()))}
 
     def conductivity(self, values: Values, frequency: ArrayLike) -> Complex[Array, "R F 3 3"]:
         """The Drude part of σ_ab in S/m (in 2D: S), for every replica: that of :func:`jaxkin.conductivity`."""
-        values = self.complete(values)
-        omega = 2 * jnp.pi * jnp.atleast_1d(jnp.asarray(frequency, float))
-        factor = self.energies.factor(jnp.asarray(values["fermi_level"]), jnp.asarray(values["temperature"]))
-        sums = summed(self.kinetics(values).tau, omega, 1, factor[None], self.drude)
-        return self.conductivity_unit * jnp.swapaxes(sums, 0, 1)
+        return self._currents(values, frequency)["drude"]
 
     def hall_conductivity(self, values: Values, frequency: ArrayLike) -> dict[str, Complex[Array, "R F 3 3"]]:
         """The antisymmetric part of σ_ab by mechanism and in all, for every replica, as :func:`jaxkin.conductivity`.
 
         The intrinsic part is that of the surface's own μ and T.
         """
-        values = self.complete(values)
-        omega = 2 * jnp.pi * jnp.atleast_1d(jnp.asarray(frequency, float))
-        factor = self.energies.factor(jnp.asarray(values["fermi_level"]), jnp.asarray(values["temperature"]))
-        kinetics = self.kinetics(values)
-        parts = {
-            name: self.conductivity_unit
-            * summed(kinetics.tau, omega, HALL_POWERS[name], factor[None], antisymmetric(name, x))
-            for name, x in kinetics.currents.items()
-        }
-        parts = {name: jnp.swapaxes(part, 0, 1) for name, part in parts.items()}
+        parts = {name: part for name, part in self._currents(values, frequency).items() if name != "drude"}
         parts["intrinsic"] = jnp.broadcast_to(self.intrinsic_hall, parts["skew"].shape).astype(complex)
         return {**parts, "total": sum(parts.values(), jnp.zeros(()))}
+
+    def _currents(self, values: Values, frequency: ArrayLike) -> dict[str, Complex[Array, "R F 3 3"]]:
+        values = self.complete(values)
+        found = conductivity_parts(self.at(values), _angular(frequency), self._weigh(values))
+        return {name: self.conductivity_unit * part for name, part in found.items()}
+
+    def _weigh(self, values: Values) -> Weigh:
+        """How the shells of each replica add up at μ and T: to (R, F, 3, 3)."""
+        factor = self.energies.factor(jnp.asarray(values["fermi_level"]), jnp.asarray(values["temperature"]))
+
+        def weigh(coefficient: Array, tensor: Array) -> Array:
+            if coefficient.ndim == 1:  # of one τ for all shells
+                return coefficient[:, None, None] * jnp.einsum("re,reab->rab", factor, tensor)[:, None]
+            return jnp.einsum("fre,reab->rfab", coefficient * factor, tensor.astype(complex))
+
+        return weigh
 
     @property
     def gyrotropic_unit(self) -> float:
@@ -196,47 +173,19 @@ class Table(eqx.Module):
             )
 
 
-def summed(tau: Array, omega: Array, power: int, factor: Array, tensor: Array) -> Complex[Array, "F R ..."]:
-    """Σ_E c [τ/(1−iωτ)]ⁿ K: frequencies and factors (F or 1, R, E) against tensors (R, E, ...)."""
-    if jnp.ndim(tau) == 0:
-        relaxed = (tau / (1 - 1j * omega * tau)) ** power
-        sums = jnp.einsum("fre,re...->fr...", factor, tensor)
-        return relaxed.reshape(-1, *(1,) * (sums.ndim - 1)) * sums
-    relaxed = (tau / (1 - 1j * omega[:, None, None] * tau)) ** power * factor
-    return jnp.einsum("fre,re...->fr...", relaxed, tensor.astype(complex))
-
-
-def traceless(current: Array) -> Array:
-    """K_ab − δ_ab Tr K."""
-    return current - jnp.trace(current, axis1=-2, axis2=-1)[..., None, None] * jnp.eye(3)
-
-
-def antisymmetric(name: str, current: Array) -> Array:
-    """The Hall tensor of a mechanism from Σ W v_a Q_b or Σ W v_a v_sj,b."""
-    return HALL_FACTORS[name] * (current - jnp.swapaxes(current, -1, -2))
+def _angular(frequency: ArrayLike) -> Array:
+    """ω in 1/ps of f in THz."""
+    return 2 * jnp.pi * jnp.atleast_1d(jnp.asarray(frequency, float))
 
 
 class Gathered(NamedTuple):
-    """What every table takes from its surface, and the shells' states in the order of the table."""
+    """What every table takes from its surface, and its shells in the order of the table."""
 
     energies: Energies
-    moment: Array
-    drude: Array
     intrinsic_hall: Array
     hall_error: float
     dimension: int
-    states: list[list[ShellStates]]
-
-
-def turned(surface: Surface, states: ShellStates, vectors: np.ndarray) -> np.ndarray:
-    """Σ W (x×v)_a v_b in μ_B eV Å ..., for x = Q or v_sj (N, 3) of a shell."""
-    weighted = surface.weight[states.shell.points, None] * np.cross(vectors, states.velocity)
-    return MAGNETON * weighted.T @ states.velocity
-
-
-def current(surface: Surface, states: ShellStates, vectors: np.ndarray) -> np.ndarray:
-    """Σ W v_a x_b for the same."""
-    return (surface.weight[states.shell.points, None] * states.velocity).T @ vectors
+    shells: list[list[Shell]]
 
 
 def gather(surface: Surface, window: tuple[float, float] | None = None) -> Gathered:
@@ -246,15 +195,10 @@ def gather(surface: Surface, window: tuple[float, float] | None = None) -> Gathe
         surface: from :func:`fermi_surface`.
         window: interval of its energies in eV; by default what a thermal surface has.
     """
-    shells: list[list[Shell]] = [
+    shells = [
         sorted((s for s in surface.shells if s.replica == replica), key=lambda s: s.energy)
         for replica in range(surface.replicas)
     ]
-
-    def tensor(shell: Shell, left: np.ndarray) -> np.ndarray:
-        part = shell.points
-        return (surface.weight[part, None] * left[part]).T @ surface.velocity[part]
-
     energy = padded([[np.array(s.energy) for s in row] for row in shells], ())
     present = padded([[np.array(True) for _ in row] for row in shells], (), bool)
     energy = np.where(present, energy, surface.fermi_level)
@@ -264,19 +208,34 @@ def gather(surface: Surface, window: tuple[float, float] | None = None) -> Gathe
     found = energy[present] if present.any() else np.array([surface.fermi_level])
     empty = (bool(found.min() > window[0] + 2 * STEP * kt), bool(found.max() < window[1] - 2 * STEP * kt))
     hall, hall_error = intrinsic_conductivity(surface)
-    return Gathered(
-        Energies(
-            jnp.asarray(energy),
-            surface.fermi_level,
-            surface.temperature,
-            window,
-            empty,
-            surface.sampler.bin_width(Thermal(surface.fermi_level, surface.temperature)) is not None,
-        ),
-        jnp.asarray(padded([[tensor(s, surface.orbital_moment) for s in row] for row in shells], (3, 3))),
-        jnp.asarray(padded([[tensor(s, surface.velocity) for s in row] for row in shells], (3, 3))),
-        jnp.asarray(hall),
-        hall_error,
-        surface.model.dimension,
-        [[ShellStates(surface, s) for s in row] for row in shells],
+    energies = Energies(
+        jnp.asarray(energy),
+        surface.fermi_level,
+        surface.temperature,
+        window,
+        empty,
+        surface.sampler.bin_width(Thermal(surface.fermi_level, surface.temperature)) is not None,
     )
+    return Gathered(energies, jnp.asarray(hall), hall_error, surface.model.dimension, shells)
+
+
+def shell_sums(surface: Surface, scatterer: Scatterer, shells: list[list[Shell]]) -> RelaxedSums:
+    """The sums of all shells, leaves (R, E, ...), filled up with zeros (τ with ones)."""
+    states = ShellStates(surface, scatterer.bloch)
+
+    def one(shell: Shell) -> RelaxedSums:
+        count = shell.points.stop - shell.points.start
+        mine = states.of(shell, filled_size(count, scatterer.pairs))
+        return jax.tree.map(np.asarray, _compiled_sums(scatterer.at(shell.energy), mine))
+
+    rows = [[one(shell) for shell in row] for row in shells]
+    count = max(len(row) for row in rows)
+    empty = jax.tree.map(np.zeros_like, next(one for row in rows for one in row))
+    empty = eqx.tree_at(lambda s: s.tau, empty, np.ones(()))
+    full = [one for row in rows for one in row + [empty] * (count - len(row))]
+    return jax.tree.map(lambda *x: jnp.asarray(np.stack(x).reshape(len(rows), count, *x[0].shape)), *full)
+
+
+@eqx.filter_jit
+def _compiled_sums(scatterer: Scatterer, states: States) -> RelaxedSums:
+    return relaxed_sums(scatterer(states), jnp.asarray(states.thermal), jnp.asarray(states.orbital_moment))

@@ -19,16 +19,16 @@ from jaxkin.fitting.table import Table
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.surface.fermi import fermi_surfaces
 from jaxkin.surface.plan import Progress
+from jaxkin.surface.rule import LineRule, Rule
 from jaxkin.surface.samples import Sampler
-from jaxkin.surface.shells import Shell, Surface
+from jaxkin.surface.surface import Kept, Layout, Surface
 from jaxkin.surface.thermal import Thermal
 
 PANEL = 4.0
 """Longest panel of the quadrature over energies in kT ..."""
 NODES = 6
 """... and its Gauss-Legendre nodes: −f⁰' is integrated to 2e-7."""
-POINTS = ("k", "band", "pocket", "replica", "weight", "level_weight", "energy", "velocity", "berry_curvature",
-          "orbital_moment")  # fmt: skip
+COLUMNS = ("k", "energy", "velocity", "berry_curvature", "orbital_moment", "level_weight")
 
 
 def tabulate(
@@ -155,25 +155,37 @@ def _panels(edges: np.ndarray, longest: float) -> tuple[np.ndarray, np.ndarray]:
 
 def _joined(surfaces: list[Surface], weights: np.ndarray, thermal: Thermal) -> Surface:
     """One thermal surface from surfaces at single energies and the weights of these."""
-    parts, shells, start, pockets = [], [], 0, 0
     factors = [w * float(thermal.density(s.fermi_level)) for s, w in zip(surfaces, weights, strict=True)]  # pyright: ignore[reportArgumentType]
-    for surface, factor in zip(surfaces, factors, strict=True):
-        part = {name: getattr(surface, name) for name in POINTS}
-        part["weight"] = factor * part["weight"]
-        part["pocket"] = part["pocket"] + pockets
-        shells += [
-            Shell(slice(s.points.start + start, s.points.stop + start), s.replica, s.energy) for s in surface.shells
-        ]
-        parts.append(part)
-        start, pockets = start + len(surface), pockets + len(surface.pockets)
+    columns = {name: np.concatenate([getattr(s, name) for s in surfaces]) for name in COLUMNS}
+    before = np.cumsum([0, *(len(s.pockets) for s in surfaces[:-1])]).tolist()
+    heights = [(s.fermi_level - thermal.fermi_level) / thermal.width for s in surfaces]
+    rules = [
+        _at_height(surface.rule, height, factor)
+        for surface, height, factor in zip(surfaces, heights, factors, strict=True)
+    ]
+    counts = [np.diff(s.layout.starts).tolist() for s in surfaces]
     return replace(
         surfaces[0],
-        **{name: np.concatenate([part[name] for part in parts]) for name in POINTS},
+        **columns,
+        weight=np.concatenate([f * s.weight for f, s in zip(factors, surfaces, strict=True)]),
+        rule=rules[0].joined(rules[1:], before),
+        layout=Layout.of(
+            [n for row in counts for n in row],
+            [r for s in surfaces for r in s.layout.replica],
+            [level for level, s in enumerate(surfaces) for _ in s.layout.replica],
+        ),
+        heights=np.array(heights),
         fermi_level=thermal.fermi_level,
         temperature=thermal.temperature,
-        shells=tuple(shells),
-        pockets=tuple(pocket for surface in surfaces for pocket in surface.pockets),
+        decided=Kept(tuple(pocket for surface in surfaces for pocket in surface.pockets)),
         fillings=np.concatenate([f * s.fillings for f, s in zip(factors, surfaces, strict=True)], axis=1),
         verdict=f"{len(surfaces)} energies",
         warnings=tuple(dict.fromkeys(m for s in surfaces if len(s) for m in s.warnings)),
-    )
+    ).as_sampled()
+
+
+def _at_height(rule: Rule, height: float, share: float) -> Rule:
+    """The rule of a single energy as that of one among many."""
+    if not isinstance(rule, LineRule):
+        return rule
+    return replace(rule, height=np.full(len(rule), height), share=share * rule.share)

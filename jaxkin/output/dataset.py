@@ -14,9 +14,9 @@ from numpy.typing import ArrayLike
 
 from jaxkin.errors import FileFormatError
 from jaxkin.estimate import Estimate
-from jaxkin.response.boltzmann import MECHANISMS
 from jaxkin.response.gyrotropic import GyrotropicResponse
-from jaxkin.surface.shells import Surface
+from jaxkin.response.sums import MECHANISMS
+from jaxkin.surface.surface import Surface
 
 XYZ = ["x", "y", "z"]
 MOST_POINTS = 20_000

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 
 import numpy as np
 
 from jaxkin.estimate import Estimate
 from jaxkin.parallel.share import Share
-from jaxkin.response.gyrotropic import GyrotropicResponse
+from jaxkin.response.gyrotropic import GyrotropicResponse, from_sums
 from jaxkin.response.quality import Quality
-from jaxkin.response.scales import dilute_warning
-from jaxkin.surface.shells import Shell, Surface
+from jaxkin.surface.surface import Kept, Layout, Surface
 
 
-@dataclass(frozen=True, kw_only=True)
 class JoinedSurface(Surface):
     """A surface whose points lie with several processes: integrals are over all of them.
 
@@ -22,8 +20,8 @@ class JoinedSurface(Surface):
     replicas, and the shells of other processes have no points here. Every process must ask for the same integrals.
     """
 
-    own: Surface
-    share: Share
+    own: Kept
+    share: Kept
     points: int
     """Of all processes."""
 
@@ -31,10 +29,11 @@ class JoinedSurface(Surface):
         return self.points
 
     def integrate(self, values) -> Estimate:
-        return Estimate(self.share.gather(self.own.integrate(values).samples, self.replicas), self.evaluations)
+        samples = self.own.value.integrate(values).samples
+        return Estimate(self.share.value.gather(samples, self.replicas), self.evaluations)
 
     def density_of_states(self) -> Estimate:
-        return self.integrate(np.ones(len(self.own)))
+        return self.integrate(np.ones(len(self.own.value)))
 
 
 def joined(response: GyrotropicResponse, share: Share) -> GyrotropicResponse:
@@ -52,49 +51,34 @@ def joined(response: GyrotropicResponse, share: Share) -> GyrotropicResponse:
         return response
     surface, sums = _surface(response.surface, share), response.transport
     *parts, tau = share.gather_all([*sums.gyrotropic.values(), *sums.conductivity.values(), sums.tau], surface.replicas)
-    g = dict(zip(sums.gyrotropic, parts[: len(sums.gyrotropic)], strict=True))
-    sigma = dict(zip(sums.conductivity, parts[len(sums.gyrotropic) :], strict=True))
-    quality = _quality(sums.quality, share)
-    parts = {**g, "total": np.sum(list(g.values()), axis=0)}
-    return replace(
-        response,
-        surface=surface,
-        g={name: Estimate(samples[:, 1:], surface.evaluations) for name, samples in parts.items()},
-        static={name: Estimate(samples[:, 0], surface.evaluations) for name, samples in parts.items()},
-        tau=Estimate(tau, surface.evaluations),
-        transport=replace(sums, gyrotropic=g, conductivity=sigma, tau=tau, quality=quality),
-        warnings=(*surface.warnings, *quality.warnings(), *dilute_warning(surface, tau)),
+    sums = replace(
+        sums,
+        gyrotropic=dict(zip(sums.gyrotropic, parts[: len(sums.gyrotropic)], strict=True)),
+        conductivity=dict(zip(sums.conductivity, parts[len(sums.gyrotropic) :], strict=True)),
+        tau=tau,
+        quality=_quality(sums.quality, share),
     )
+    return from_sums(surface, response.disorder, sums, response.solver)
 
 
 def _surface(own: Surface, share: Share) -> JoinedSurface:
     replicas, points = share.total(own.replicas), share.total(len(own))
     mine = share.of(range(replicas))
-    counts = np.bincount([shell.replica for shell in own.shells], minlength=own.replicas)
-    most = int(share.numbers(counts.max()).max())
-    energies = np.full((own.replicas, most), np.nan)
-    energies[np.arange(most) < counts[:, None]] = [shell.energy for shell in own.shells]
-    energies, fillings = share.gather_all([energies, own.fillings], replicas)
-    elsewhere = [
-        Shell(slice(0, 0), replica, float(energy))
-        for replica in range(replicas)
-        if replica not in mine
-        for energy in energies[replica][np.isfinite(energies[replica])]
-    ]
-    shells = [replace(shell, replica=mine[shell.replica]) for shell in own.shells]
-    kept = {part.name: getattr(own, part.name) for part in fields(Surface) if part.init}
-    return JoinedSurface(
-        **kept
-        | {
-            "replicas": replicas,
-            "replica": np.array(mine)[own.replica],
-            "shells": tuple(sorted(shells + elsewhere, key=lambda shell: (shell.replica, shell.energy))),
-            "fillings": fillings,
-        },
-        own=own,
-        share=share,
-        points=points,
-    )
+    of_replica = [np.flatnonzero(np.array(own.layout.replica, int) == n) for n in range(own.replicas)]
+    most = int(share.numbers(max(map(len, of_replica))).max())
+    levels = np.full((own.replicas, most), np.nan)
+    for row, shells in zip(levels, of_replica, strict=True):
+        row[: len(shells)] = np.array(own.layout.level)[shells]
+    levels, fillings = share.gather_all([levels, own.fillings], replicas)
+    counts, replica, level = [], [], []
+    for number in range(replicas):
+        present = levels[number][np.isfinite(levels[number])].astype(int).tolist()
+        shells = of_replica[list(mine).index(number)] if number in mine else []
+        counts += [own.layout.starts[n + 1] - own.layout.starts[n] for n in shells] or [0] * len(present)
+        replica, level = replica + [number] * len(present), level + present
+    kept = {name: getattr(own, name) for name in Surface.__dataclass_fields__}
+    kept |= {"replicas": replicas, "layout": Layout.of(counts, replica, level), "fillings": fillings}
+    return JoinedSurface(**kept, own=Kept(own), share=Kept(share), points=points)
 
 
 def _quality(own: Quality, share: Share) -> Quality:

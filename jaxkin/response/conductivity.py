@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import equinox as eqx
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import constants as si
 
 from jaxkin.disorder.kernels import Disorder
 from jaxkin.estimate import Estimate
-from jaxkin.response.boltzmann import SkewOrder, Solver
+from jaxkin.namespace import AnyArray, is_traced, namespace
 from jaxkin.response.observables import LEVI_CIVITA
+from jaxkin.response.shell import SkewOrder, Solver
 from jaxkin.response.transport import Transport, transport
 from jaxkin.surface.sea import filled_berry_curvature
-from jaxkin.surface.shells import Surface
+from jaxkin.surface.surface import Surface
 from jaxkin.symmetry.operations import Operation
 from jaxkin.symmetry.verify import is_symmetry
 
 
-@dataclass(frozen=True)
-class Conductivity:
+class Conductivity(eqx.Module):
     """σ_ab(ω) by mechanism in ``unit``, each (frequency, 3, 3).
 
     Keys ``drude``, ``intrinsic``, ``skew``, ``side_jump`` and ``total``; the last three before it are
-    antisymmetric and vanish with time reversal (the skew and side-jump parts to sampling error).
+    antisymmetric and vanish with time reversal (the skew and side-jump parts to sampling error). Of a surface whose
+    model or level is traced there is no ``intrinsic``, an integral over the filled states, and it is not in ``total``.
     """
 
-    frequency: np.ndarray
+    frequency: AnyArray
     sigma: dict[str, Estimate]
-    unit: str
+    unit: str = eqx.field(static=True)
 
 
 def conductivity(
@@ -69,8 +69,10 @@ def conductivity(
 def from_transport(surface: Surface, sums: Transport) -> Conductivity:
     """σ from the sums over the shells, with the intrinsic part added."""
     parts = {name: samples[:, 1:] for name, samples in sums.conductivity.items()}
-    parts["intrinsic"] = np.broadcast_to(intrinsic_conductivity(surface)[0], parts["drude"].shape)
-    parts["total"] = np.sum(list(parts.values()), axis=0)
+    if not is_traced(surface.model, surface.fermi_level, surface.temperature):
+        intrinsic = namespace(parts["drude"]).asarray(intrinsic_conductivity(surface)[0])
+        parts["intrinsic"] = namespace(intrinsic).broadcast_to(intrinsic, parts["drude"].shape)
+    parts["total"] = sum(parts.values())
     sigma = {name: Estimate(samples, surface.evaluations) for name, samples in parts.items()}
     return Conductivity(sums.frequency, sigma, {3: "S/m", 2: "S", 1: "S m"}[surface.model.dimension])
 

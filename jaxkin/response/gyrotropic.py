@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import equinox as eqx
 import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxkin.disorder.kernels import Disorder
 from jaxkin.estimate import Estimate
+from jaxkin.namespace import AnyArray
 from jaxkin.response import observables, scales
-from jaxkin.response.boltzmann import SkewOrder, Solver
 from jaxkin.response.conductivity import Conductivity, from_transport
 from jaxkin.response.quality import Quality
+from jaxkin.response.shell import SkewOrder, Solver
 from jaxkin.response.transport import Transport, transport
 from jaxkin.surface.plan import Progress
-from jaxkin.surface.shells import Surface
+from jaxkin.surface.surface import Surface
 
 if TYPE_CHECKING:
     import xarray
 
 
-@dataclass(frozen=True)
-class GyrotropicResponse:
+class GyrotropicResponse(eqx.Module):
     """g_ab(ω), Eq. (10), with everything linear in it; keys ``intrinsic``, ``skew``, ``side_jump``, ``total``.
+
+    It is a pytree: of a surface that :meth:`Surface.at` evaluated with traced arguments, or of traced numbers of the
+    disorder, it is traced itself, and has derivatives.
 
     Attributes:
         frequency: f = ω/2π in THz, (frequency,).
@@ -39,13 +42,13 @@ class GyrotropicResponse:
 
     surface: Surface
     disorder: Disorder
-    frequency: np.ndarray
+    frequency: AnyArray
     g: dict[str, Estimate]
     static: dict[str, Estimate]
     tau: Estimate
     transport: Transport
-    solver: Solver
-    warnings: tuple[str, ...] = field(default=())
+    solver: Solver = eqx.field(static=True)
+    warnings: tuple[str, ...] = eqx.field(static=True, default=())
 
     @property
     def quality(self) -> Quality:
@@ -53,12 +56,12 @@ class GyrotropicResponse:
         return self.transport.quality
 
     @property
-    def skew_acceleration(self) -> np.ndarray:
+    def skew_acceleration(self) -> AnyArray:
         """Q at the surface's points, (N, 3), eV Å / ps."""
         return self.transport.skew_acceleration
 
     @property
-    def side_jump_velocity(self) -> np.ndarray:
+    def side_jump_velocity(self) -> AnyArray:
         """v_sj at the surface's points, (N, 3), eV Å."""
         return self.transport.side_jump_velocity
 
@@ -97,11 +100,11 @@ class GyrotropicResponse:
 
     def circular_dichroism(self, axis: ArrayLike = (0, 0, 1)) -> dict[str, Estimate]:
         """Im ρ in rad/m."""
-        return self._each(lambda g: np.imag(observables.rotatory_power(g, self.frequency, axis)))
+        return self._each(lambda g: observables.rotatory_power(g, self.frequency, axis).imag)
 
     def trace(self) -> dict[str, Estimate]:
         """Tr g in S: the dynamic chiral magnetic effect, and three times the average over a polycrystal."""
-        return self._each(lambda g: np.trace(g, axis1=-2, axis2=-1))
+        return self._each(lambda g: g.trace(axis1=-2, axis2=-1))
 
     def crossover_frequency(self) -> float:
         """f = ω₀/2π in THz above which the intrinsic part is larger than the skew part (norms of g).
@@ -155,13 +158,13 @@ def gyrotropic_response(
     - m_sj = eτ/(1−iωτ) v_sj×v, Eq. (7), v_sj from the double integral over w^S δr.
 
     With ``solver="exact"`` the resolvent of the whole collision operator stands for 1/(ω+i/τ):
-    :func:`jaxkin.response.boltzmann.shell_response`. In cubic crystals only this gives a skew part.
+    :func:`jaxkin.response.shell.shell_response`. In cubic crystals only this gives a skew part.
 
     Scattering is elastic: at finite temperature every energy is a problem of its own. Valid for dilute
     impurities and k_Fℓ ≫ 1; crossed diagrams are left out.
 
     Args:
-        surface: from :func:`fermi_surface`.
+        surface: from :func:`fermi_surface`, or evaluated elsewhere by :meth:`Surface.at`, also with traced arguments.
         disorder: :class:`RelaxationTime`, :class:`PointImpurity`, :class:`FiniteRangeImpurity`, a sum of
             them, or kernels of your own.
         frequency: f = ω/2π in THz, any number of them.
@@ -170,7 +173,8 @@ def gyrotropic_response(
         progress: called with (done, total, what).
 
     Raises:
-        JaxkinError: a frequency that is not finite, an unknown solver.
+        JaxkinError: a frequency that is not finite, an unknown solver; of a surface elsewhere, what is not known there:
+            a thermal lattice's bins of energy, the states of degenerate bands.
 
     >>> import jaxkin as jk
     >>> model = jk.models.get("helical-isotropic", moment=1.0)
@@ -178,9 +182,24 @@ def gyrotropic_response(
     >>> response = jk.gyrotropic_response(surface, jk.RelaxationTime(tau=1.0), frequency=[0.0, 1.0])
     >>> response.g["intrinsic"].mean.shape
     (2, 3, 3)
+
+    The same under ``jax.grad``, here for ∂ ln g^sk/∂ ln τ = 3:
+
+    >>> import jax
+    >>> model = jk.models.get("kramers-weyl-d4")
+    >>> surface = jk.fermi_surface(model, -1.2, sampler=jk.Lines(8), replicas=2)
+    >>> def g_zz(tau):
+    ...     return jk.gyrotropic_response(surface, jk.RelaxationTime(tau, 50.0)).g["skew"].mean[0, 2, 2].imag
+    >>> round(float(jax.grad(g_zz)(0.7) * 0.7 / g_zz(0.7)), 9)
+    3.0
     """
     sums = transport(surface, disorder, frequency, solver, skew_order, progress)
-    parts = {**sums.gyrotropic, "total": np.sum(list(sums.gyrotropic.values()), axis=0)}
+    return from_sums(surface, disorder, sums, solver)
+
+
+def from_sums(surface: Surface, disorder: Disorder, sums: Transport, solver: Solver) -> GyrotropicResponse:
+    """The response that the sums over the shells make."""
+    parts = {**sums.gyrotropic, "total": sum(sums.gyrotropic.values())}
     return GyrotropicResponse(
         surface=surface,
         disorder=disorder,

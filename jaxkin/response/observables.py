@@ -7,38 +7,39 @@ from numpy.typing import ArrayLike
 
 from jaxkin import units
 from jaxkin.errors import JaxkinError
+from jaxkin.namespace import AnyArray, namespace
 
 LEVI_CIVITA = np.zeros((3, 3, 3))
 for _a, _b, _c in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
     LEVI_CIVITA[_a, _b, _c], LEVI_CIVITA[_b, _a, _c] = 1.0, -1.0
 
 
-def spatial_dispersion(g: np.ndarray) -> np.ndarray:
+def spatial_dispersion(g: AnyArray) -> AnyArray:
     """λ_abc = ε_abd g_dc, Eq. (70)."""
-    return np.einsum("abd,...dc->...abc", LEVI_CIVITA, g)
+    return namespace(g).einsum("abd,...dc->...abc", LEVI_CIVITA, g)
 
 
-def gyrotropic(lam: np.ndarray) -> np.ndarray:
+def gyrotropic(lam: AnyArray) -> AnyArray:
     """g_ab = ½ ε_cda λ_cdb, Eq. (71): the inverse of :func:`spatial_dispersion`."""
-    return 0.5 * np.einsum("cda,...cdb->...ab", LEVI_CIVITA, lam)
+    return 0.5 * namespace(lam).einsum("cda,...cdb->...ab", LEVI_CIVITA, lam)
 
 
-def magnetoelectric(g: np.ndarray) -> np.ndarray:
+def magnetoelectric(g: AnyArray) -> AnyArray:
     """χ_ab = g_ab − ½ δ_ab Tr g, Eq. (86)."""
-    return g - 0.5 * np.trace(g, axis1=-2, axis2=-1)[..., None, None] * np.eye(3)
+    return g - 0.5 * g.trace(axis1=-2, axis2=-1)[..., None, None] * np.eye(3)
 
 
-def magnetization(g: np.ndarray, field: ArrayLike) -> np.ndarray:
+def magnetization(g: AnyArray, field: ArrayLike) -> AnyArray:
     """M = −iχE, Eq. (87), A/m for V/m."""
     return -1j * magnetoelectric(g) @ cartesian(field, "field")
 
 
-def gauss(magnetization: np.ndarray) -> np.ndarray:
+def gauss(magnetization: AnyArray) -> AnyArray:
     """μ₀M in gauss for M in A/m."""
     return units.VACUUM_PERMEABILITY * units.TESLA_TO_GAUSS * magnetization
 
 
-def rotatory_power(g: np.ndarray, frequency: np.ndarray, axis: ArrayLike = (0, 0, 1)) -> np.ndarray:
+def rotatory_power(g: AnyArray, frequency: AnyArray, axis: ArrayLike = (0, 0, 1)) -> AnyArray:
     """ρ = ½μ₀ω n·g·n in rad/m, Eq. (78), for g (..., frequency, 3, 3) and f in THz."""
     n = cartesian(axis, "axis")
     n = n / np.linalg.norm(n)

@@ -2,49 +2,52 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import equinox as eqx
 
-from jaxkin.disorder.collisions import Collisions
-from jaxkin.response.boltzmann import ShellResponse
+from jaxkin.namespace import AnyArray, Number, is_traced, namespace
+from jaxkin.response.shell import Measures
 
 FLUX_LIMIT = ONSAGER_LIMIT = 0.02
 RESIDUAL_LIMIT = 1e-8
 
 
-@dataclass(frozen=True)
-class Quality:
+class Quality(eqx.Module):
     """Relative violations, averaged over the shells with their density of states.
 
     Attributes:
         flux: |∫(dp') w^A δ| of ∫(dp') |w^A| δ; Eqs. (34), (35) say zero.
-        optical_theorem: |ħΓ/n + 2 Im T_pp| of ħΓ/n; None for a real T (Born, third order, prescribed
+        optical_theorem: |ħΓ/n + 2 Im T_pp| of ħΓ/n, the largest; None for a real T (Born, third order, prescribed
             kernels), which does not contain it.
         onsager: |λ_abc + λ_bac| without w^A; time reversal says zero.
         residual: largest of the linear solves.
-        weight: density of states seen so far.
+        weight: density of states of the shells.
     """
 
-    flux: float = 0.0
-    optical_theorem: float | None = None
-    onsager: float = 0.0
-    residual: float = 0.0
-    weight: float = 0.0
+    flux: Number = 0.0
+    optical_theorem: Number | None = None
+    onsager: Number = 0.0
+    residual: Number = 0.0
+    weight: Number = 0.0
 
-    def including(self, collisions: Collisions, part: ShellResponse, weight: float) -> Quality:
-        """With one more shell."""
-        total = self.weight + weight
-        share = weight / total if total else 0.0
-        optical = collisions.optical_theorem
-        return Quality(
-            flux=self.flux + share * (collisions.flux_violation - self.flux),
-            optical_theorem=optical if self.optical_theorem is None else max(self.optical_theorem, optical or 0.0),
-            onsager=self.onsager + share * (part.onsager - self.onsager),
-            residual=max(self.residual, part.residual),
+    @classmethod
+    def of(cls, measures: Measures, weight: AnyArray) -> Quality:
+        """From those of all shells, leaves (shells,), and their densities of states."""
+        xp = namespace(measures.flux, weight)
+        total = xp.sum(weight)
+        share = weight / xp.where(total == 0, 1.0, total)
+        optical = measures.optical_theorem
+        return cls(
+            flux=xp.sum(share * measures.flux),
+            optical_theorem=None if optical is None else xp.max(optical, initial=0.0),
+            onsager=xp.sum(share * measures.onsager),
+            residual=xp.max(measures.residual, initial=0.0),
             weight=total,
         )
 
     def warnings(self) -> tuple[str, ...]:
-        """One line for each violation, with its likely cause."""
+        """One line for each violation, with its likely cause; none where nothing has a value yet."""
+        if is_traced(self.flux, self.onsager, self.residual):
+            return ()
         found = []
         if self.flux > FLUX_LIMIT:
             found.append(

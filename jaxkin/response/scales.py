@@ -6,7 +6,8 @@ import numpy as np
 
 from jaxkin import units
 from jaxkin.estimate import Estimate
-from jaxkin.surface.shells import Surface
+from jaxkin.namespace import is_traced
+from jaxkin.surface.surface import Surface
 
 SMALLEST_KFL = 3.0
 """k_Fℓ below which a Boltzmann equation with independent impurities is not to be trusted."""
@@ -47,7 +48,9 @@ def fermi_wave_vector(surface: Surface) -> Estimate:
 
 
 def dilute_warning(surface: Surface, tau: np.ndarray) -> tuple[str, ...]:
-    """A line where k_Fℓ is too small."""
+    """A line where k_Fℓ is too small; nothing where it is not known, as of a surface evaluated elsewhere."""
+    if surface.fillings is None or is_traced(surface, tau):
+        return ()
     product = float(np.mean(fermi_wave_vector(surface).samples * mean_free_path(surface, tau).samples))
     if not 0 < product < SMALLEST_KFL:
         return ()

@@ -2,23 +2,47 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from itertools import pairwise
 
+import equinox as eqx
+import jax
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 from numpy.typing import ArrayLike
 
 from jaxkin import units
-from jaxkin.disorder.kernels import Disorder
-from jaxkin.disorder.states import ShellStates
+from jaxkin.disorder.collisions import check_transport_time
+from jaxkin.disorder.kernels import Disorder, Scatterer
+from jaxkin.disorder.relaxation_time import RelaxationTime
+from jaxkin.disorder.states import ShellStates, States, filled_size
 from jaxkin.errors import JaxkinError
-from jaxkin.response.boltzmann import CURRENTS, MECHANISMS, SkewOrder, Solver, check_solver, shell_response
+from jaxkin.namespace import AnyArray, is_traced, namespace
+from jaxkin.response.krylov import TOLERANCE
 from jaxkin.response.quality import Quality
+from jaxkin.response.shell import (
+    Measures,
+    ShellResponse,
+    SkewOrder,
+    Solver,
+    check_solver,
+    compiled_response,
+    shell_response,
+)
+from jaxkin.response.sums import CURRENTS, MECHANISMS
 from jaxkin.surface.plan import Progress
-from jaxkin.surface.shells import Surface
+from jaxkin.surface.rule import LatticeRule
+from jaxkin.surface.surface import Surface
+
+COLUMNS = (160, 600)
+"""Of the Krylov spaces that are tried ..."""
+CAPACITY = 288
+"""... or that derivatives are taken through, ..."""
+DENSE = 4000
+"""... and before a problem of at most so many unknowns is solved with matrices."""
 
 
-@dataclass(frozen=True)
-class Transport:
+class Transport(eqx.Module):
     """Sums over the shells, replica by replica.
 
     Attributes:
@@ -31,12 +55,12 @@ class Transport:
         quality: diagnostics.
     """
 
-    frequency: np.ndarray
-    gyrotropic: dict[str, np.ndarray]
-    conductivity: dict[str, np.ndarray]
-    tau: np.ndarray
-    skew_acceleration: np.ndarray
-    side_jump_velocity: np.ndarray
+    frequency: AnyArray
+    gyrotropic: dict[str, AnyArray]
+    conductivity: dict[str, AnyArray]
+    tau: AnyArray
+    skew_acceleration: AnyArray
+    side_jump_velocity: AnyArray
     quality: Quality
 
 
@@ -48,39 +72,130 @@ def transport(
     skew_order: SkewOrder,
     progress: Progress | None = None,
 ) -> Transport:
-    """Sum :func:`jaxkin.response.boltzmann.shell_response` over all shells.
+    """Sum :func:`jaxkin.response.shell.shell_response` over all shells.
+
+    Shell by shell, each filled up to a size of which few compile, where the surface and the disorder are known; in
+    one compiled loop, which reverse mode computes again shell by shell, where they are traced.
 
     Raises:
-        JaxkinError: a frequency that is not finite, an unknown solver.
+        JaxkinError: a frequency that is not finite, an unknown solver, weights that are negative where scattering
+            between pairs of points or the exact solver cannot have them, a thermal lattice evaluated elsewhere.
     """
     check_solver(solver, skew_order)
-    f = np.atleast_1d(np.asarray(frequency, float))
-    if not np.all(np.isfinite(f)):
+    f = np.atleast_1d(np.asarray(frequency, float)) if not is_traced(frequency) else jnp.atleast_1d(frequency)
+    if not is_traced(f) and not np.all(np.isfinite(f)):
         raise JaxkinError("frequency must be finite numbers in THz.")
-    omega, d = 2 * np.pi * np.append(0.0, f), surface.model.dimension  # 1/ps
-    shape = (surface.replicas, len(omega), 3, 3)
-    g = {name: np.zeros(shape, complex) for name in MECHANISMS}
-    sigma = {name: np.zeros(shape, complex) for name in CURRENTS}
+    _check_bins(surface, disorder)
+    omega = 2 * jnp.pi * jnp.append(0.0, jnp.asarray(f))  # 1/ps
+    traced = is_traced(surface, disorder, frequency)
+    scatterer = disorder.on(surface)
+    if traced and scatterer.bloch and surface.bloch is None:  # states that are known would not follow
+        surface = surface.at()
+        scatterer = disorder.on(surface)
+    if not len(surface.layout):
+        return _gathered(surface, f, _nothing(surface, len(f) + 1), np.zeros((0, 3)), np.zeros((0, 3)))
+    states = ShellStates(surface, scatterer.bloch)
+    if traced:
+        return _compiled(surface, scatterer, states, f, omega, solver, skew_order)
+    positive = scatterer.pairs or solver == "exact"
+    if positive and np.any(surface.level_weight < 0):
+        raise JaxkinError(
+            "scattering between pairs of points, and solver='exact', need positive weights: use Lines, or Grid with "
+            "smearing='gaussian'."
+        )
+    report: Progress = progress or (lambda done, total, what: None)
+    shells, parts = surface.shells, []
+    for done, shell in enumerate(shells):
+        report(done, len(shells), "disorder kernels")
+        count = shell.points.stop - shell.points.start
+        one = states.of(shell, filled_size(count, scatterer.pairs))
+        part = jax.tree.map(np.asarray, _solved(scatterer.at(shell.energy), one, omega, solver, skew_order))
+        check_transport_time(part.tau)
+        parts.append(eqx.tree_at(_points, part, tuple(x[:count] for x in _points(part))))
+    report(len(shells), len(shells), "disorder kernels")
+    skew, jump = (_placed(surface, [_points(part)[n] for part in parts]) for n in range(2))
+    empty = [eqx.tree_at(_points, part, (None, None)) for part in parts]
+    return _gathered(surface, f, jax.tree.map(lambda *x: np.stack(x), *empty), skew, jump)
+
+
+def _solved(scatterer: Scatterer, states: States, omega: Array, solver: Solver, skew_order: SkewOrder) -> ShellResponse:
+    """With larger and larger spaces until the exact solver's residual is rounding."""
+    for columns in COLUMNS:
+        part = compiled_response(scatterer, states, omega, solver, skew_order, "krylov", columns)
+        if part.measures.residual <= TOLERANCE:
+            return part
+    if len(states) <= DENSE:
+        return compiled_response(scatterer, states, omega, solver, skew_order, "dense", 0)
+    return part
+
+
+def _compiled(surface: Surface, scatterer: Scatterer, states: ShellStates, f, omega: Array, *options) -> Transport:
+    @jax.checkpoint
+    def one(shell: States) -> ShellResponse:
+        collisions = scatterer.at(shell.level)(shell)
+        return shell_response(
+            collisions, shell.thermal, shell.orbital_moment, omega, *options, "differentiable", CAPACITY
+        )
+
+    parts = jax.lax.map(one, states.stacked())
+    place, present = states.layout
+    where = np.zeros(len(surface), int)
+    where[place[present]] = np.flatnonzero(present)
+    skew, jump = (x.reshape(-1, 3)[where] for x in _points(parts))
+    return _gathered(surface, f, eqx.tree_at(_points, parts, (None, None)), skew, jump)
+
+
+def _points(part: ShellResponse) -> tuple:
+    return part.skew_acceleration, part.side_jump_velocity
+
+
+def _placed(surface: Surface, columns: list[np.ndarray]) -> np.ndarray:
+    return np.concatenate(columns) if columns else np.zeros((len(surface), 3))
+
+
+def _gathered(surface: Surface, f: AnyArray, parts: ShellResponse, skew: AnyArray, jump: AnyArray) -> Transport:
+    """Sums by replica of shells' parts, leaves (shells, ...)."""
+    xp, d = namespace(parts.tau), surface.model.dimension
+    member = np.arange(surface.replicas)[:, None] == np.array(surface.layout.replica, int)  # (replicas, shells)
+    starts = surface.layout.starts
+    dos = xp.stack([surface.weight[a:b].sum() for a, b in pairwise(starts)]) if len(starts) > 1 else np.zeros(0)
     g_unit = 1e-12 * units.moment_velocity_density(d) * units.ELEMENTARY_CHARGE
     sigma_unit = 1e-12 * units.velocity_velocity_density(d) * units.ELEMENTARY_CHARGE**2
-    skew, jump = np.zeros_like(surface.velocity), np.zeros_like(surface.velocity)
-    tau_weight, quality = np.zeros((surface.replicas, 2)), Quality()
-    report: Progress = progress or (lambda done, total, what: None)
-    scatterer = disorder.on(surface)
-    for done, shell in enumerate(surface.shells):
-        report(done, len(surface.shells), "disorder kernels")
-        points = shell.points
-        collisions = scatterer(ShellStates(surface, shell))
-        part = shell_response(
-            collisions, surface.weight[points], surface.orbital_moment[points], omega, solver, skew_order
+
+    def summed(values: AnyArray) -> AnyArray:
+        return xp.tensordot(member.astype(float), values, axes=1)
+
+    return Transport(
+        frequency=f,
+        gyrotropic={name: g_unit * summed(part) for name, part in parts.gyrotropic.items()},
+        conductivity={name: sigma_unit * summed(part) for name, part in parts.conductivity.items()},
+        tau=summed(parts.tau * dos) / xp.maximum(summed(dos), 1e-300),
+        skew_acceleration=skew,
+        side_jump_velocity=jump,
+        quality=Quality.of(parts.measures, dos),
+    )
+
+
+def _nothing(surface: Surface, frequencies: int) -> ShellResponse:
+    """The parts of no shells."""
+    none, tensors = np.zeros(0), np.zeros((0, frequencies, 3, 3), complex)
+    measures = Measures(none, None, none, none)
+    return ShellResponse(
+        dict.fromkeys(MECHANISMS, tensors), dict.fromkeys(CURRENTS, tensors), none, none, none, measures
+    )
+
+
+def _check_bins(surface: Surface, disorder: Disorder) -> None:
+    """Raise where a thermal lattice was moved and scattering needs to know which of its points have one energy."""
+    if not surface.elsewhere or not isinstance(surface.rule, LatticeRule) or not disorder.elastic:
+        return
+    if not isinstance(disorder, RelaxationTime):
+        raise JaxkinError(
+            "scattering on a thermal lattice is not known away from where it was sampled: its shells are bins of "
+            "energy that points enter and leave; sample the surface with Lines, or anew."
         )
-        for total, tensors, unit in ((g, part.gyrotropic, g_unit), (sigma, part.conductivity, sigma_unit)):
-            for name, tensor in tensors.items():
-                total[name][shell.replica] += unit * tensor
-        skew[points], jump[points] = collisions.skew_acceleration, collisions.side_jump_velocity
-        dos = float(np.sum(surface.weight[points]))
-        quality = quality.including(collisions, part, dos)
-        tau_weight[shell.replica] += part.tau * dos, dos
-    report(len(surface.shells), len(surface.shells), "disorder kernels")
-    tau = tau_weight[:, 0] / np.maximum(tau_weight[:, 1], 1e-300)
-    return Transport(f, g, sigma, tau, skew, jump, quality)
+    if surface.model is not surface.sampled.model:
+        raise JaxkinError(
+            "skew scattering and side jumps on a thermal lattice do not follow another model: its points stay in their "
+            "bins of energy; sample the surface with Lines, or leave out tau_skew and side_jump."
+        )

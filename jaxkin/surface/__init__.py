@@ -1,14 +1,12 @@
 """Fermi-surface points: search, samplers, shells."""
 
 from jaxkin.surface.fermi import Surfaces, fermi_surface, fermi_surfaces
-from jaxkin.surface.frozen import FrozenSurface, freeze
 from jaxkin.surface.grid import Grid
 from jaxkin.surface.lines import Lines
-from jaxkin.surface.shells import Shell, Surface
+from jaxkin.surface.surface import Shell, Surface
 from jaxkin.surface.thermal_grid import ThermalGrid
 
 __all__ = [
-    "FrozenSurface",
     "Grid",
     "Lines",
     "Shell",
@@ -17,5 +15,4 @@ __all__ = [
     "ThermalGrid",
     "fermi_surface",
     "fermi_surfaces",
-    "freeze",
 ]

@@ -19,8 +19,8 @@ from jaxkin.surface.maps import zone_maps
 from jaxkin.surface.nodes import Nodes, level_distance
 from jaxkin.surface.plan import Plan, Progress, Replica
 from jaxkin.surface.samples import Sampler
-from jaxkin.surface.shells import Surface
 from jaxkin.surface.spectrum import Spectrum
+from jaxkin.surface.surface import Surface
 from jaxkin.surface.thermal import Thermal
 from jaxkin.symmetry.operations import Operation
 

@@ -11,7 +11,8 @@ from scipy import ndimage
 
 from jaxkin.memory import batch_bytes, demand
 from jaxkin.surface.maps import ZoneMap
-from jaxkin.surface.samples import LevelSets, Samples
+from jaxkin.surface.rule import SmearedRule
+from jaxkin.surface.samples import Decided, LevelSets, Samples
 from jaxkin.surface.search import Pocket
 from jaxkin.surface.spectrum import Spectrum
 from jaxkin.surface.thermal import Thermal
@@ -112,6 +113,7 @@ class Grid(LevelSets):
             band=np.array(bands)[row],
             axis=np.zeros(len(row), int),
             edges=pocket.edges,
+            volume=float(np.prod(pocket.edges)) / self.n ** len(pocket.edges),
             filling=float(filled * np.prod(pocket.edges)),
         )
 
@@ -183,8 +185,11 @@ class Grid(LevelSets):
                 filled -= centres[(0,) * (centres.ndim - 1)][row] < level
         return filled
 
-    def weights(self, samples: Samples, distance: np.ndarray, slope: np.ndarray) -> np.ndarray:
-        """Cell volume times the smeared δ."""
+    def profile(self, samples: Samples, distance: np.ndarray, slope: np.ndarray) -> np.ndarray:
+        """The smeared δ."""
         delta, _ = SMEARINGS[self.smearing]
         width = np.maximum(self.width or self.adaptive * np.sqrt((slope**2).sum(axis=1)) / self.n, 1e-12)
-        return np.prod(samples.edges) / self.n ** slope.shape[1] * delta(-distance / width) / width
+        return delta(-distance / width) / width
+
+    def rule(self, thermal: Thermal, decided: Decided) -> SmearedRule:
+        return SmearedRule(decided.start, decided.band, decided.pocket, decided.volume)

@@ -9,7 +9,8 @@ import numpy as np
 
 from jaxkin.surface.bundle import Bundle
 from jaxkin.surface.maps import ZoneMap
-from jaxkin.surface.samples import LevelSets, Samples
+from jaxkin.surface.rule import LineRule, line_profile
+from jaxkin.surface.samples import Decided, LevelSets, Samples
 from jaxkin.surface.search import Pocket
 from jaxkin.surface.spectrum import Spectrum
 from jaxkin.surface.thermal import Thermal, level_windows
@@ -63,16 +64,27 @@ class Lines(LevelSets):
             band=np.concatenate(band),
             axis=np.repeat(np.arange(len(x)), [len(part) for part in x]),
             edges=pocket.edges,
+            volume=float(np.prod(pocket.edges)) / self.n ** (len(pocket.edges) - 1),
             filling=sum(filling),
         )
 
-    def weights(self, samples: Samples, distance: np.ndarray, slope: np.ndarray) -> np.ndarray:
-        """∏edges P_i/(n^{d−1}|∂_iε|), so written that nothing overflows where all slopes are small."""
-        steepest = np.maximum(np.abs(slope).max(axis=1), 1e-300)
-        relative = np.abs(slope) / steepest[:, None]
-        own = relative[np.arange(len(slope)), samples.axis]
-        partition = own ** (self.power - 1) / (relative**self.power).sum(axis=1)
-        return np.prod(samples.edges) * partition / steepest / self.n ** (slope.shape[1] - 1)
+    def profile(self, samples: Samples, distance: np.ndarray, slope: np.ndarray) -> np.ndarray:
+        """P_i/|∂_iε|."""
+        return line_profile(slope, samples.axis, self.power)
+
+    def rule(self, thermal: Thermal, decided: Decided) -> LineRule:
+        return LineRule(
+            start=decided.start,
+            band=decided.band,
+            pocket=decided.pocket,
+            volume=decided.volume,
+            axis=decided.axis,
+            height=(decided.energy - thermal.fermi_level) / (thermal.width or 1.0),
+            share=decided.weight / decided.level_weight,
+            reference=decided.level_weight,
+            boxes=decided.boxes,
+            power=self.power,
+        )
 
     def _along(self, spectrum: Spectrum, pocket: Pocket, level: float, axis: int, rng: np.random.Generator):
         """All roots on the lines along ``axis``: their box coordinates and bands; and the filling."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,11 +14,11 @@ from jaxkin.parallel.share import Share
 from jaxkin.surface.images import Image, moved, pocket_images, stabiliser
 from jaxkin.surface.maps import ZoneMap
 from jaxkin.surface.nodes import Nodes
-from jaxkin.surface.points import point_geometry
-from jaxkin.surface.samples import Sampler, Samples
+from jaxkin.surface.points import VECTORS, point_geometry
+from jaxkin.surface.samples import Decided, Sampler, Samples
 from jaxkin.surface.search import Pocket, certain_diameter, find_pockets
-from jaxkin.surface.shells import Shell, Surface
 from jaxkin.surface.spectrum import Spectrum
+from jaxkin.surface.surface import Kept, Layout, Surface
 from jaxkin.surface.thermal import TAIL, Thermal
 
 FEWEST = 6
@@ -52,6 +53,16 @@ class Window:
     pockets: list[Pocket]
     images: list[Image]
     stabilisers: list[tuple[ZoneMap, ...]]
+
+    @property
+    def boxes(self) -> list[np.ndarray]:
+        """Edges of each pocket's box as it is sampled, one a row, (d, d): those of an image are turned."""
+        return [
+            np.diag(pocket.edges)
+            if image.map is None
+            else self.pockets[image.source].edges[:, None] * image.map.matrix.T
+            for pocket, image in zip(self.pockets, self.images, strict=True)
+        ]
 
 
 class Plan:
@@ -157,10 +168,13 @@ class Plan:
         self.spectrum.evaluations += len(samples.k)
         geometry = point_geometry(self.model, samples.k, samples.band)
         slope = (geometry["velocity"] @ np.asarray(self.model.basis).T) * samples.edges
-        weight = sampler.weights(samples, geometry["energy"] - level, slope) / samples.multiplicity
+        volume = np.broadcast_to(samples.volume, len(samples.k))
+        weight = volume * sampler.profile(samples, geometry["energy"] - level, slope)
         columns = {
             "k": samples.k,
             "band": samples.band,
+            "axis": samples.axis,
+            "volume": volume,
             "level": np.full(len(weight), level),
             "measure": float(self.model.measure) * weight,
             **geometry,
@@ -179,30 +193,42 @@ class Plan:
         relevant = [window.interval[0] <= high and window.interval[1] >= low for window in windows]
         used = np.flatnonzero(np.repeat(relevant, [len(window.pockets) for window in windows]))
         parts = [_thermal_part(sampler, thermal, replica, used) for replica in made]
-        starts = np.cumsum([0, *(len(columns["k"]) for columns, _, _ in parts)])
-        columns = {name: np.concatenate([columns[name] for columns, _, _ in parts]) for name in parts[0][0]}
-        energies = [energy for _, shells, _ in parts for _, energy in shells]
+        columns = {name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns}
+        counts, energies = (
+            np.concatenate(list(shells)) for shells in zip(*(part.shells for part in parts), strict=True)
+        )
+        levels = self.share.distinct(energies)
+        layout = Layout.of(
+            counts.tolist(),
+            np.repeat(np.arange(len(made)), [len(part.shells[0]) for part in parts]).tolist(),
+            np.searchsorted(levels, energies).tolist(),
+        )
+        chosen = [window for window, yes in zip(windows, relevant, strict=True) if yes]
+        decided = Decided(
+            start=columns["k"],
+            **{name: columns[name] for name in ("band", "pocket", "axis", "volume", "weight", "level_weight")},
+            energy=np.repeat(energies, counts.astype(int)),
+            boxes=np.array([box for window in chosen for box in window.boxes]).reshape(
+                -1, *(self.model.dimension,) * 2
+            ),
+        )
         return Surface(
             model=self.model,
             fermi_level=thermal.fermi_level,
             temperature=thermal.temperature,
+            **{name: columns[name] for name in ("k", *VECTORS, "weight", "level_weight")},
+            rule=sampler.rule(thermal, decided),
+            heights=(levels - thermal.fermi_level) / (thermal.width or 1.0),
+            fillings=np.stack([part.fillings for part in parts]),
+            bloch=None,
             sampler=sampler,
             replicas=len(made),
             seed=self.seed,
-            replica=np.repeat(np.arange(len(made)), np.diff(starts)),
-            shells=tuple(
-                Shell(slice(int(start) + part.start, int(start) + part.stop), number, energy)
-                for number, (start, (_, shells, _)) in enumerate(zip(starts, parts, strict=False))
-                for part, energy in shells
-            ),
-            levels=self.share.distinct(np.array(energies)),
-            pockets=tuple(p for window, yes in zip(windows, relevant, strict=True) if yes for p in window.pockets),
-            fillings=np.stack([fillings for _, _, fillings in parts]),
+            layout=layout,
             evaluations=evaluations,
-            verdict="",
             smallest_pocket=min(certain_diameter(self.model), self.smallest or np.inf),
-            **columns,  # pyright: ignore[reportArgumentType]
-        )
+            decided=Kept(tuple(pocket for window in chosen for pocket in window.pockets)),
+        ).as_sampled()
 
     def doubts(self, thermal: Thermal, sampler: Sampler, made: list[Replica]) -> tuple[str, ...]:
         """Reasons to distrust the surface of ``thermal`` as a whole."""
@@ -226,11 +252,17 @@ def _counts(sampler: Sampler, thermal: Thermal, replica: Replica) -> np.ndarray:
     return sampler.share(thermal, replica.columns["level"], replica.columns["energy"]) > 0
 
 
-def _thermal_part(sampler: Sampler, thermal: Thermal, replica: Replica, used: np.ndarray):
-    """One replica's columns for ``thermal`` in the order of its shells, these shells, and the fillings.
+class _ThermalPart(NamedTuple):
+    """One replica's columns for a Fermi level in the order of its shells, these shells, and the fillings."""
 
-    ``used`` are the pockets that may matter for it; their numbers become 0, 1, ...
-    """
+    columns: dict[str, np.ndarray]
+    shells: tuple[np.ndarray, np.ndarray]
+    """Points of each shell, and its energy in eV."""
+    fillings: np.ndarray
+
+
+def _thermal_part(sampler: Sampler, thermal: Thermal, replica: Replica, used: np.ndarray) -> _ThermalPart:
+    """The part for ``thermal``; ``used`` are the pockets that may matter for it, their numbers become 0, 1, ..."""
     columns, width = replica.columns, sampler.bin_width(thermal)
     share = sampler.share(thermal, columns["level"], columns["energy"])
     kept = np.flatnonzero(share > 0)
@@ -238,11 +270,7 @@ def _thermal_part(sampler: Sampler, thermal: Thermal, replica: Replica, used: np
     if width:
         energy = thermal.fermi_level + width * (np.floor((columns["energy"][kept] - thermal.fermi_level) / width) + 0.5)
     order = np.argsort(energy, kind="stable")
-    values, starts, counts = np.unique(energy[order], return_index=True, return_counts=True)
-    shells = [
-        (slice(int(start), int(start + count)), float(value))
-        for value, start, count in zip(values, starts, counts, strict=True)
-    ]
+    values, counts = np.unique(energy[order], return_counts=True)
     kept = kept[order]
     measure = columns["measure"][kept]
     part = {name: values[kept] for name, values in columns.items() if name not in ("level", "measure")}
@@ -256,9 +284,9 @@ def _thermal_part(sampler: Sampler, thermal: Thermal, replica: Replica, used: np
         fillings = replica.filling + filled
     else:
         fillings = replica.filling * sampler.share(thermal, replica.pocket_level, replica.pocket_level)
-    return part, shells, fillings[used]
+    return _ThermalPart(part, (counts, values), fillings[used])
 
 
 def _nothing(model: BlochModel) -> Samples:
     d, none = model.dimension, np.zeros(0, int)
-    return Samples(k=np.zeros((0, d)), band=none, axis=none, edges=np.ones(d), filling=0.0)
+    return Samples(k=np.zeros((0, d)), band=none, axis=none, edges=np.ones(d), volume=1.0, filling=0.0)

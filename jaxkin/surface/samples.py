@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from jaxkin.surface.maps import ZoneMap
+from jaxkin.surface.rule import Rule
 from jaxkin.surface.search import Pocket
 from jaxkin.surface.spectrum import Spectrum
 from jaxkin.surface.thermal import Thermal, levels
@@ -23,18 +24,39 @@ class Samples:
         band: (N,) band index.
         axis: (N,) direction of the line the point was found on.
         edges: (d,) edges of the pocket's box in model coordinates.
+        volume: what each point stands for, in model coordinates, (N,) or one number.
         filling: filled volume of the pocket: positive for electrons, negative for holes.
         images: maps of the zone under which every point stands for its images, each with the point's weight.
-        multiplicity: (N,) by how many of ``images`` the point stays where it is.
     """
 
     k: np.ndarray
     band: np.ndarray
     axis: np.ndarray
     edges: np.ndarray
+    volume: np.ndarray | float
     filling: float
     images: tuple[ZoneMap, ...] = ()
-    multiplicity: np.ndarray | float = 1.0
+
+
+class Decided(NamedTuple):
+    """What the samples of all pockets, levels and replicas of one surface were made with, (N, ...).
+
+    Attributes:
+        start, band, pocket, axis, volume: of each point, as in :class:`Samples`.
+        energy: of its shell in eV.
+        weight, level_weight: as in :class:`jaxkin.Surface`.
+        boxes: edges of each pocket's box, one a row, in model coordinates, (pockets, d, d).
+    """
+
+    start: np.ndarray
+    band: np.ndarray
+    pocket: np.ndarray
+    axis: np.ndarray
+    volume: np.ndarray
+    energy: np.ndarray
+    weight: np.ndarray
+    level_weight: np.ndarray
+    boxes: np.ndarray
 
 
 class Sampler(Protocol):
@@ -76,11 +98,15 @@ class Sampler(Protocol):
         """
         ...
 
-    def weights(self, samples: Samples, distance: np.ndarray, slope: np.ndarray) -> np.ndarray:
-        """(N,) W with Σ W F ≈ ∫dκ δ(ε−level)F in model volume per eV, or the volume that each point stands for.
+    def profile(self, samples: Samples, distance: np.ndarray, slope: np.ndarray) -> np.ndarray:
+        """(N,) P with Σ volume P F ≈ ∫dκ δ(ε−level)F in 1/eV, or one for points that stand for their volume.
 
         ``distance`` is ε − level in eV, ``slope`` ∂ε/∂x in eV per edge of the box, (N, d).
         """
+        ...
+
+    def rule(self, thermal: Thermal, decided: Decided) -> Rule:
+        """How the points of a surface follow its μ, T and model."""
         ...
 
     def share(self, thermal: Thermal, level: np.ndarray, energy: np.ndarray) -> np.ndarray:

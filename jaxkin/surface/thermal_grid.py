@@ -13,7 +13,8 @@ from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.memory import batch_bytes, demand
 from jaxkin.surface.cosets import mixed_directions, random_shifts
 from jaxkin.surface.maps import ZoneMap, canonical_nodes
-from jaxkin.surface.samples import Samples
+from jaxkin.surface.rule import LatticeRule
+from jaxkin.surface.samples import Decided, Samples
 from jaxkin.surface.search import Pocket
 from jaxkin.surface.spectrum import Spectrum
 from jaxkin.surface.thermal import Thermal
@@ -76,9 +77,11 @@ class ThermalGrid:
     def bin_width(self, thermal: Thermal) -> float:
         return BIN * thermal.width
 
-    def weights(self, samples: Samples, distance: np.ndarray, slope: np.ndarray) -> np.ndarray:
-        """The volume of a node."""
-        return np.full(len(distance), np.prod(samples.edges))
+    def profile(self, samples: Samples, distance: np.ndarray, slope: np.ndarray) -> np.ndarray:
+        return np.ones(len(distance))
+
+    def rule(self, thermal: Thermal, decided: Decided) -> LatticeRule:
+        return LatticeRule(decided.start, decided.band, decided.pocket, decided.volume, BIN)
 
     def sample(
         self,
@@ -119,9 +122,9 @@ class ThermalGrid:
             band=np.array(pocket.bands)[row_of],
             axis=np.zeros(len(k), int),
             edges=lattice.edges,
+            volume=np.prod(lattice.edges) / multiplicity,
             filling=float((below + lattice.deep(level)).sum() * np.prod(lattice.edges)),
             images=maps if len(maps) > 1 else (),
-            multiplicity=multiplicity,
         )
 
     def _size(self, model: BlochModel, pocket: Pocket, stabiliser: tuple[ZoneMap, ...]) -> np.ndarray:

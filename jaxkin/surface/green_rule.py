@@ -1,4 +1,4 @@
-"""The local Green function on a quadrature that is kept, as a function of the model and the energy."""
+"""The local Green function on a quadrature that was decided, as a function of the model and the energy."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ import numpy as np
 from jaxtyping import Array, Complex, Float, Int
 
 from jaxkin.hamiltonian.bloch import BlochModel
+from jaxkin.namespace import AnyArray
 from jaxkin.surface.continuation import continued
 from jaxkin.surface.contour import COEFFICIENTS, NODES, Points, Resolved
-from jaxkin.surface.sea import ZoneIntegral
+from jaxkin.surface.sea import ZoneIntegral, local_green_function
 from jaxkin.surface.spectrum import SMALLEST_BUCKET, tile_rows
+from jaxkin.surface.surface import Surface
 from jaxkin.surface.zone import nodes
 
 MATRICES = 16
 """Complex (n, n) matrices that a node's resolvent and its derivatives take."""
 
 
-class Nodes(eqx.Module):
+class RuleNodes(eqx.Module):
     """Nodes κ = k + ih of one integral, leaves (tiles, rows, ...), the last filled up with nodes of no weight.
 
     Attributes:
@@ -35,14 +37,14 @@ class Nodes(eqx.Module):
     width: float = eqx.field(static=True)
 
 
-class FrozenGreen(eqx.Module):
+class GreenRule(eqx.Module):
     """:func:`local_green_function` with the displacement, the tree of cells and the nodes on it kept.
 
     G_mm'(ε) = 𝒱 Σ_j W_j e^{iκ_j·(R_m−R_m')} ⟨m|(ε − H̃(κ_j))⁻¹|m'⟩: the integrand is analytic where the nodes are,
     so that nothing has to be found again when the model or ε changes a little.
     """
 
-    parts: tuple[Nodes, ...]
+    parts: tuple[RuleNodes, ...]
     orbitals: tuple[int, ...] = eqx.field(static=True)
     cells: Int[np.ndarray, "m d"] = eqx.field(converter=np.asarray)
 
@@ -54,7 +56,7 @@ class FrozenGreen(eqx.Module):
             total = total.at[chosen].set(self._sum(model, part, energies[chosen]))
         return model.measure * model.state_volume * total
 
-    def _sum(self, model: BlochModel, part: Nodes, energies: Array) -> Array:
+    def _sum(self, model: BlochModel, part: RuleNodes, energies: Array) -> Array:
         shifts = [(1.0, 0.0)] if not part.width else list(zip(COEFFICIENTS, part.width * NODES, strict=True))
         orbitals = np.array(self.orbitals)
 
@@ -79,9 +81,7 @@ class FrozenGreen(eqx.Module):
         return jax.lax.scan(add, start, (jnp.asarray(part.k), jnp.asarray(part.weight)))[0]
 
 
-def freeze_green(
-    green: ZoneIntegral, energies: np.ndarray, orbitals: tuple[int, ...], cells: np.ndarray
-) -> FrozenGreen:
+def green_rule(green: ZoneIntegral, energies: np.ndarray, orbitals: tuple[int, ...], cells: np.ndarray) -> GreenRule:
     """Keep the rules by which ``green`` was integrated.
 
     Args:
@@ -105,8 +105,36 @@ def freeze_green(
         weight = np.pad(weight * recorded[:, -1], (0, fill))
         width = 0.0 if points.deformation is not None else points.width
         k, weight = k.reshape(-1, rows, k.shape[1]), weight.reshape(-1, rows)
-        parts.append(Nodes(k, weight, tuple(levels.tolist()), width))
-    return FrozenGreen(tuple(parts), orbitals, cells)
+        parts.append(RuleNodes(k, weight, tuple(levels.tolist()), width))
+    return GreenRule(tuple(parts), orbitals, cells)
+
+
+def surface_green_function(
+    surface: Surface, orbitals: tuple[tuple[int, tuple[int, ...]], ...], rtol: float
+) -> AnyArray:
+    """G in 1/eV on ``orbitals``, each with its cell, at the energies of all shells, (E, m, m).
+
+    The quadrature is decided where the surface was sampled, once, as V does not enter; of a surface elsewhere it is
+    summed again.
+    """
+    source = surface.sampled
+    kept, key = source.green_functions.value, (orbitals, rtol)
+    numbers, cells = zip(*orbitals, strict=True)
+    if key not in kept:
+        with jax.ensure_compile_time_eval():  # nothing of this is traced
+            levels = np.asarray(source.levels)  # also other processes': it is adaptive, and all are to find the same
+            kept[key] = local_green_function(source.model, levels, numbers, np.array(cells), rtol=rtol)
+    if not surface.elsewhere:
+        return kept[key].values
+    if (key, "rule") not in kept:
+        with jax.ensure_compile_time_eval():
+            kept[key, "rule"] = green_rule(kept[key], np.asarray(source.levels), numbers, np.array(cells))
+    return _summed(kept[key, "rule"], surface.model, jnp.asarray(surface.levels))
+
+
+@eqx.filter_jit
+def _summed(rule: GreenRule, model: BlochModel, energies: Array) -> Array:
+    return rule(model, energies)
 
 
 class _Recorder:

@@ -1,0 +1,188 @@
+"""Everything linear response needs of one shell, with R = 1/(ω+i/τ) or with the exact R, as one compiled function."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Complex, Float
+
+from jaxkin.disorder.collisions import Collisions, unweighted
+from jaxkin.disorder.kernels import Scatterer
+from jaxkin.disorder.states import States
+from jaxkin.errors import JaxkinError, nearest
+from jaxkin.response.krylov import Solutions
+from jaxkin.response.observables import LEVI_CIVITA
+from jaxkin.response.resolvent import Method, Resolvent
+from jaxkin.response.sums import MAGNETON, conductivity_parts, gyrotropic_parts, one_shell, relaxed_sums, traceless
+
+Solver = Literal["rta", "exact"]
+SkewOrder = Literal["first", "all"]
+SOLVERS, SKEW_ORDERS = ("rta", "exact"), ("first", "all")
+
+Parts = dict[str, Complex[Array, "frequency 3 3"]]
+
+
+class Measures(eqx.Module):
+    """How well a shell obeys what it must; numbers.
+
+    Attributes:
+        flux: |∫(dp') w^A δ| relative to ∫(dp') |w^A| δ.
+        optical_theorem: its relative violation; None without an imaginary part of T.
+        onsager: |λ_abc + λ_bac| of the zeroth order in w^A, which time reversal forbids, relative.
+        residual: of the linear solves, relative.
+    """
+
+    flux: Float[Array, ""]
+    optical_theorem: Float[Array, ""] | None
+    onsager: Float[Array, ""]
+    residual: Float[Array, ""]
+
+
+class ShellResponse(eqx.Module):
+    """One shell's part of the responses, tensors (frequency, 3, 3) before the factors of the units.
+
+    Attributes:
+        gyrotropic: parts of g in μ_B eV Å ps times 1/(eV Å^d).
+        conductivity: parts of σ in (eV Å)² ps times 1/(eV Å^d).
+        tau: transport time in ps.
+        skew_acceleration, side_jump_velocity: Q in eV Å / ps and v_sj in eV Å of its states, (M, 3).
+        measures: diagnostics.
+    """
+
+    gyrotropic: Parts
+    conductivity: Parts
+    tau: Float[Array, ""]
+    skew_acceleration: Float[Array, "M 3"]
+    side_jump_velocity: Float[Array, "M 3"]
+    measures: Measures
+
+
+def check_solver(solver: str, skew: str) -> None:
+    """Refuse an unknown solver or order.
+
+    Raises:
+        JaxkinError: with the nearest name.
+    """
+    for name, value, choices in (("solver", solver, SOLVERS), ("skew_order", skew, SKEW_ORDERS)):
+        if value not in choices:
+            raise JaxkinError(f"{name}={value!r} is unknown{nearest(value, choices)}; choose {' or '.join(choices)}.")
+    if solver == "rta" and skew == "all":
+        raise JaxkinError("skew_order='all' needs solver='exact'; the relaxation-time formulas are of first order.")
+
+
+def shell_response(
+    collisions: Collisions,
+    weight: Array,
+    moment: Array,
+    omega: Array,
+    solver: Solver = "rta",
+    skew: SkewOrder = "first",
+    method: Method = "krylov",
+    columns: int = 288,
+) -> ShellResponse:
+    """Everything linear response needs of one shell.
+
+    With ⟨a|O|b⟩ = ∫(dp) f⁰' a O b, R = (ω+iL)⁻¹, R̃ = (ω+iL−iA)⁻¹:
+
+    - σ_ab = −ie²⟨v_a|R̃|v_b⟩ and −ie²[⟨v_a|R|v_sj,b⟩ − ⟨v_sj,a|R|v_b⟩];
+    - λ^int_abc = e[ε_acd⟨m_d|R|v_b⟩ − ε_bcd⟨m_d|R|v_a⟩], that is g_ab = e(K_ab − δ_ab Tr K) with
+      K_ab = ⟨m_a|R|v_b⟩;
+    - λ^sk_abc = −ie²⟨v_a|R̃ v_c R̃|v_b⟩ antisymmetrised in (a, b);
+    - λ^sj_abc = −ie²[⟨v_a|R v_c R|v_sj,b⟩ − ⟨v_sj,a|R v_c R|v_b⟩], and g_ab = ½ε_cda λ_cdb, Eq. (71).
+
+    Args:
+        collisions: the shell.
+        weight: (M,) thermal weights, −f⁰'.
+        moment: intrinsic moments (M, 3) in μ_B.
+        omega: angular frequencies in 1/ps.
+        solver: ``"rta"`` replaces R by 1/(ω+i/τ), Eqs. (10), (59), (67); ``"exact"`` solves.
+        skew: first order in w^A, or ``"all"`` (exact solver only).
+        method, columns: of the exact solver, as for :class:`Resolvent`.
+    """
+    weight, moment, omega = map(jnp.asarray, (weight, moment, omega))
+    respond = _relaxed if solver == "rta" else _exact
+    return respond(collisions, weight, moment, omega, skew, method, columns)
+
+
+@eqx.filter_jit
+def compiled_response(scatterer: Scatterer, states: States, omega: Array, *options: Any) -> ShellResponse:
+    """:func:`shell_response` of one shell's states."""
+    return shell_response(scatterer(states), states.thermal, states.orbital_moment, omega, *options)
+
+
+def _relaxed(collisions: Collisions, weight: Array, moment: Array, omega: Array, *_: Any) -> ShellResponse:
+    sums, v = relaxed_sums(collisions, weight, moment), collisions.velocity
+    return ShellResponse(
+        gyrotropic_parts(sums, omega, one_shell),
+        conductivity_parts(sums, omega, one_shell),
+        sums.tau,
+        collisions.skew_acceleration,
+        collisions.side_jump_velocity,
+        _measures(collisions, _onsager(v, v, v, weight), jnp.zeros(())),
+    )
+
+
+def _exact(
+    collisions: Collisions,
+    weight: Array,
+    moment: Array,
+    omega: Array,
+    skew: SkewOrder,
+    method: Method,
+    columns: int,
+) -> ShellResponse:
+    solve = Resolvent(collisions, omega, method, columns)
+    v, w, start = collisions.velocity, weight[:, None], solve.velocity()
+    x, z = solve.first_order(start)  # R v and R iA R v
+    s = solve.even(solve.scaled(collisions.side_jump_velocity))
+    solved = [x, s]
+
+    def crossed(left: Solutions, right: Solutions) -> Array:
+        """Σ w (left × right)_a v_b, (frequency, a, b)."""
+        planes = jnp.stack([solve.bracket(left, weight * v[:, b], right) for b in range(3)], axis=-1)
+        return jnp.einsum("acd,fcdb->fab", LEVI_CIVITA, planes)
+
+    if skew == "first":
+        skewed = crossed(z, x)
+        hall = solve.project(w * v, z)
+    else:
+        forward, backward = solve.skewed(start, 1), solve.skewed(start, -1)
+        solved += [forward, backward]
+        skewed = -0.5 * crossed(backward, forward)
+        hall = solve.project(w * v, forward)
+    jumped = solve.project(w * v, s)
+    drude = 1j * solve.project(w * v, x)
+    static = jnp.argmin(jnp.abs(omega))
+    path = jnp.real(1j * unweighted(x.at(static), solve.root))
+    return ShellResponse(
+        {
+            "intrinsic": traceless(solve.project(w * moment, x)),
+            "skew": 1j * MAGNETON * skewed,
+            "side_jump": 1j * MAGNETON * crossed(s, x),
+        },
+        {
+            "drude": drude,
+            "skew": 0.5j * (hall - jnp.swapaxes(hall, 1, 2)),
+            # ⟨v_sj,a|R|v_b⟩ = ⟨v_b|R|v_sj,a⟩, as L is symmetric under ⟨·|·⟩
+            "side_jump": 1j * (jumped - jnp.swapaxes(jumped, 1, 2)),
+        },
+        jnp.real(jnp.trace(drude[static])) / jnp.sum(w * v * v),
+        collisions.skew_acceleration,
+        collisions.side_jump_velocity,
+        _measures(collisions, _onsager(path, v, path, weight), jnp.max(jnp.stack([one.residual for one in solved]))),
+    )
+
+
+def _measures(collisions: Collisions, onsager: Array, residual: Array) -> Measures:
+    return Measures(*jax.lax.stop_gradient((collisions.flux_violation, collisions.optical_theorem, onsager, residual)))
+
+
+def _onsager(left: Array, middle: Array, right: Array, w: Array) -> Array:
+    """Largest |Σ w l_a v_c r_b| over Σ w |l||v||r|."""
+    left, middle, right, w = jax.lax.stop_gradient((left, middle, right, w))
+    cubic = jnp.einsum("ia,ic,ib->abc", w[:, None] * left, middle, right)
+    lengths = jnp.prod(jnp.stack([jnp.linalg.norm(part, axis=1) for part in (left, middle, right)]), axis=0)
+    return jnp.max(jnp.abs(cubic)) / jnp.maximum(jnp.sum(jnp.abs(w) * lengths), 1e-300)

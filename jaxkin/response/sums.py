@@ -1,0 +1,100 @@
+"""The few tensors of a shell that its response in the relaxation-time approximation is made of, and how.
+
+Responses, their derivatives and the tables of fits all take them from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxkin import units
+from jaxkin.disorder.collisions import Collisions
+from jaxkin.namespace import AnyArray
+
+MECHANISMS = ("intrinsic", "skew", "side_jump")
+"""Parts of g."""
+CURRENTS = ("drude", "skew", "side_jump")
+"""Parts of σ that scattering makes."""
+POWERS = {"intrinsic": 1, "skew": 3, "side_jump": 2}
+"""Powers of τ/(1−iωτ) of each mechanism in g, Eqs. (22), (14), (20) ..."""
+CURRENT_POWERS = {"drude": 1, "skew": 2, "side_jump": 1}
+"""... and in σ."""
+MAGNETON = -units.KINETIC_MOMENT / units.BOHR_MAGNETON
+"""e v²τ in μ_B for 1 (eV Å)² and 1 ps, for electrons (e = −|e|)."""
+
+
+class RelaxedSums(eqx.Module):
+    """Sums over the points of one shell or, with leading axes, of many.
+
+    Attributes:
+        tau: transport time in ps, a number or one for each shell.
+        moments: Σ W x_a v_b for x = m in μ_B, Q×v and v_sj×v as moments, by mechanism; (..., 3, 3).
+        currents: Σ W v_a x_b for x = v, Q and v_sj, of the parts of σ.
+    """
+
+    tau: Float[AnyArray, "..."]
+    moments: dict[str, Float[AnyArray, "... 3 3"]]
+    currents: dict[str, Float[AnyArray, "... 3 3"]]
+
+
+def relaxed_sums(collisions: Collisions, weight: Array, moment: Array) -> RelaxedSums:
+    """The sums of one shell, with thermal weights (M,) and intrinsic moments (M, 3) in μ_B."""
+    v, q, jump = collisions.velocity, collisions.skew_acceleration, collisions.side_jump_velocity
+    w = jnp.asarray(weight)[:, None]
+    return RelaxedSums(
+        tau=collisions.transport_time,
+        moments={
+            "intrinsic": (w * moment).T @ v,
+            "skew": MAGNETON * (w * jnp.cross(q, v)).T @ v,
+            "side_jump": MAGNETON * (w * jnp.cross(jump, v)).T @ v,
+        },
+        currents={name: (w * v).T @ x for name, x in zip(CURRENTS, (v, q, jump), strict=True)},
+    )
+
+
+Weigh = Callable[[Array, Array], Array]
+"""(coefficient of each frequency, or of each and of each shell; tensors of the shells) → their sum."""
+
+
+def gyrotropic_parts(sums: RelaxedSums, omega: Array, weigh: Weigh) -> dict[str, Array]:
+    """g by mechanism in μ_B eV Å ps times 1/(eV Å^d), Eqs. (10), (74): −i (τ/(1−iωτ))ⁿ (K_ab − δ_ab Tr K)."""
+    return {
+        name: -1j * weigh(relaxed(sums.tau, omega) ** POWERS[name], traceless(tensor))
+        for name, tensor in sums.moments.items()
+    }
+
+
+def conductivity_parts(sums: RelaxedSums, omega: Array, weigh: Weigh) -> dict[str, Array]:
+    """σ by mechanism in (eV Å)² ps times 1/(eV Å^d)."""
+    return {
+        name: weigh(relaxed(sums.tau, omega) ** CURRENT_POWERS[name], _hall(name, tensor))
+        for name, tensor in sums.currents.items()
+    }
+
+
+def relaxed(tau: AnyArray, omega: AnyArray) -> Array:
+    """τ/(1−iωτ) in ps, (frequency, ...) for τ (...)."""
+    w = jnp.asarray(omega).reshape(-1, *(1,) * jnp.ndim(tau))
+    return tau / (1 - 1j * w * tau)
+
+
+def one_shell(coefficient: Array, tensor: Array) -> Array:
+    """To :func:`gyrotropic_parts` and :func:`conductivity_parts` of a single shell: (frequency, 3, 3)."""
+    return coefficient[:, None, None] * tensor
+
+
+def traceless(current: AnyArray) -> Array:
+    """K_ab − δ_ab Tr K."""
+    return current - jnp.trace(current, axis1=-2, axis2=-1)[..., None, None] * jnp.eye(3)
+
+
+def _hall(name: str, current: Any) -> Array:
+    """The part of σ from Σ W v_a x_b: of skew scattering and side jumps what is antisymmetric counts."""
+    if name == "drude":
+        return current
+    return (0.5 if name == "skew" else 1.0) * (current - jnp.swapaxes(current, -1, -2))

@@ -1,0 +1,260 @@
+"""A sampled surface: points, weights and band geometry, with replicas for the error, here or elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxkin import units
+from jaxkin.errors import JaxkinError
+from jaxkin.estimate import Estimate
+from jaxkin.hamiltonian.bloch import BlochModel
+from jaxkin.namespace import AnyArray, Number, is_traced, namespace
+from jaxkin.surface.rule import Rule
+from jaxkin.surface.samples import Sampler
+from jaxkin.surface.search import Pocket
+
+
+class Shell(NamedTuple):
+    """The points of one replica at one energy: where elastic scattering stays."""
+
+    points: slice
+    replica: int
+    energy: Number
+
+
+class Layout(NamedTuple):
+    """Which points make which shell: ``starts`` of all and the end of the last, and each one's replica and level."""
+
+    starts: tuple[int, ...]
+    replica: tuple[int, ...]
+    level: tuple[int, ...]
+
+    @classmethod
+    def of(cls, counts: Sequence[int], replica: Sequence[int], level: Sequence[int]) -> Layout:
+        """From the number of points of each shell."""
+        starts = np.cumsum([0, *counts]).tolist()
+        return cls(tuple(starts), tuple(map(int, replica)), tuple(map(int, level)))
+
+    def __len__(self) -> int:
+        return len(self.replica)
+
+
+class Kept:
+    """Something that is compared by identity, so that it may be part of what is compiled."""
+
+    def __init__(self, value: Any):
+        self.value = value
+
+
+class Surface(eqx.Module):
+    """Points that turn ∫(dk)(−f⁰')F, or ∫(dk) δ(ε−μ)F at T = 0, into a weighted sum.
+
+    Arrays run over the points of all replicas, sorted by shell. Energies in eV, ``k`` in model coordinates,
+    ``pocket`` an index into ``pockets``, ``velocity`` ∂ε/∂k in eV Å, ``berry_curvature`` in Å², ``orbital_moment`` in
+    μ_B, ``weight`` in 1/(eV Å^d) such that Σ_{points of one replica} W F is one estimate of the integral.
+    ``level_weight`` does the same for ∫(dk) δ(ε−ε_shell)F over the points of a shell.
+
+    It is a pytree: :meth:`at` evaluates the same random points for another model, μ or T, also under ``jax.jit``,
+    ``jax.grad`` and ``jax.vmap``, and all that takes a surface takes that one.
+    """
+
+    model: BlochModel
+    fermi_level: Number
+    temperature: Number
+    k: AnyArray
+    energy: AnyArray
+    velocity: AnyArray
+    berry_curvature: AnyArray
+    orbital_moment: AnyArray
+    weight: AnyArray
+    level_weight: AnyArray
+    rule: Rule
+    """What was decided about the points, and how they follow μ, T and the model."""
+    heights: np.ndarray
+    """(E,) (ε−μ)/kT of the different energies of the shells, 0 at T = 0; where processes share the replicas, of all."""
+    fillings: np.ndarray | None
+    """(replicas, pockets) thermally averaged filled volume in Å^-d: electrons positive, holes negative."""
+    bloch: tuple[AnyArray, AnyArray] | None
+    """|u⟩ (N, n) and |D_a u⟩ (N, 3, n) in Å where they are there already."""
+    sampler: Sampler = eqx.field(static=True)
+    replicas: int = eqx.field(static=True)
+    seed: int = eqx.field(static=True)
+    layout: Layout = eqx.field(static=True)
+    evaluations: int = eqx.field(static=True)
+    smallest_pocket: float = eqx.field(static=True)
+    """Å⁻¹: no pocket that contains a ball of this diameter was missed."""
+    decided: Kept = eqx.field(static=True)
+    """The pockets."""
+    verdict: str = eqx.field(static=True, default="")
+    warnings: tuple[str, ...] = eqx.field(static=True, default=())
+    elsewhere: bool = eqx.field(static=True, default=False)
+    """Whether this is a sampled surface evaluated elsewhere."""
+    original: Kept = eqx.field(static=True, default_factory=lambda: Kept(None))
+    """The surface that was sampled: see :meth:`sampled`."""
+    green_functions: Kept = eqx.field(static=True, default_factory=lambda: Kept({}))
+    """Those that were computed at great cost and will be wanted again."""
+
+    def __len__(self) -> int:
+        return len(self.k)
+
+    @property
+    def band(self) -> np.ndarray:
+        """(N,) index of each point's band."""
+        return self.rule.band
+
+    @property
+    def pocket(self) -> np.ndarray:
+        """(N,) index into :attr:`pockets`."""
+        return self.rule.pocket
+
+    @property
+    def pockets(self) -> tuple[Pocket, ...]:
+        """Where the search found the surface, largest first."""
+        return self.decided.value
+
+    @property
+    def replica(self) -> np.ndarray:
+        """(N,) number of each point's replica."""
+        return np.repeat(np.array(self.layout.replica, int), np.diff(self.layout.starts))
+
+    @property
+    def levels(self) -> AnyArray:
+        """(E,) the different energies of the shells in eV; where processes share the replicas, of those of all."""
+        return self.fermi_level + self.heights * (units.BOLTZMANN * self.temperature)
+
+    @property
+    def shells(self) -> tuple[Shell, ...]:
+        """The shells, replica by replica."""
+        starts, levels = self.layout.starts, self.levels
+        return tuple(
+            Shell(slice(starts[n], starts[n + 1]), self.layout.replica[n], levels[self.layout.level[n]])
+            for n in range(len(self.layout))
+        )
+
+    @property
+    def sampled(self) -> Surface:
+        """The surface that was sampled, with values that are known also where this one is traced."""
+        return self.original.value
+
+    def as_sampled(self) -> Surface:
+        """This surface as one that was sampled, with nothing computed on it yet."""
+        original = Kept(None)
+        original.value = replace(self, original=original, green_functions=Kept({}), elsewhere=False)
+        return original.value
+
+    def at(
+        self,
+        *,
+        model: BlochModel | None = None,
+        fermi_level: Number | None = None,
+        temperature: Number | None = None,
+    ) -> Surface:
+        """The same random points for another model, Fermi level or temperature; what is not given stays.
+
+        Its derivative is the exact derivative of the quadrature, and an unbiased estimate of the integral's
+        derivative, replica by replica. What was decided stays decided: which lines and roots there are, how many
+        terms a Green function's integral has. In a degenerate set energies, velocities and set means are exact
+        where the set stays degenerate; where a parameter splits it, only what depends on energies and velocities
+        alone has a derivative.
+
+        Args:
+            model: of the same bands and zone.
+            fermi_level: μ in eV.
+            temperature: T in K, for a surface at T > 0.
+
+        Raises:
+            JaxkinError: a smeared grid at T = 0, a surface without points, a temperature for one at T = 0; more than
+                1e-4 of the weight on roots that are gone there. Where values are traced, all results are NaN instead.
+
+        >>> import jax, jaxkin as jk
+        >>> surface = jk.fermi_surface(jk.models.get("helical-isotropic"), 0.5, sampler=jk.Lines(24), replicas=2)
+        >>> dos = lambda mu: surface.at(fermi_level=mu).density_of_states().mean
+        >>> round(float(0.5 * jax.jit(jax.grad(dos))(0.5) / dos(0.5)), 2)  # ν ∝ √μ
+        0.5
+        """
+        source = self.sampled
+        if not len(source):
+            raise JaxkinError("the surface has no points: there is nothing to evaluate elsewhere.")
+        if temperature is not None and not is_traced(source.temperature) and not source.temperature:
+            raise JaxkinError("a surface at T = 0 has no temperature to vary: sample it at T > 0.")
+        model = self.model if model is None else model
+        mu = self.fermi_level if fermi_level is None else fermi_level
+        kelvin = self.temperature if temperature is None else temperature
+        found = source.rule.at(model, mu, units.BOLTZMANN * kelvin)
+        xp = namespace(found.weight)
+        if not is_traced(found.intact) and not found.intact:
+            raise JaxkinError(
+                f"roots of the surface at {source.fermi_level:g} eV are gone with these arguments: too far from where "
+                "it was sampled; sample a new one there."
+            )
+        geometry = found.geometry
+        return replace(
+            source,
+            model=model,
+            fermi_level=mu,
+            temperature=kelvin,
+            k=found.k,
+            energy=geometry.energy,
+            velocity=geometry.velocity,
+            berry_curvature=geometry.berry_curvature,
+            orbital_moment=geometry.orbital_moment,
+            weight=xp.where(found.intact, found.weight, xp.nan),
+            level_weight=xp.where(found.intact, found.level_weight, xp.nan),
+            bloch=(geometry.state, geometry.covariant_derivative),
+            fillings=None,
+            elsewhere=True,
+        )
+
+    def integrate(self, values: AnyArray | Callable) -> Estimate:
+        """∫(dk)(−f⁰')F with its standard error; ∫(dk) δ(ε−μ)F at T = 0. Units of F per eV Å^d.
+
+        Args:
+            values: F at the points, (N, ...), or a JAX function F(k, band) of one point.
+
+        >>> import jaxkin as jk
+        >>> model = jk.models.get("helical-isotropic")
+        >>> surface = jk.fermi_surface(model, fermi_level=0.5, sampler=jk.Lines(n=8), replicas=4)
+        >>> estimate = surface.integrate(lambda k, band: 1.0)  # density of states
+        >>> abs(float(estimate.mean) - 0.00241) < 1e-4
+        True
+        """
+        if callable(values):
+            values = jax.jit(jax.vmap(values))(jnp.asarray(self.k), jnp.asarray(self.band))
+            values = values if is_traced(values) else np.asarray(values)
+        xp = namespace(self.weight, values)
+        values = xp.asarray(values)
+        if values.shape[:1] != (len(self),):
+            raise JaxkinError(f"values have shape {values.shape}; the first axis must be the {len(self)} points.")
+        terms = self.weight.reshape(-1, *(1,) * (values.ndim - 1)) * values
+        samples = [xp.zeros(values.shape[1:], terms.dtype)] * self.replicas
+        for shell in self.shells:
+            samples[shell.replica] = samples[shell.replica] + terms[shell.points].sum(axis=0)
+        return Estimate(xp.stack(samples), self.evaluations)
+
+    def density_of_states(self) -> Estimate:
+        """∫(dk)(−f⁰') per eV and Å^d; bands are counted as the model has them (no spin factor)."""
+        return self.integrate(np.ones(len(self)))
+
+    def carrier_density(self) -> dict[str, Estimate]:
+        """Electrons and holes in Å^-d, from the filled lengths of the sampler's lines.
+
+        Closed pockets count from their outside: a pocket of filled states holds electrons, one of
+        empty states in a filled band holds holes. A surface that wraps round the zone in all
+        directions counts the electrons of its bands.
+
+        Raises:
+            JaxkinError: a surface evaluated elsewhere, whose filling was not sampled.
+        """
+        if self.fillings is None:
+            raise JaxkinError("carrier densities are not known of a surface evaluated elsewhere: sample one there.")
+        return {
+            "electrons": Estimate(np.clip(self.fillings, 0, None).sum(axis=1), self.evaluations),
+            "holes": Estimate(np.clip(-self.fillings, 0, None).sum(axis=1), self.evaluations),
+        }

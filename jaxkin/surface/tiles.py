@@ -1,0 +1,64 @@
+"""Functions of many points, some rows at a time: one text for a loop of calls and for a loop inside what JAX traces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxkin.devices import spread
+from jaxkin.namespace import AnyArray, is_traced
+from jaxkin.surface.spectrum import buckets
+
+
+def over_tiles(function: Callable, rows: int, *arrays: AnyArray, given: Any = ()) -> Any:
+    """``function(*tile, *given)`` of all tiles of arrays (N, ...) that share their first axis, leaves (N, ...).
+
+    Where nothing is traced it is a loop of calls on bucketed tiles, and the leaves are NumPy's; else one compiled loop
+    over tiles of one size, which reverse mode computes again.
+    """
+    count = len(arrays[0])
+    if not is_traced(arrays, given):
+        index = np.arange(count)
+        parts = []
+        for part, padded in buckets(index, rows):
+            with jax.ensure_compile_time_eval():  # something else may be traced
+                results = function(*(spread(array[padded]) for array in arrays), *given)
+            parts.append(jax.tree.map(lambda x, n=part.stop - part.start: np.asarray(x)[:n], results))
+        return jax.tree.map(lambda *columns: np.concatenate(columns), *parts)
+    rows = min(rows, count)
+    fill = -count % rows
+
+    def tiled(x: AnyArray) -> Any:
+        return jnp.pad(x, ((0, fill), *((0, 0),) * (x.ndim - 1)), mode="edge").reshape(-1, rows, *x.shape[1:])
+
+    results = jax.lax.map(jax.checkpoint(lambda tile: function(*tile, *given)), tuple(map(tiled, arrays)))
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:count], results)
+
+
+def sum_over_tiles(function: Callable, rows: int, *arrays: AnyArray) -> Any:
+    """Σ function(*tile) over tiles of JAX arrays (N, ...), the last filled up with zeros; a compiled loop."""
+    count = len(arrays[0])
+    if count <= rows:
+        return function(*arrays)
+    tiles = tuple(_filled(x, rows) for x in arrays)
+    one = jax.checkpoint(function)
+    first = jax.eval_shape(function, *(x[0] for x in tiles))
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), first)
+    return jax.lax.scan(lambda total, tile: (jax.tree.map(jnp.add, total, one(*tile)), None), zeros, tiles)[0]
+
+
+def map_over_tiles(function: Callable, rows: int, *arrays: AnyArray) -> Any:
+    """``function(*tile)``, leaves (rows, ...), of all tiles of JAX arrays as one, (N, ...); a compiled loop."""
+    count = len(arrays[0])
+    if count <= rows:
+        return function(*arrays)
+    results = jax.lax.map(jax.checkpoint(lambda tile: function(*tile)), tuple(_filled(x, rows) for x in arrays))
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:count], results)
+
+
+def _filled(x: AnyArray, rows: int) -> jax.Array:
+    return jnp.pad(x, ((0, -len(x) % rows), *((0, 0),) * (x.ndim - 1))).reshape(-1, rows, *x.shape[1:])
