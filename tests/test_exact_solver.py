@@ -3,9 +3,9 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jaxkin.response.boltzmann import MAGNETON
 
 import jaxkin as jk
-from jaxkin.response.boltzmann import MAGNETON
 from jaxkin.response.resolvent import Resolvent
 
 MODEL_UNITS = 1e-12 * jk.units.moment_velocity_density(3) * jk.units.ELEMENTARY_CHARGE * MAGNETON * jk.units.HBAR**2
@@ -161,9 +161,10 @@ def test_tetrahedral_group_beyond_relaxation_time():
 
 def test_only_odd_orders(collisions, tetragonal):
     """With A → −A the skew part changes sign at all orders."""
+    from jaxkin.response.boltzmann import shell_response
+
     from jaxkin.disorder.collisions import DenseCollisions
     from jaxkin.disorder.states import ShellStates
-    from jaxkin.response.boltzmann import shell_response
 
     states = ShellStates(tetragonal, tetragonal.shells[0])
     s, a = (m / collisions.weights for m in matrices(collisions))

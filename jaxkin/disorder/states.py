@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -135,7 +136,7 @@ class ShellStates:
             states = self._diagonalised(points) if known is None else [np.asarray(x)[points] for x in known]
             bloch = tuple(map(filled, states))
         columns = [filled(weights), filled(thermal), *(filled(x, mode="edge") for x in others)]
-        return States(np.asarray(shell.energy, float), *columns, bloch, self._sheets)  # pyright: ignore[reportArgumentType]
+        return self._states(np.asarray(shell.energy, float), columns, bloch)
 
     def stacked(self) -> States:
         """All shells', leaves (shells, M, ...), each filled up to the largest."""
@@ -151,7 +152,11 @@ class ShellStates:
         weights, thermal, *others = self._columns
         levels = jnp.asarray(surface.levels)[np.array(surface.layout.level)]
         bloch = tuple(map(weighed, surface.bloch)) if self._bloch and surface.bloch is not None else None
-        return States(levels, weighed(weights), weighed(thermal), *map(column, others), bloch, self._sheets)  # pyright: ignore[reportArgumentType]
+        return self._states(levels, [weighed(weights), weighed(thermal), *map(column, others)], bloch)
+
+    def _states(self, level: AnyArray, columns: list[AnyArray], bloch: Any) -> States:
+        names = ("weights", "thermal", "k", "energy", "velocity", "berry_curvature", "orbital_moment", "sheet")
+        return States(level, **dict(zip(names, columns, strict=True)), bloch=bloch, sheets=self._sheets)
 
     @property
     def layout(self) -> tuple[np.ndarray, np.ndarray]:

@@ -93,7 +93,7 @@ class ImpurityTable(Table):
                 parts = [
                     _moments(
                         states,
-                        *map(np.asarray, local_states(states, site.orbitals, placed(surface.model, site))),
+                        local_states(states, site.orbitals, placed(surface.model, site)),
                         np.zeros((d, d)) if green is None else green(site)[nearest],
                     )
                     for site in sites
@@ -143,7 +143,8 @@ class ImpurityTable(Table):
         )
 
 
-def _moments(states: States, local: np.ndarray, derivative: np.ndarray, green: np.ndarray) -> SiteMoments:
+def _moments(states: States, orbitals: tuple[Array, Array], green: np.ndarray) -> SiteMoments:
+    local, derivative = map(np.asarray, orbitals)
     w, v, bra = states.weights, states.velocity, local.conj()
 
     def outer(values: np.ndarray) -> Array:

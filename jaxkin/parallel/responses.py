@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import equinox as eqx
 import numpy as np
 
 from jaxkin.estimate import Estimate
@@ -20,9 +21,9 @@ class JoinedSurface(Surface):
     replicas, and the shells of other processes have no points here. Every process must ask for the same integrals.
     """
 
-    own: Kept
-    share: Kept
-    points: int
+    own: Kept = eqx.field(static=True, kw_only=True)
+    share: Kept = eqx.field(static=True, kw_only=True)
+    points: int = eqx.field(static=True, kw_only=True)
     """Of all processes."""
 
     def __len__(self) -> int:
@@ -69,6 +70,7 @@ def _surface(own: Surface, share: Share) -> JoinedSurface:
     levels = np.full((own.replicas, most), np.nan)
     for row, shells in zip(levels, of_replica, strict=True):
         row[: len(shells)] = np.array(own.layout.level)[shells]
+    assert own.fillings is not None  # it was sampled
     levels, fillings = share.gather_all([levels, own.fillings], replicas)
     counts, replica, level = [], [], []
     for number in range(replicas):

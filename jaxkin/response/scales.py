@@ -42,7 +42,8 @@ def mean_free_path(surface: Surface, tau: np.ndarray) -> Estimate:
 
 def fermi_wave_vector(surface: Surface) -> Estimate:
     """k_F in Å⁻¹ as d times the volume of the pockets over their area, the radius of spherical ones."""
-    volume = np.abs(surface.fillings).sum(axis=1)
+    densities = surface.carrier_density()
+    volume = densities["electrons"].samples + densities["holes"].samples
     area = surface.integrate(np.linalg.norm(surface.velocity, axis=1)).samples
     return Estimate(surface.model.dimension * volume / np.maximum(area, 1e-300), surface.evaluations)
 

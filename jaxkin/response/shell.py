@@ -13,6 +13,7 @@ from jaxkin.disorder.collisions import Collisions, unweighted
 from jaxkin.disorder.kernels import Scatterer
 from jaxkin.disorder.states import States
 from jaxkin.errors import JaxkinError, nearest
+from jaxkin.namespace import AnyArray
 from jaxkin.response.krylov import Solutions
 from jaxkin.response.observables import LEVI_CIVITA
 from jaxkin.response.resolvent import Method, Resolvent
@@ -22,7 +23,7 @@ Solver = Literal["rta", "exact"]
 SkewOrder = Literal["first", "all"]
 SOLVERS, SKEW_ORDERS = ("rta", "exact"), ("first", "all")
 
-Parts = dict[str, Complex[Array, "frequency 3 3"]]
+Parts = dict[str, Complex[AnyArray, "frequency 3 3"]]
 
 
 class Measures(eqx.Module):
@@ -35,10 +36,10 @@ class Measures(eqx.Module):
         residual: of the linear solves, relative.
     """
 
-    flux: Float[Array, ""]
-    optical_theorem: Float[Array, ""] | None
-    onsager: Float[Array, ""]
-    residual: Float[Array, ""]
+    flux: Float[AnyArray, "..."]
+    optical_theorem: Float[AnyArray, "..."] | None
+    onsager: Float[AnyArray, "..."]
+    residual: Float[AnyArray, "..."]
 
 
 class ShellResponse(eqx.Module):
@@ -54,9 +55,9 @@ class ShellResponse(eqx.Module):
 
     gyrotropic: Parts
     conductivity: Parts
-    tau: Float[Array, ""]
-    skew_acceleration: Float[Array, "M 3"]
-    side_jump_velocity: Float[Array, "M 3"]
+    tau: Float[AnyArray, "..."]
+    skew_acceleration: Float[AnyArray, "M 3"]
+    side_jump_velocity: Float[AnyArray, "M 3"]
     measures: Measures
 
 

@@ -82,7 +82,8 @@ def transport(
             between pairs of points or the exact solver cannot have them, a thermal lattice evaluated elsewhere.
     """
     check_solver(solver, skew_order)
-    f = np.atleast_1d(np.asarray(frequency, float)) if not is_traced(frequency) else jnp.atleast_1d(frequency)
+    f: AnyArray = jnp.atleast_1d(jnp.asarray(frequency, float))
+    f = f if is_traced(f) else np.asarray(f)
     if not is_traced(f) and not np.all(np.isfinite(f)):
         raise JaxkinError("frequency must be finite numbers in THz.")
     _check_bins(surface, disorder)
@@ -110,12 +111,15 @@ def transport(
         count = shell.points.stop - shell.points.start
         one = states.of(shell, filled_size(count, scatterer.pairs))
         part = jax.tree.map(np.asarray, _solved(scatterer.at(shell.energy), one, omega, solver, skew_order))
-        check_transport_time(part.tau)
+        if solver == "rta":
+            check_transport_time(part.tau)
         parts.append(eqx.tree_at(_points, part, tuple(x[:count] for x in _points(part))))
     report(len(shells), len(shells), "disorder kernels")
-    skew, jump = (_placed(surface, [_points(part)[n] for part in parts]) for n in range(2))
-    empty = [eqx.tree_at(_points, part, (None, None)) for part in parts]
-    return _gathered(surface, f, jax.tree.map(lambda *x: np.stack(x), *empty), skew, jump)
+    skew, jump = (np.concatenate([_points(part)[n] for part in parts]) for n in range(2))
+    sums = [eqx.tree_at(_points, part, (None, None)) for part in parts]
+    found = _gathered(surface, f, jax.tree.map(lambda *x: np.stack(x), *sums), skew, jump)
+    check_transport_time(found.tau.min())  # single shells of few points may have any in a bin of energies
+    return found
 
 
 def _solved(scatterer: Scatterer, states: States, omega: Array, solver: Solver, skew_order: SkewOrder) -> ShellResponse:
@@ -129,13 +133,20 @@ def _solved(scatterer: Scatterer, states: States, omega: Array, solver: Solver, 
     return part
 
 
-def _compiled(surface: Surface, scatterer: Scatterer, states: ShellStates, f, omega: Array, *options) -> Transport:
+def _compiled(
+    surface: Surface,
+    scatterer: Scatterer,
+    states: ShellStates,
+    f: AnyArray,
+    omega: Array,
+    solver: Solver,
+    skew_order: SkewOrder,
+) -> Transport:
     @jax.checkpoint
     def one(shell: States) -> ShellResponse:
         collisions = scatterer.at(shell.level)(shell)
-        return shell_response(
-            collisions, shell.thermal, shell.orbital_moment, omega, *options, "differentiable", CAPACITY
-        )
+        weights = (jnp.asarray(shell.thermal), jnp.asarray(shell.orbital_moment))
+        return shell_response(collisions, *weights, omega, solver, skew_order, "differentiable", CAPACITY)
 
     parts = jax.lax.map(one, states.stacked())
     place, present = states.layout
@@ -147,10 +158,6 @@ def _compiled(surface: Surface, scatterer: Scatterer, states: ShellStates, f, om
 
 def _points(part: ShellResponse) -> tuple:
     return part.skew_acceleration, part.side_jump_velocity
-
-
-def _placed(surface: Surface, columns: list[np.ndarray]) -> np.ndarray:
-    return np.concatenate(columns) if columns else np.zeros((len(surface), 3))
 
 
 def _gathered(surface: Surface, f: AnyArray, parts: ShellResponse, skew: AnyArray, jump: AnyArray) -> Transport:
@@ -179,9 +186,13 @@ def _gathered(surface: Surface, f: AnyArray, parts: ShellResponse, skew: AnyArra
 def _nothing(surface: Surface, frequencies: int) -> ShellResponse:
     """The parts of no shells."""
     none, tensors = np.zeros(0), np.zeros((0, frequencies, 3, 3), complex)
-    measures = Measures(none, None, none, none)
     return ShellResponse(
-        dict.fromkeys(MECHANISMS, tensors), dict.fromkeys(CURRENTS, tensors), none, none, none, measures
+        gyrotropic={str(name): tensors for name in MECHANISMS},
+        conductivity={str(name): tensors for name in CURRENTS},
+        tau=none,
+        skew_acceleration=none,
+        side_jump_velocity=none,
+        measures=Measures(none, None, none, none),
     )
 
 

@@ -216,7 +216,7 @@ class Plan:
             model=self.model,
             fermi_level=thermal.fermi_level,
             temperature=thermal.temperature,
-            **{name: columns[name] for name in ("k", *VECTORS, "weight", "level_weight")},
+            **{name: columns[name] for name in ("k", *VECTORS, "weight", "level_weight")},  # pyright: ignore[reportArgumentType]
             rule=sampler.rule(thermal, decided),
             heights=(levels - thermal.fermi_level) / (thermal.width or 1.0),
             fillings=np.stack([part.fillings for part in parts]),
