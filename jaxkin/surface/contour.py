@@ -24,11 +24,12 @@ from jaxkin.devices import spread
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.surface.continuation import continued, is_analytic
 from jaxkin.surface.deformation import SLACK, Deformation, crosses, displaced, find_deformation
-from jaxkin.surface.eigensolvers import batched_eigensystems, in_threads
+from jaxkin.surface.eigensolvers import batched_eigensystems
 from jaxkin.surface.nodes import Nodes
 from jaxkin.surface.search import Pocket, find_pockets
 from jaxkin.surface.spectrum import SMALLEST_BUCKET, Spectrum, tile_rows
 from jaxkin.surface.zone import Cells, Integral, adaptive_integral, first_mesh
+from jaxkin.threads import in_threads
 
 ORDER = 8
 """Nodes of the kernel."""
