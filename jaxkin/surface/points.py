@@ -98,12 +98,12 @@ def _by_solves(
     state = np.broadcast_to(first, (len(k), model.size)) if start is None else start
     now = _Start(energy, state, np.broadcast_to(other, (len(k), model.size)))
     for number in range(PASSES):
-        again, onward = [np.arange(0)], [_Start(*(array[:0] for array in now))]
+        again, onward, at = [np.arange(0)], [_Start(*(array[:0] for array in now))], k[live]
         for part, padded in buckets(np.arange(len(live)), tile_rows(model, arrays=12)):
             count = part.stop - part.start
-            tile = spread(k[live[padded]]), *map(spread, (array[padded] for array in now))
+            tile = (spread(array[padded]) for array in (at, *now))
             found, trust, then = jax.tree.map(
-                lambda x, c=count: np.asarray(x)[:c], _pairs(model, *tile, tuple(columns))
+                lambda x, c=count: np.asarray(x)[:c], _pairs(model, tuple(columns), *tile)
             )
             spent += 2 * count
             sure, doubtful = _judged(trust, np.abs(then.energy - energy[live[part]]))
@@ -129,14 +129,14 @@ def _judged(trust: Trust, moved: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @eqx.filter_jit
 def _pairs(
-    model: BlochModel, k: Array, energy: Array, state: Array, other: Array, names: tuple[str, ...]
+    model: BlochModel, names: tuple[str, ...], *points: Array | np.ndarray
 ) -> tuple[dict[str, Array], Trust, _Start]:
     def one(k: Array, energy: Array, state: Array, other: Array) -> tuple[dict[str, Array], Trust, _Start]:
         geometry, onward, trust = pair_geometry(model, k, energy, state, other)
         found = {name: getattr(geometry, name) for name in names}
         return found, trust, _Start(onward.energy, onward.state, onward.other)
 
-    return jax.vmap(one)(*map(jnp.asarray, (k, energy, state, other)))
+    return jax.vmap(one)(*map(jnp.asarray, points))
 
 
 def _by_eigensystems(
