@@ -115,8 +115,8 @@ def nearest_eigenpair(
     """The eigenvalue of a Hermitian matrix nearest to ``energy``, and its state, by inverse iteration.
 
     Two iterations are at ``energy``, the others at the Rayleigh quotient, which a poor start may put anywhere.
-    Differentiable to any order in H, in
-    forward and reverse mode: dε = ⟨u|dH|u⟩, d|u⟩ = (ε − H)⁺dH|u⟩ (⟨u|du⟩ = 0), where ε is not degenerate.
+    Differentiable to any order in H, in forward and reverse mode, where ε is not degenerate: dε = ⟨u|dH|u⟩,
+    d|u⟩ = (ε − H)⁺dH|u⟩ with ⟨u|du⟩ = 0.
 
     Args:
         h: (n, n); up to n = 2 in closed form.

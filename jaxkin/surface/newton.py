@@ -61,7 +61,8 @@ def solved_roots(
     """t of each root from its estimate, and whether it is one that surely belongs to its band.
 
     It belongs to it if the first energy found is within the doubt, the next band is ``APART``, the slope has the
-    sign it should have, and the root is not ``FARTHEST`` cells away. Others are for eigenvalues to find.
+    sign it should have, and the root is not ``FARTHEST`` cells away. Others are for eigenvalues to find. It is for
+    smooth elements to exclude that a band crosses another one between the estimate and the root: it would be followed.
 
     Args:
         spectrum: of three bands at least; it counts every factorisation.
@@ -79,7 +80,7 @@ def solved_roots(
         return t, good
     _, closest = KDTree(_place(near, chosen, edges)).query(_place(near, slice(None), edges))
     state, other = states[closest].swapaxes(0, 1)
-    live = np.arange(len(t))
+    live, last = np.arange(len(t)), np.full(len(t), cell)
     for count in range(STEPS):
         spectrum.evaluations += len(live)
         k = near.k[live] + t[live, None] * near.direction
@@ -88,12 +89,13 @@ def solved_roots(
         with np.errstate(all="ignore"):
             root = np.sqrt(slope**2 - 4 * bend * excess)
             step = -2 * excess / (slope + np.copysign(root, slope))
-            left = np.abs(bend / slope) * step**2
+            left = np.maximum(np.abs(bend / slope) * step**2, np.abs(step) ** 3 / last[live] ** 2)  # quadratic
         sure = (gap > np.maximum(DOUBTFUL, APART * np.abs(excess))) & (slope * near.slope[live] > 0)
         sure &= np.isfinite(step) & (np.abs(t[live] + step) < FARTHEST * cell)
         if count == 0:
             sure &= np.abs(excess) <= near.doubt[live]
         t[live[sure]] += step[sure]
+        last[live] = step
         done = sure & (left < SAFETY * POLISHED * cell) & (count > 0)  # the first state is an estimate
         good[live[done]] = True
         again = sure & ~done
