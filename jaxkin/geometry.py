@@ -16,6 +16,7 @@ from scipy.constants import physical_constants
 from jaxkin import units
 from jaxkin.errors import ModelError
 from jaxkin.hamiltonian.bloch import BlochModel, KPoint
+from jaxkin.hamiltonian.eigenpair import Iterate, bordered, iterate
 from jaxkin.hamiltonian.eigensystem import eigensystem
 
 DEGENERACY_TOLERANCE = 1e-7
@@ -37,6 +38,20 @@ class Eigen(NamedTuple):
     energies: Float[Array, "... n"]
     states: Complex[Array, "... n n"]
     derivative: Complex[Array, "... 3 n n"]
+
+
+class Trust(NamedTuple):
+    """What says whether the geometry of an eigenpair is that of a band.
+
+    Attributes:
+        change: ‖δu‖ that the last solve still finds, (...,).
+        gap: distance to the next eigenvalue in eV, from above, (...,).
+        scale: largest element of H in eV, (...,): rounding makes ‖δu‖ about 1e-16 ``scale/gap``.
+    """
+
+    change: Float[Array, "..."]
+    gap: Float[Array, "..."]
+    scale: Float[Array, "..."]
 
 
 class BandGeometry(eqx.Module):
@@ -158,6 +173,53 @@ def mean_geometry(
     return jax.vmap(lambda point, one, index: _mean_of(model, point, one, index))(k, eigen, band)
 
 
+def pair_geometry(
+    model: BlochModel, k: KPoint, energy: Float[Array, ""], start: Complex[Array, " n"], other: Complex[Array, " n"]
+) -> tuple[BandGeometry, Iterate, Trust]:
+    """Geometry of the band whose energy at k is nearest to ``energy``, by two solves.
+
+    D_a|u⟩ = (ε − H)⁺D_aH|u⟩, and as it is orthogonal to |u⟩, (h − ε)D_b|u⟩ in the moment is −D_bH|u⟩. The state comes
+    from one inverse iteration and is off by about ‖δu‖ = ``change``: where that is too much, call again with what is
+    returned. No degenerate sets, and three bands at least.
+
+    Args:
+        model: any Bloch model.
+        k: model coordinates, (d,).
+        energy: near that of the band, eV.
+        start: not orthogonal to the state, (n,).
+        other: generic, for the distance to the next band, (n,).
+
+    Returns:
+        The geometry, the energy and vectors to go on from, and what to trust it by.
+    """
+    h, derivative = model.hamiltonian_and_derivative(k)
+    first = iterate(h, energy, start, other)
+    image = derivative @ first.state  # D_aH|u⟩, (3, n)
+    zero = jnp.zeros_like(first.state)
+    right = jnp.concatenate([image, jnp.stack([first.other, zero])]).T
+    x, s = bordered(h, first.energy, first.state, right, np.array([0.0, 0.0, 0.0, 0.0, 1.0]))
+    covariant, rest, refined = -x[:, :3].T, x[:, 3], x[:, 4]
+    gap = jnp.linalg.norm(first.other - s[3] * first.state) / jnp.linalg.norm(rest)
+    gap = jnp.where(jnp.isfinite(gap), jnp.minimum(gap, first.gap), 0.0)
+    change = jnp.linalg.norm(refined - first.state)
+    cross = covariant[_NEXT].conj()
+    curvature = -2 * jnp.imag(jnp.sum(cross * covariant[_PREVIOUS], axis=1))
+    moment = -units.MAGNETON_PER_EV_A2 * jnp.imag(jnp.sum(cross * image[_PREVIOUS], axis=1))
+    curvature, moment = _completed(model, k, curvature[:, None], moment[:, None], first.state[:, None])
+    geometry = BandGeometry(
+        energy=first.energy,
+        velocity=jnp.real(image @ first.state.conj()),
+        berry_curvature=curvature[:, 0],
+        orbital_moment=moment[:, 0],
+        state=first.state,
+        covariant_derivative=covariant,
+    )
+    onward = Iterate(
+        first.energy, refined / jnp.linalg.norm(refined), first.residual, rest / jnp.linalg.norm(rest), gap
+    )
+    return geometry, onward, Trust(change, gap, jnp.max(jnp.abs(h)))
+
+
 def _diagonalised(model: BlochModel, k: KPoint) -> Eigen:
     h, derivative = model.hamiltonian_and_derivative(k)
     return Eigen(*eigensystem(h), derivative)
@@ -206,6 +268,11 @@ def _vectors(model: BlochModel, k: KPoint, mixing, gap, states) -> tuple[Float[A
     cross = mixing[_NEXT].conj() * mixing[_PREVIOUS]  # ⟨D_a u|m⟩⟨m|D_b u⟩, ab c cyclic
     curvature = -2 * jnp.imag(cross.sum(axis=1))
     moment = units.MAGNETON_PER_EV_A2 * jnp.imag((cross * -gap).sum(axis=1))
+    return _completed(model, k, curvature, moment, states)
+
+
+def _completed(model: BlochModel, k: KPoint, curvature, moment, states) -> tuple[Array, Array]:
+    """With what the orbitals' own curvature, their spin and the model's moment add."""
     orbital_curvature = model.wannier_curvature(k)
     if orbital_curvature is not None:
         curvature = curvature + _expectation(orbital_curvature, states)

@@ -8,9 +8,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxkin.surface.elements import Crossings
+from jaxkin.surface.newton import Approach, solved_roots
+from jaxkin.surface.points import SMALLEST_SOLVED
 from jaxkin.surface.roots import bracketed_roots, dips, polished_roots
 from jaxkin.surface.search import Pocket
 from jaxkin.surface.spectrum import Spectrum
+
+DOUBLE = 1e-7
+"""Of a cell: nearer roots of two bands may be one."""
 
 
 class Roots(NamedTuple):
@@ -46,10 +52,14 @@ class Bundle:
     def roots(self) -> Roots:
         """Every root of every band."""
         crossings, rough = self.pocket.elements.crossings(self.axis, self.across, self.level)
-        row, line, t, slope, bend = (part[~rough[crossings.row, crossings.line]] for part in crossings)
+        smooth = Crossings(*(part[~rough[crossings.row, crossings.line]] for part in crossings))
+        row, line, t, slope, bend, _ = smooth
         bands = np.array(self.pocket.bands)
         cell = 1.0 / self.pocket.cells[self.axis]
-        t, good = polished_roots(self._excess(line, bands[row]), t, slope, bend, cell)
+        if self.spectrum.model.size >= SMALLEST_SOLVED:
+            t, good = self._solved(smooth, bands[row], cell)
+        else:
+            t, good = polished_roots(self._excess(line, bands[row]), t, slope, bend, cell)
         rough[row[~good], line[~good]] = True
         kept = ~rough[row, line]
         found = Roots(line[kept], t[kept], bands[row[kept]], slope[kept] > 0)
@@ -63,6 +73,14 @@ class Bundle:
         return float(
             (self._energies(every, np.zeros(len(every)))[:, self.pocket.bands] < self.level).sum(axis=1).mean()
         )
+
+    def _solved(self, crossings: Crossings, band: np.ndarray, cell: float) -> tuple[np.ndarray, np.ndarray]:
+        """Roots t by linear solves, and whether each is one and that of its band."""
+        pocket, line, t = self.pocket, crossings.line, crossings.t
+        scale = np.diag(pocket.edges)[self.axis]
+        near = Approach(pocket.origin + pocket.edges * self.points(line, t), band, scale, *crossings[3:])
+        step, good = solved_roots(self.spectrum, near, self.level, pocket.edges, cell)
+        return t + step, good & ~_double(line, t + step, DOUBLE * cell)
 
     def _energies(self, line: np.ndarray, t: np.ndarray) -> np.ndarray:
         return self.spectrum(self.pocket.origin + self.pocket.edges * self.points(line, t))
@@ -109,6 +127,15 @@ class Bundle:
         line, band, low, high, f_low, f_high = (np.concatenate(part) for part in zip(*brackets, strict=True))
         t = bracketed_roots(self._excess(line, band), low, high, f_low, f_high)
         return Roots(line, t, band, f_high > f_low)
+
+
+def _double(line: np.ndarray, t: np.ndarray, width: float) -> np.ndarray:
+    """Which roots are nearer than ``width`` to another one on their line: one band found twice, or two that touch."""
+    order = np.lexsort((t, line))
+    same = (np.diff(line[order]) == 0) & (np.diff(t[order]) < width)
+    double = np.zeros(len(t), bool)
+    double[order[1:][same]] = double[order[:-1][same]] = True
+    return double
 
 
 def _beyond(scan, needed, place, line, face, row) -> np.ndarray:

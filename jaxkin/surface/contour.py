@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -22,13 +22,15 @@ from jaxtyping import Array
 
 from jaxkin.devices import spread
 from jaxkin.hamiltonian.bloch import BlochModel
+from jaxkin.hamiltonian.eigenpair import CLOSED
 from jaxkin.surface.continuation import continued, is_analytic
 from jaxkin.surface.deformation import SLACK, Deformation, crosses, displaced, find_deformation
-from jaxkin.surface.eigensolvers import batched_eigensystems, in_threads
+from jaxkin.surface.eigensolvers import batched_eigensystems, batched_eigenvalues
 from jaxkin.surface.nodes import Nodes
 from jaxkin.surface.search import Pocket, find_pockets
 from jaxkin.surface.spectrum import SMALLEST_BUCKET, Spectrum, tile_rows
 from jaxkin.surface.zone import Cells, Integral, adaptive_integral, first_mesh
+from jaxkin.threads import in_threads
 
 ORDER = 8
 """Nodes of the kernel."""
@@ -36,6 +38,8 @@ WIDTHS = 12
 """Widths η of the kernel that are tried, each half the one before."""
 ATTEMPTS = 4
 """Displacements that are tried, each for half the depth of the one before."""
+EIGENSYSTEM, EIGENVALUES, GENERAL_EIGENSYSTEM = 9.0, 3.5, 27.0
+"""What these take in LU factorisations, at n = 24 on one core: H = H†, its eigenvalues only, and H̃(κ) with L = R⁻¹."""
 VALUES = 2**22
 """Energies times levels that are worked on at once."""
 
@@ -68,6 +72,19 @@ class Integrand(Protocol):
 
     def at(self, levels: np.ndarray) -> Integrand:
         """The same for other levels."""
+        ...
+
+
+@runtime_checkable
+class Solvable(Protocol):
+    """An integrand that linear equations with H give as well, energy by energy."""
+
+    def solves(self, width: float) -> float:
+        """How many factorisations of H its values at one k cost, their columns counted in."""
+        ...
+
+    def solved(self, k: np.ndarray, h: np.ndarray, width: float, jacobian: np.ndarray) -> np.ndarray:
+        """What :class:`Integrand` gives, from H̃ (N, n, n) at real or displaced k (N, d)."""
         ...
 
 
@@ -120,26 +137,46 @@ class Points:
     ):
         self.model, self.integrand, self.deformation, self.width = model, integrand, deformation, width
         self.rows = max(64, VALUES // (len(integrand.levels) * model.size))
+        self.solvable = integrand if isinstance(integrand, Solvable) and model.size > CLOSED else None
 
     def __call__(self, k: np.ndarray) -> np.ndarray:
         return np.concatenate([self._values(k[start : start + self.rows]) for start in range(0, len(k), self.rows)])
 
     def _values(self, k: np.ndarray) -> np.ndarray:
-        energies, states = _eigenstates(self.model, k)
-        real = Resolved(k, energies, states, states.conj().swapaxes(1, 2))
-        near = np.zeros(len(k), bool) if self.deformation is None else self.deformation.reaches(energies)
-        parts, places = [], []
+        if self.deformation is None:
+            return self._undisplaced(k, lambda: _resolved(self.model, k))
+        plain = self._by_solves(self.width, EIGENSYSTEM - EIGENVALUES)
+        every = None if plain else _resolved(self.model, k)
+        energies = _energies(self.model, k) if every is None else every.eigenvalues
+        near = self.deformation.reaches(energies).any(axis=1)
+        parts, places = [], [np.flatnonzero(~near), np.flatnonzero(near)]
         if not near.all():
-            places.append(np.flatnonzero(~near))
-            parts.append(self.integrand(real[~near], self.width, np.ones(len(places[-1]))))
-        if self.deformation is not None and near.any():
-            places.append(np.flatnonzero(near))
-            parts.append(self.integrand(*self._displaced(self.deformation, real[near])))
+            far = places[0]
+            parts.append(
+                self._undisplaced(k[far], lambda: _resolved(self.model, k[far]) if every is None else every[far])
+            )
+        if near.any():
+            real = _resolved(self.model, k[near]) if every is None else every[near]
+            parts.append(self._displaced(self.deformation, real))
         return np.concatenate(parts)[np.argsort(np.concatenate(places))]
 
-    def _displaced(self, deformation: Deformation, real: Resolved) -> tuple[Resolved, float, np.ndarray]:
+    def _by_solves(self, width: float, eigensystem: float) -> Solvable | None:
+        """The integrand, if solves are cheaper than an ``eigensystem`` that takes as long as so many factorisations."""
+        solvable = self.solvable
+        return solvable if solvable is not None and solvable.solves(width) < eigensystem else None
+
+    def _undisplaced(self, k: np.ndarray, resolved: Callable[[], Resolved]) -> np.ndarray:
+        limit = EIGENSYSTEM if self.deformation is None else EIGENSYSTEM - EIGENVALUES
+        solvable, ones = self._by_solves(self.width, limit), np.ones(len(k))
+        if solvable is None:
+            return self.integrand(resolved(), self.width, ones)
+        return solvable.solved(k, _matrices(self.model, k), self.width, ones)
+
+    def _displaced(self, deformation: Deformation, real: Resolved) -> np.ndarray:
+        bands = int(deformation.reaches(real.eigenvalues).sum(axis=1).max())
+        count = min(1 << (bands - 1).bit_length(), self.model.size)  # few numbers: each compiles
         k, jacobian, h, wrong = in_tiles(
-            lambda *part: displaced(self.model, deformation, *part),
+            lambda k, energies, states: displaced(self.model, deformation, k, energies, states, count),
             min(4096, tile_rows(self.model, arrays=16)),
             real.k,
             real.eigenvalues,
@@ -147,8 +184,11 @@ class Points:
         )
         if wrong.max() > SLACK * deformation.depth:
             raise _Crossed
-        eigenvalues, right = in_threads(np.linalg.eig, h)
-        return Resolved(k, eigenvalues, right, np.linalg.inv(right)), 0.0, jacobian
+        solvable = self._by_solves(0.0, GENERAL_EIGENSYSTEM)
+        if solvable is not None:
+            return solvable.solved(k, h, 0.0, jacobian)
+        eigenvalues, right, left = in_threads(_biorthogonal, h)
+        return self.integrand(Resolved(k, eigenvalues, right, left), 0.0, jacobian)
 
 
 class _Crossed(Exception):
@@ -196,11 +236,28 @@ def _by_kernel(model: BlochModel, integrand: Integrand, mesh: Cells, rtol: float
     return replace(best, evaluations=spent)
 
 
-def _eigenstates(model: BlochModel, k: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Energies (N, n) and states (N, n, n) in the periodic gauge."""
+def _resolved(model: BlochModel, k: np.ndarray) -> Resolved:
+    """Energies and states at real k in the periodic gauge."""
     rows = min(4096, tile_rows(model, arrays=4))
     energies, states = in_tiles(lambda part: batched_eigensystems(_hamiltonians(model, part)), rows, k)
-    return energies, states
+    return Resolved(k, energies, states, states.conj().swapaxes(1, 2))
+
+
+def _energies(model: BlochModel, k: np.ndarray) -> np.ndarray:
+    """(N, n) at real k."""
+    rows = min(4096, tile_rows(model, arrays=4))
+    return in_tiles(lambda part: (batched_eigenvalues(_hamiltonians(model, part)),), rows, k)[0]
+
+
+def _matrices(model: BlochModel, k: np.ndarray) -> np.ndarray:
+    """H̃ (N, n, n) at real k."""
+    return in_tiles(lambda part: (_hamiltonians(model, part),), min(4096, tile_rows(model, arrays=4)), k)[0]
+
+
+def _biorthogonal(h: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """λ, R and L = R⁻¹ of H̃ = R λ L."""
+    eigenvalues, right = np.linalg.eig(h)
+    return eigenvalues, right, np.linalg.inv(right)
 
 
 @eqx.filter_jit

@@ -60,9 +60,9 @@ class Deformation(eqx.Module):
         return Deformation(self.low, self.high, 0.5 * self.depth, self.speed)
 
     def reaches(self, energies: np.ndarray) -> np.ndarray:
-        """Which k of (N, n) energies are displaced, (N,)."""
+        """Which of (N, n) energies have a part in the displacement: k where none has stay real."""
         margin = (REACH + 2) * WIDTH * self.depth
-        return np.any((energies > self.low - margin) & (energies < self.high + margin), axis=1)
+        return (energies > self.low - margin) & (energies < self.high + margin)
 
 
 def find_deformation(model: BlochModel, pockets: list[Pocket], low: float, high: float) -> Deformation | None:
@@ -95,34 +95,45 @@ def crosses(model: BlochModel, deformation: Deformation, pockets: list[Pocket]) 
 
 
 @eqx.filter_jit
-def displaced(model: BlochModel, deformation: Deformation, k: Array, energies: Array, states: Array):
-    """κ = k + ih (K, d), det(1 + i∂h) (K,), H̃(κ) (K, n, n), and by how much a level goes to the wrong side (K,)."""
+def displaced(model: BlochModel, deformation: Deformation, k: Array, energies: Array, states: Array, count: int):
+    """κ = k + ih (K, d), det(1 + i∂h) (K,), H̃(κ) (K, n, n), and by how much a level goes to the wrong side (K,).
+
+    ``count``: how many bands have a part in it (:meth:`Deformation.reaches`), at most.
+    """
 
     def one(point, bands, vectors):
-        h, jacobian, wrong = _displacement(model, deformation, point, bands, vectors)
+        h, jacobian, wrong = _displacement(model, deformation, point, bands, vectors, count)
         kappa = point + 1j * h
         return kappa, jnp.linalg.det(jnp.eye(len(point)) + 1j * jacobian), continued(model, kappa), wrong
 
     return jax.vmap(one)(k, energies, states)
 
 
-def _displacement(model: BlochModel, deformation: Deformation, k: Array, energies: Array, states: Array):
-    """h (d,), ∂_jh_i (d, d) and the worst wrong-sided level."""
+def _displacement(model: BlochModel, deformation: Deformation, k: Array, energies: Array, states: Array, count: int):
+    """h (d,), ∂_jh_i (d, d) and the worst wrong-sided level, of the ``count`` bands next to the levels.
+
+    χ is zero for the others: they are in the Hessian as partners of these only.
+    """
     d, low, high = deformation, deformation.low, deformation.high
     width, alpha, limit = WIDTH * d.depth, STRENGTH * d.depth / d.speed**2, SATURATION * d.speed
-    v = states.conj().T @ slopes(model, k) @ states
+    distance = jnp.abs(energies - jnp.clip(energies, low, high))
+    near = jnp.argsort(distance)[:count]
+    v = states.conj().T @ (slopes(model, k) @ states[:, near])  # ⟨m|∂_iH|n⟩, (d, n, count)
     up, down = (energies - low) / width + 2, (energies - high) / width - 2
     chi = 0.5 * (erf(up) - erf(down))
     slope = (jnp.exp(-(up**2)) - jnp.exp(-(down**2))) / (jnp.sqrt(jnp.pi) * width)
-    gap = energies[:, None] - energies[None, :]
+    gap = energies[:, None] - energies[near]
     apart = jnp.abs(gap) > 1e-5 * width
-    quotient = (chi[:, None] - chi[None, :]) / jnp.where(apart, gap, 1.0)
-    quotient = jnp.where(apart, quotient, 0.5 * (slope[:, None] + slope[None, :]))
-    velocity = jnp.real(jnp.diagonal(v, axis1=1, axis2=2))  # (d, n)
-    bump = (states * chi) @ states.conj().T
-    hessian = hessian_trace(model, k, bump) + jnp.real(jnp.einsum("nm,inm,jmn->ij", quotient, v, v))
+    quotient = (chi[:, None] - chi[near]) / jnp.where(apart, gap, 1.0)
+    quotient = jnp.where(apart, quotient, 0.5 * (slope[:, None] + slope[near]))
+    twice = jnp.full(len(energies), 2.0).at[near].set(1.0)  # a pair of two of them is there in both orders
+    weighted = (twice[:, None] * quotient) * v
+    velocity = jnp.real(v[:, near, jnp.arange(count)])  # (d, count)
+    bump = (states[:, near] * chi[near]) @ states[:, near].conj().T
+    hessian = hessian_trace(model, k, bump) + jnp.real(jnp.einsum("imn,jmn->ij", weighted, v.conj()))
     metric = model.dual @ model.dual.T  # Cartesian length of a gradient
-    raised, gradient = metric @ (velocity @ chi), velocity @ chi
+    gradient = velocity @ chi[near]
+    raised = metric @ gradient
     damping = 1 / (1 + gradient @ raised / limit**2)
     h = -alpha * damping * raised
     jacobian = -alpha * damping * (metric @ hessian - 2 * damping / limit**2 * jnp.outer(raised, raised @ hessian))
@@ -131,8 +142,7 @@ def _displacement(model: BlochModel, deformation: Deformation, k: Array, energie
         x = (2 * k - lo - hi) / (hi - lo)
         jacobian = (1 - x**EDGE)[:, None] * jacobian - jnp.diag(EDGE * x ** (EDGE - 1) * 2 / (hi - lo) * h)
         h = (1 - x**EDGE) * h
-    wrong = h @ velocity - jnp.abs(energies - jnp.clip(energies, low, high))
-    return h, jacobian, jnp.max(wrong)
+    return h, jacobian, jnp.max(h @ velocity - distance[near])
 
 
 def _samples(pockets: list[Pocket]) -> list[np.ndarray]:
@@ -156,6 +166,8 @@ def _speeds(model: BlochModel, k: Array | np.ndarray) -> tuple[Array, Array]:
 def _on_the_way(model: BlochModel, deformation: Deformation, k: Array | np.ndarray, part: np.ndarray) -> Array:
     def one(point):
         energies, states = jnp.linalg.eigh(continued(model, point))
-        return continued(model, point + 1j * part * _displacement(model, deformation, point, energies, states)[0])
+        return continued(
+            model, point + 1j * part * _displacement(model, deformation, point, energies, states, model.size)[0]
+        )
 
     return jax.vmap(one)(k)

@@ -8,24 +8,17 @@ has no trouble with. What fails is done again by LAPACK.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Complex, Float
-from threadpoolctl import ThreadpoolController
 
 from jaxkin.errors import JaxkinError
 from jaxkin.hamiltonian.eigensystem import eigensystem, eigenvalues
+from jaxkin.threads import in_threads
 
 EXACT = 1e-10
 """Of the matrix's largest element: HU = Uε and U†U = 1 hold to 1e-14 where a solver works."""
-SMALLEST_PART = 32
-"""Matrices that are worth a thread."""
 
 
 def batched_eigensystems(h: Complex[Array, "N n n"]) -> tuple[Float[Array, "N n"], Complex[Array, "N n n"]]:
@@ -85,26 +78,3 @@ def _solves(h: Array | np.ndarray, energies: Array | np.ndarray, states: Array |
         return (residual <= EXACT * jnp.max(jnp.abs(h))) & (overlap <= EXACT)
 
     return jax.vmap(one)(*map(jnp.asarray, (h, energies, states)))
-
-
-def in_threads(function: Callable, h: np.ndarray) -> tuple[np.ndarray, ...]:
-    """The arrays that a NumPy function of matrices returns, from one batch for each core with one LAPACK thread."""
-    with _controller().limit(limits=1):  # a 40-fold loss was measured without
-        parts = np.array_split(h, min(_workers(), max(1, len(h) // SMALLEST_PART)))
-        if len(parts) == 1:
-            return tuple(function(h))
-        return tuple(map(np.concatenate, zip(*_pool().map(function, parts), strict=True)))
-
-
-@cache
-def _controller() -> ThreadpoolController:
-    return ThreadpoolController()
-
-
-def _workers() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@cache
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(_workers(), thread_name_prefix="jaxkin")

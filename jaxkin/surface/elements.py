@@ -26,13 +26,14 @@ SMOOTH, KINKED = 0.25, 0.5
 
 
 class Crossings(NamedTuple):
-    """Where lines meet the level: row of the band, line, coordinate t along it, dε/dt and ½d²ε/dt²."""
+    """Where lines meet the level: row of the band, line, coordinate t along it, dε/dt, ½d²ε/dt², and the doubt in ε."""
 
     row: np.ndarray
     line: np.ndarray
     t: np.ndarray
     slope: np.ndarray
     bend: np.ndarray
+    doubt: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,8 @@ class Elements:
             t = (cell[inside] + 2 * (u[inside] - half[inside])) / shape[axis]
             per_t = 0.5 * shape[axis]  # du/dt
             slope, bend = (c1 + 2 * c2 * u)[inside] * per_t, c2[inside] * per_t**2
-            found.append((row[inside], line[inside], t, slope, bend))
+            doubt = SMOOTH * self.bend[element[inside]]
+            found.append((row[inside], line[inside], t, slope, bend, doubt))
         return Crossings(*(np.concatenate(part) for part in zip(*found, strict=True))), rough
 
     def energies(self, row: np.ndarray, cell: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

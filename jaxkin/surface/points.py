@@ -1,35 +1,152 @@
-"""Band geometry of many points, tile by tile; bands of the same k share its diagonalisation."""
+"""Band geometry of many points, tile by tile.
+
+Where the energy of each point is known two or three linear solves give it. Bands whose energy is not known, or that
+another comes too near, are diagonalised; those of the same k share that.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
+import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from jaxkin.devices import spread
-from jaxkin.geometry import DEGENERACY_TOLERANCE, Eigen, mean_geometry, separate_geometry
+from jaxkin.geometry import DEGENERACY_TOLERANCE, Eigen, Trust, mean_geometry, pair_geometry, separate_geometry
 from jaxkin.hamiltonian.bloch import BlochModel
+from jaxkin.hamiltonian.eigenpair import generic_vectors
 from jaxkin.surface.eigensolvers import batched_eigensystems
-from jaxkin.surface.spectrum import buckets, operators, tile_rows
+from jaxkin.surface.spectrum import Spectrum, buckets, operators, tile_rows
 
 VECTORS = ("energy", "velocity", "berry_curvature", "orbital_moment")
 STATES = ("state", "covariant_derivative")
 
 
+SMALLEST_SOLVED = 6
+"""Bands from which solves are faster than an eigensystem."""
+CLOSE = 2e-13
+"""‖δu‖ of a state that is exact ..."""
+ROUNDING = 1e-15
+"""... or this part of H over the gap."""
+DOUBTFUL = 1e-4
+"""eV: bands that come this near to the next are diagonalised, as they may be degenerate."""
+PASSES = 3
+"""Of two solves each. One is enough for energies good to 1e-13, two for 1e-4."""
+
+
 def point_geometry(
-    model: BlochModel, k: np.ndarray, band: np.ndarray, names: tuple[str, ...] = VECTORS
+    model: BlochModel,
+    k: np.ndarray,
+    band: np.ndarray,
+    names: tuple[str, ...] = VECTORS,
+    energy: np.ndarray | None = None,
+    *,
+    start: np.ndarray | None = None,
+    spectrum: Spectrum | None = None,
 ) -> dict[str, np.ndarray]:
     """The attributes ``names`` of the :class:`BandGeometry` of N points; degenerate sets are taken as a whole.
 
     Several bands of one k, wherever they stand, cost one diagonalisation.
+
+    Args:
+        model: any Bloch model.
+        k: model coordinates, (N, d).
+        band: indices, (N,).
+        names: of what is wanted.
+        energy: of these bands in eV, (N,), if it is known and no other band is as near: linear solves then replace
+            the diagonalisation, except where another band comes near.
+        start: states near those at these points, (N, n), if there are any.
+        spectrum: counts diagonalisations and factorisations.
+
+    >>> import jaxkin as jk, numpy as np
+    >>> geometry = point_geometry(jk.models.get("tellurium"), np.array([[0.1, 0.2, 0.3]]), np.array([5]))
+    >>> geometry["velocity"].shape
+    (1, 3)
     """
     n = model.size
     shapes = {"energy": (), "state": (n,), "covariant_derivative": (3, n)}
     columns = {
         name: np.empty((len(k), *shapes.get(name, (3,))), complex if name in STATES else float) for name in names
     }
-    for points in _sharing(k):
+    left, spent = np.arange(len(k)), 0
+    if energy is not None and n >= SMALLEST_SOLVED:
+        left, spent = _by_solves(model, k, np.asarray(energy, float), start, columns)
+    spent += _by_eigensystems(model, k, band, left, columns)
+    if spectrum is not None:
+        spectrum.evaluations += spent
+    return columns
+
+
+class _Start(NamedTuple):
+    """Where :func:`pair_geometry` begins at every point: energy, and two vectors."""
+
+    energy: Array | np.ndarray
+    state: Array | np.ndarray
+    other: Array | np.ndarray
+
+
+def _by_solves(
+    model: BlochModel, k: np.ndarray, energy: np.ndarray, start: np.ndarray | None, columns: dict[str, np.ndarray]
+) -> tuple[np.ndarray, int]:
+    """Fill ``columns`` where an eigenpair is sure; the points that are left, and the number of factorisations."""
+    first, other = generic_vectors(model.size)
+    live, left, spent = np.arange(len(k)), [np.arange(0)], 0
+    state = np.broadcast_to(first, (len(k), model.size)) if start is None else start
+    now = _Start(energy, state, np.broadcast_to(other, (len(k), model.size)))
+    for number in range(PASSES):
+        again, onward, at = [np.arange(0)], [_Start(*(array[:0] for array in now))], k[live]
+        for part, padded in buckets(np.arange(len(live)), tile_rows(model, arrays=12)):
+            count = part.stop - part.start
+            tile = (spread(array[padded]) for array in (at, *now))
+            found, trust, then = jax.tree.map(
+                lambda x, c=count: np.asarray(x)[:c], _pairs(model, tuple(columns), *tile)
+            )
+            spent += 2 * count
+            sure, doubtful = _judged(trust, np.abs(then.energy - energy[live[part]]))
+            for name, column in columns.items():
+                column[live[part][sure]] = found[name][sure]
+            left.append(live[part][doubtful])
+            again.append(live[part][~sure & ~doubtful])
+            onward.append(_Start(*(array[~sure & ~doubtful] for array in then)))
+        live, now = np.concatenate(again), _Start(*map(np.concatenate, zip(*onward, strict=True)))
+        if number == 0 and 2 * sum(map(len, left)) > len(k):  # degenerate everywhere
+            break
+    return np.sort(np.concatenate([*left, live])), spent
+
+
+def _judged(trust: Trust, moved: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which points are done, and which may not be left to solves; ``moved`` is how far off the energy was."""
+    change, gap, scale = map(np.asarray, trust)
+    doubtful = ~(gap > np.maximum(DOUBTFUL, 4 * moved))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        exact = np.maximum(CLOSE, ROUNDING * scale / gap)
+        return ~doubtful & (change < exact), doubtful
+
+
+@eqx.filter_jit
+def _pairs(
+    model: BlochModel, names: tuple[str, ...], *points: Array | np.ndarray
+) -> tuple[dict[str, Array], Trust, _Start]:
+    def one(k: Array, energy: Array, state: Array, other: Array) -> tuple[dict[str, Array], Trust, _Start]:
+        geometry, onward, trust = pair_geometry(model, k, energy, state, other)
+        found = {name: getattr(geometry, name) for name in names}
+        return found, trust, _Start(onward.energy, onward.state, onward.other)
+
+    return jax.vmap(one)(*map(jnp.asarray, points))
+
+
+def _by_eigensystems(
+    model: BlochModel, k: np.ndarray, band: np.ndarray, chosen: np.ndarray, columns: dict[str, np.ndarray]
+) -> int:
+    """Fill ``columns`` at the points ``chosen``; the number of diagonalisations."""
+    names, spent = tuple(columns), 0
+    for group in _sharing(k[chosen]):
+        points = chosen[group]
+        spent += len(points)
         for part, padded in buckets(points, tile_rows(model, arrays=12)):
             count = part.stop - part.start
             first = k[padded[:, 0]]
@@ -43,7 +160,7 @@ def point_geometry(
                 sets = points[part][tuple(degenerate.T)]
                 for name, values in _sets(model, first, eigen, degenerate[:, 0], band[sets], names).items():
                     columns[name][sets] = values
-    return columns
+    return spent
 
 
 def _sharing(k: np.ndarray) -> Iterator[np.ndarray]:
@@ -51,6 +168,8 @@ def _sharing(k: np.ndarray) -> Iterator[np.ndarray]:
 
     m is a power of two, and at least half of it are different.
     """
+    if not len(k):
+        return
     order = np.lexsort(k.T)
     new = np.any(k[order][1:] != k[order][:-1], axis=1)
     if new.all():

@@ -19,12 +19,24 @@ from jaxkin.errors import AccuracyWarning
 from jaxkin.geometry import DEGENERACY_TOLERANCE
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.hamiltonian.kdotp import KdotP
+from jaxkin.hamiltonian.linear import solve
 from jaxkin.surface.continuation import covariant_derivative
-from jaxkin.surface.contour import Points, Resolved, in_tiles, kernel_mean, singular_integral
+from jaxkin.surface.contour import (
+    COEFFICIENTS,
+    NODES,
+    ORDER,
+    Points,
+    Resolved,
+    in_tiles,
+    kernel_mean,
+    singular_integral,
+)
 from jaxkin.surface.spectrum import tile_rows
 from jaxkin.surface.thermal import Thermal
 from jaxkin.surface.zone import Integral, adaptive_integral, first_mesh
 
+COLUMN = 2.0
+"""What n columns add to the time of a factorisation."""
 ENOUGH = 1e-4
 """Relative error of the filled Berry curvature that is worth a warning."""
 _NEXT, _PREVIOUS = np.array([1, 2, 0]), np.array([2, 0, 1])
@@ -52,7 +64,8 @@ def local_green_function(
     """G_mm'(ε) = 𝒱 ∫(dk) e^{ik·(r_m−r_m')} ⟨m|(ε + i0 − H)⁻¹|m'⟩, (E, m, m) in 1/eV.
 
     Both parts, on the orbitals of an impurity with positions r_m = R_m + τ_m. In a k·p model the box is
-    the cutoff, and the unit is 1/(eV Å^d). The energies share the diagonalisations.
+    the cutoff, and the unit is 1/(eV Å^d). Many energies share eigensystems, for few the columns of the orbitals are
+    solved for.
 
     Args:
         model: any.
@@ -122,8 +135,33 @@ class _Green:
         pairs = right[:, :, None, :] * left[:, None, :, :]  # (N, m, m, n)
         return poles @ pairs.reshape(len(x), -1, x.shape[2]).swapaxes(1, 2)
 
+    def solves(self, width: float) -> float:
+        return len(self.levels) * (ORDER if width else 1) * (1 + COLUMN * len(self.orbitals) / self.model.size)
+
+    def solved(self, k: np.ndarray, h: np.ndarray, width: float, jacobian: np.ndarray) -> np.ndarray:
+        """𝒱 ⟨m|(ε − H̃)⁻¹|m'⟩ on the impurity's columns only."""
+        nodes, coefficients = (width * NODES, COEFFICIENTS) if width else (np.zeros(1, complex), np.ones(1, complex))
+        levels = self.levels.astype(complex)[:, None] + nodes
+        rows = min(4096, tile_rows(self.model, arrays=4 * levels.size))
+        (green,) = in_tiles(lambda part: (_resolvents(part, levels, coefficients, self.orbitals),), rows, h)
+        phase = np.exp(2j * np.pi * k @ self.cells.T)
+        cells = phase[:, :, None] / phase[:, None] * (self.measure * jacobian)[:, None, None]
+        return (green * cells[:, None]).reshape(*green.shape[:2], -1)
+
     def at(self, levels: np.ndarray) -> _Green:
         return _Green(self.model, levels, self.orbitals, self.cells)
+
+
+@eqx.filter_jit
+def _resolvents(h: Array, levels: np.ndarray, coefficients: np.ndarray, orbitals: np.ndarray) -> Array:
+    """Σ_j c_j ⟨m|(ε_ij − H̃)⁻¹|m'⟩, (N, E, m, m)."""
+    one = jnp.eye(h.shape[-1])
+
+    def at(level: Array, h: Array) -> Array:
+        return solve(level * one - h, one[:, orbitals].astype(complex))[orbitals]
+
+    every = jax.vmap(lambda h: jax.vmap(jax.vmap(lambda level: at(level, h)))(levels))(h)
+    return jnp.einsum("j,nejab->neab", coefficients, every)
 
 
 class _Flux:

@@ -28,7 +28,7 @@ class Spectrum:
         self.evaluations += len(k)
         energies = np.empty((len(k), self.model.size))
         for part, padded in buckets(k, tile_rows(self.model, arrays=4)):
-            energies[part] = batched_eigenvalues(_hamiltonians(self.model, spread(padded)))[: part.stop - part.start]
+            energies[part] = batched_eigenvalues(hamiltonians(self.model, spread(padded)))[: part.stop - part.start]
         return energies
 
 
@@ -49,7 +49,8 @@ def buckets(k: np.ndarray, rows: int):
 
 
 @eqx.filter_jit
-def _hamiltonians(model: BlochModel, k: jax.Array | np.ndarray) -> jax.Array:
+def hamiltonians(model: BlochModel, k: jax.Array | np.ndarray) -> jax.Array:
+    """H (N, n, n) at N points k."""
     return jax.vmap(model.hamiltonian)(k)
 
 
