@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sys
 import time
-from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +20,8 @@ from jaxkin.disorder.amplitude import scattering_terms
 from jaxkin.disorder.factorised import FactorisedCollisions
 from jaxkin.disorder.orbital_kernels import OrbitalKernel
 from jaxkin.disorder.pairs import pair_apply
-from jaxkin.response.boltzmann import shell_response
+from jaxkin.disorder.states import States
+from jaxkin.response.shell import shell_response
 
 ORBITALS = 24
 
@@ -30,8 +30,17 @@ def sample(count: int, seed: int = 0):
     rng = np.random.default_rng(seed)
     u = rng.normal(size=(count, ORBITALS)) + 1j * rng.normal(size=(count, ORBITALS))
     u /= np.linalg.norm(u, axis=1)[:, None]
-    states = SimpleNamespace(
-        weights=np.full(count, 1.0 / count), velocity=rng.normal(size=(count, 3)), sheet=np.zeros(count, int)
+    weights, vectors = np.full(count, 1.0 / count), rng.normal(size=(count, 3))
+    names = ("k", "velocity", "berry_curvature", "orbital_moment")
+    states = States(
+        level=np.zeros(()),
+        weights=weights,
+        thermal=weights,
+        energy=weights,
+        **dict.fromkeys(names, vectors),
+        sheet=np.zeros(count, int),
+        bloch=None,
+        sheets=1,
     )
     rho = jnp.asarray((u.T * states.weights) @ u.conj())
     v = jnp.diag(jnp.linspace(0.5, 2.0, ORBITALS)).astype(complex)
@@ -52,7 +61,14 @@ def product_rate(size: int = 2048) -> float:
     return 2 * size**3 / min(seconds(product, square) for _ in range(5))
 
 
-def solve(c: FactorisedCollisions, states, omega: np.ndarray) -> dict:
+@jax.jit
+def apply(u, slope, terms, states, x):
+    return FactorisedCollisions(states, u, slope, terms, 0.01).symmetric(x)
+
+
+@jax.jit
+def solve(u, slope, terms, states, omega):
+    c = FactorisedCollisions(states, u, slope, terms, 0.01)
     return shell_response(c, states.weights, states.velocity, omega, "exact").gyrotropic
 
 
@@ -61,10 +77,9 @@ def main(largest: int = 1_000_000) -> None:
     rows = []
     for count in (largest // 100, largest // 10, largest):
         states, u, terms = sample(count)
-        slope = np.zeros((1, 3, ORBITALS), complex)
-        c = FactorisedCollisions(states, u, np.broadcast_to(slope, (count, 3, ORBITALS)), terms, 0.01)  # pyright: ignore
-        c.symmetric(states.velocity)
-        elapsed = min(seconds(c.symmetric, states.velocity) for _ in range(5))
+        arguments = jax.device_put((u, np.zeros((count, 3, 0), complex), terms, states, states.velocity))
+        seconds(apply, *arguments)
+        elapsed = min(seconds(apply, *arguments) for _ in range(5))
         # two real products with (2d)² numbers for each of three columns
         floor = 2 * 2 * count * (2 * ORBITALS) ** 2 * 3 / product_rate()
         rows.append({"points": count, "seconds_per_apply": elapsed, "floor_seconds": floor, "ratio": elapsed / floor})
@@ -72,17 +87,17 @@ def main(largest: int = 1_000_000) -> None:
     states, u, terms = sample(20_000)
     timings = {}
     for count in (1, 1000):
-        omega = np.linspace(0, 10, count)
-        c = FactorisedCollisions(states, u, np.zeros((20_000, 3, ORBITALS), complex), terms, 0.01)  # pyright: ignore
-        timings[count] = seconds(solve, c, states, omega)
+        arguments = (u, np.zeros((20_000, 3, ORBITALS), complex), terms, states, np.linspace(0, 10, count))
+        seconds(solve, *arguments)
+        timings[count] = seconds(solve, *arguments)
     print("one and 1000 frequencies", timings)
     count = 8192
     local = jnp.asarray(u[:count])
     kernel = OrbitalKernel(terms.antisymmetric, 1.0)
     x = states.velocity[:count]
-    apply = lambda: pair_apply(kernel, (local,), states.weights[:count], x)  # noqa: E731
-    apply()
-    tiles = min(seconds(apply) for _ in range(5))
+    pairs = lambda: pair_apply(kernel, (local,), states.weights[:count], x)  # noqa: E731
+    pairs()
+    tiles = min(seconds(pairs) for _ in range(5))
     rate = product_rate()
     # two complex amplitudes of d terms, and the product with three columns and the sum of sizes
     floor = count**2 * (2 * 8 * ORBITALS + 8) / rate

@@ -24,8 +24,8 @@ import numpy as np
 from record import save, shared_data
 
 import jaxkin as jk
-from jaxkin.disorder.states import ShellStates
-from jaxkin.response.boltzmann import shell_response
+from jaxkin.disorder.states import ShellStates, filled_size
+from jaxkin.response.shell import compiled_response
 from jaxkin.surface.points import point_geometry
 
 DEPTH = 0.020
@@ -69,20 +69,19 @@ def job(model: jk.TightBinding, level: float, n: int, impurity: jk.PointImpurity
 
     surface = jk.fermi_surface(model, level, sampler=jk.Lines(n), replicas=1, progress=progress)
     clock.done(stage[0])
-    point_geometry(model, surface.k, surface.band)
+    point_geometry(model, surface.k, surface.band, energy=surface.energy)
     clock.done("of which geometry")
     scatterer = impurity.on(surface)
     clock.done("local Green function")
-    states = ShellStates(surface, surface.shells[0])
-    _ = states.bloch
+    states = ShellStates(surface, bloch=True).of(surface.shells[0], filled_size(len(surface), False))
     clock.done("states")
-    collisions = scatterer(states)
-    _ = collisions.rate, collisions.side_jump_velocity
-    clock.done("kernels: rate, side jump")
     omega = 2 * np.pi * FREQUENCIES
-    part = shell_response(collisions, surface.weight, surface.orbital_moment, omega, "exact")
+    jax.block_until_ready(compiled_response(scatterer, states, omega[:1], "rta"))
+    clock.done("kernels: rate, side jump")
+    part = jax.block_until_ready(compiled_response(scatterer, states, omega, "exact", "first", "krylov", 160))
     clock.done("collision operator at 26 frequencies")
-    return clock, surface, {"residual": part.residual, "g_zz": complex(part.gyrotropic["skew"][0, 2, 2]).imag}
+    residual = float(part.measures.residual)
+    return clock, surface, {"residual": residual, "g_zz": complex(part.gyrotropic["skew"][0, 2, 2]).imag}
 
 
 def product_rate(size: int = 4096) -> float:

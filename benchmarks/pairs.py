@@ -11,6 +11,7 @@ import resource
 import sys
 import time
 
+import jax.numpy as jnp
 import numpy as np
 from record import save
 
@@ -22,11 +23,13 @@ def main(count: int = 100_000) -> None:
     model = jk.models.get("helical-isotropic")
     n = int(np.ceil(np.sqrt(count / 3.5)))
     surface = jk.fermi_surface(model, 0.5, sampler=jk.Lines(n), replicas=1)
-    states, weights = ShellStates(surface, surface.shells[0]).state, surface.level_weight
-    kernel = jk.RelaxationTime(1.0, 100.0).antisymmetric
+    states, weights = ShellStates(surface, bloch=False).of(surface.shells[0]).state, surface.level_weight
 
     def q(p, other):
-        return kernel(p, other) * (other.velocity - p.velocity)
+        """The integrand of Q with the kernel of Eq. (11), τ_sk = 100 ps."""
+        e, f = (one.velocity / jnp.linalg.norm(one.velocity) for one in (p, other))
+        kernel = -jnp.cross(e, f)[2] * (e + f)[2] / (100.0 * other.density_of_states)
+        return kernel * (other.velocity - p.velocity)
 
     start = time.perf_counter()
     result = jk.pair_integral(q, states, weights)

@@ -7,6 +7,9 @@ from pathlib import Path
 # this small, and on a busy machine they wait for each other (24 bands: 100 times slower).
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+# A test runs what it compiles once or twice: without these passes of the compiler the suite takes half the time.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false")
+
 import hypothesis
 import pytest
 

@@ -1,6 +1,4 @@
-"""Shapes are padded and bucketed: the same job with other random numbers compiles nothing."""
-
-import logging
+"""Shapes are padded and bucketed, and numbers are arrays: the same job with others compiles nothing."""
 
 import jax
 import pytest
@@ -8,34 +6,82 @@ import pytest
 import jaxkin as jk
 
 MODEL = jk.models.get("kramers-weyl-d4")
-GAUSSIAN = jk.Gaussian(1.0)
+COMPILED: list[str] = []
 
 
-def lines(seed):
-    return jk.fermi_surface(MODEL, -1.2, sampler=jk.Lines(n=8), replicas=2, seed=seed)
+def _count(event: str, seconds: float, **details) -> None:
+    if event == "/jax/core/compile/backend_compile_duration":
+        COMPILED.append(str(details.get("fun_name", "")))
 
 
-def thermal(seed):
-    return jk.fermi_surface(MODEL, -1.2, 300.0, sampler=jk.Grid(n=16), replicas=2, seed=seed)
+jax.monitoring.register_event_duration_secs_listener(_count)  # of all threads
 
 
-def relaxation_time(seed):
-    disorder = jk.RelaxationTime(tau=1.0, tau_skew=100.0, side_jump=1.0)
-    return jk.gyrotropic_response(lines(seed), disorder, [0.0, 1.0])
+def lines(seed=0, n=8, level=-1.2):
+    return jk.fermi_surface(MODEL, level, sampler=jk.Lines(n=n), replicas=2, seed=seed)
 
 
-def gaussian_impurity(seed):
-    disorder = jk.FiniteRangeImpurity(GAUSSIAN, 3.0, 1e-3)
-    return jk.gyrotropic_response(lines(seed), disorder, [0.0, 1.0], solver="exact")
+def thermal(seed=0, n=16, level=-1.2, temperature=300.0):
+    return jk.fermi_surface(MODEL, level, temperature, sampler=jk.Grid(n=n), replicas=2, seed=seed)
 
 
-@pytest.mark.parametrize("job", [lines, thermal, relaxation_time, gaussian_impurity])
-def test_other_random_numbers_compile_nothing(job, caplog):
-    """Each job has met the buckets it needs after two runs; a shape of its own would show in the third."""
-    sizes = {len(job(seed).k) for seed in (0, 1)} if job in (lines, thermal) else {len(lines(0)), len(lines(1))}
-    if job not in (lines, thermal):
-        job(0), job(1)
-    assert len(lines(2)) not in sizes  # or nothing is shown
-    with jax.log_compiles(True), caplog.at_level(logging.WARNING, logger="jax"):
-        job(2)
-    assert [record.getMessage() for record in caplog.records if "Compiling" in record.getMessage()] == []
+def relaxation_time(surface=None, tau=1.0, tau_skew=100.0, side_jump=1.0, axis=(0, 0, 1), frequency=1.0):
+    disorder = jk.RelaxationTime(tau, tau_skew, side_jump, axis)
+    return jk.gyrotropic_response(surface or lines(), disorder, [0.0, frequency])
+
+
+def point(surface=None, strength=1.0, density=0.01, solver="exact"):
+    impurity = jk.PointImpurity(strength, [0, 1], density, order="third")
+    return jk.gyrotropic_response(surface or lines(), impurity, [0.0, 1.0], solver)
+
+
+def gaussian(surface=None, strength=3.0, density=1e-3):
+    impurity = jk.FiniteRangeImpurity(jk.Gaussian(1.0), strength, density)
+    return jk.gyrotropic_response(surface or lines(), impurity, [0.0, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("job", "first", "others"),
+    [
+        pytest.param(lines, [{"seed": 1}], [{"seed": 2}, {"n": 9}, {"level": -1.21}], id="lines"),
+        pytest.param(
+            thermal, [{"seed": 1}], [{"seed": 2}, {"level": -1.21}, {"temperature": 310.0}], id="thermal lattice"
+        ),
+        pytest.param(
+            relaxation_time,
+            [{}],
+            [
+                {"tau": 0.5},
+                {"tau_skew": 20.0},
+                {"tau_skew": None},
+                {"side_jump": 0.0},
+                {"axis": (0, 1, 1)},
+                {"frequency": 3.0},
+                {"surface": lines(seed=3)},
+                {"surface": lines(n=9, level=-1.21)},
+            ],
+            id="relaxation time",
+        ),
+        pytest.param(
+            point, [{}], [{"strength": 2.0}, {"density": 0.02}, {"surface": lines(seed=3)}], id="point impurity"
+        ),
+        pytest.param(
+            gaussian, [{}], [{"strength": 2.0}, {"density": 0.02}, {"surface": lines(seed=3)}], id="gaussian impurity"
+        ),
+    ],
+)
+def test_other_numbers_compile_nothing(job, first, others):
+    """Each job has met the buckets it needs; a shape or a number of its own would show."""
+    job()
+    for options in first:
+        job(**options)
+    for options in others:
+        COMPILED.clear()
+        job(**options)
+        assert COMPILED == [], options
+
+
+def test_compilations_are_seen():
+    before = len(COMPILED)
+    jax.jit(lambda x: x + 1.5)(1.0)
+    assert len(COMPILED) == before + 1

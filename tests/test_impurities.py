@@ -8,6 +8,7 @@ import pytest
 from scipy import constants as si
 
 import jaxkin as jk
+from jaxkin.disorder.states import ShellStates
 
 VELOCITY, MASS, LEVEL, STRENGTH, DENSITY = 1.3, 0.2, 0.5, 0.7, 1e-3
 X, CAP_LAMBDA = LEVEL**2 - MASS**2, LEVEL**2 + 3 * MASS**2
@@ -55,6 +56,12 @@ def test_side_jump_halves(circle):
     assert abs(distribution / half - 1) < 1e-8
 
 
+def evaluated(impurity, surface, evaluation):
+    """The collisions of the first shell by one of the three ways."""
+    scatterer = replace(impurity.on(surface), evaluation=evaluation)
+    return scatterer(ShellStates(surface, bloch=True).of(surface.shells[0]))
+
+
 @pytest.mark.parametrize("order", ["born", "third", "tmatrix"])
 def test_three_evaluations_agree(tetragonal, order):
     """Pairwise tiles, factorised and on-shell: the same actions, to 1e-10 (worst 3e-13)."""
@@ -62,8 +69,7 @@ def test_three_evaluations_agree(tetragonal, order):
     x = np.random.default_rng(0).normal(size=(tetragonal.shells[0].points.stop, 2))
     results = []
     for evaluation in ("pairwise", "factorised", "on-shell"):
-        disorder = jk.PointImpurity(matrix, [0, 1], 0.01, order=order, evaluation=evaluation)
-        c = disorder.collisions(tetragonal, tetragonal.shells[0])
+        c = evaluated(jk.PointImpurity(matrix, [0, 1], 0.01, order=order), tetragonal, evaluation)
         results.append((c.rate, c.symmetric(x), c.antisymmetric(x), c.side_jump_velocity))
     scale = [np.abs(part).max() for part in results[0]]
     for other in results[1:]:
@@ -77,10 +83,8 @@ def test_size_of_skew_scattering_is_a_bound(tetragonal, order):
     """What flux conservation is compared with: ∫|w^A| or, factorised, not much more (worst 1.8 times)."""
     matrix = np.array([[1.0, 0.3 - 0.2j], [0.3 + 0.2j, 2.0]])
     exact, bound = (
-        jk.PointImpurity(matrix, [0, 1], 0.01, order=order, evaluation=evaluation, rtol=0.1)
-        .collisions(tetragonal, tetragonal.shells[0])
-        .antisymmetric_size
-        for evaluation in ("on-shell", "factorised")
+        evaluated(jk.PointImpurity(matrix, [0, 1], 0.01, order=order, rtol=0.1), tetragonal, way).antisymmetric_size
+        for way in ("on-shell", "factorised")
     )
     assert exact <= bound <= 3 * exact
 
@@ -149,7 +153,7 @@ def test_mixture_adds(tetragonal):
 
 def test_mixture_shares_the_green_function(tetragonal, monkeypatch):
     """One integral over the zone for all point impurities, on every orbital once; and none the next time."""
-    from jaxkin.disorder import point
+    from jaxkin.surface import green_rule
 
     parts = [jk.PointImpurity(v, [m], 0.01, rtol=1e-2) for v, m in ((1.0, [0, 1]), (2.0, [1]), (-1.0, [0]))]
     parts.append(jk.PointImpurity(1.0, [0], 0.01, order="born"))
@@ -160,9 +164,9 @@ def test_mixture_shares_the_green_function(tetragonal, monkeypatch):
         calls.append(arguments[2])
         return green(*arguments, **options)
 
-    green = point.local_green_function
-    monkeypatch.setattr(point, "local_green_function", counted)
-    fresh = replace(tetragonal)
+    green = green_rule.local_green_function
+    monkeypatch.setattr(green_rule, "local_green_function", counted)
+    fresh = tetragonal.as_sampled()
     together = sum(parts[1:], start=parts[0]).collisions(fresh, shell)
     assert calls == [(0, 1)]
     sum(parts[1:], start=parts[0]).collisions(fresh, shell)

@@ -178,7 +178,8 @@ class ShellStates:
         numbers = 4 * count * surface.model.size
         demand(2 * 16 * numbers, f"the states of {count} points", "raise it, or use fewer points (a smaller n)")
         k = np.asarray(surface.k)[points]
-        geometry = point_geometry(surface.model, k[first_together(k)], surface.sampled.band[points], STATES)
+        band, energy = surface.sampled.band[points], np.asarray(surface.energy)[points]
+        geometry = point_geometry(surface.model, k[first_together(k)], band, STATES, energy)
         return geometry["state"], geometry["covariant_derivative"]
 
 

@@ -18,6 +18,7 @@ from jaxtyping import Array, Complex, Float
 from numpy.typing import ArrayLike
 
 from jaxkin import units
+from jaxkin.compilation import compiled_for
 from jaxkin.disorder.kernels import Scatterer
 from jaxkin.disorder.states import ShellStates, States, filled_size
 from jaxkin.errors import JaxkinError, nearest
@@ -226,7 +227,7 @@ def shell_sums(surface: Surface, scatterer: Scatterer, shells: list[list[Shell]]
     def one(shell: Shell) -> RelaxedSums:
         count = shell.points.stop - shell.points.start
         mine = states.of(shell, filled_size(count, scatterer.pairs))
-        return jax.tree.map(np.asarray, _compiled_sums(scatterer.at(shell.energy), mine))
+        return jax.tree.map(np.asarray, _compiled_sums(len(mine), scatterer.at(shell.energy), mine))
 
     rows = [[one(shell) for shell in row] for row in shells]
     count = max(len(row) for row in rows)
@@ -236,6 +237,6 @@ def shell_sums(surface: Surface, scatterer: Scatterer, shells: list[list[Shell]]
     return jax.tree.map(lambda *x: jnp.asarray(np.stack(x).reshape(len(rows), count, *x[0].shape)), *full)
 
 
-@eqx.filter_jit
+@compiled_for
 def _compiled_sums(scatterer: Scatterer, states: States) -> RelaxedSums:
     return relaxed_sums(scatterer(states), jnp.asarray(states.thermal), jnp.asarray(states.orbital_moment))

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
+from jaxkin.compilation import compiled_for
 from jaxkin.disorder.collisions import Collisions, unweighted
 from jaxkin.disorder.kernels import Scatterer
 from jaxkin.disorder.states import States
@@ -108,10 +109,15 @@ def shell_response(
     return respond(collisions, weight, moment, omega, skew, method, columns)
 
 
-@eqx.filter_jit
 def compiled_response(scatterer: Scatterer, states: States, omega: Array, *options: Any) -> ShellResponse:
     """:func:`shell_response` of one shell's states."""
-    return shell_response(scatterer(states), states.thermal, states.orbital_moment, omega, *options)
+    return _compiled(len(states), scatterer, states, omega, *options)
+
+
+@compiled_for
+def _compiled(scatterer: Scatterer, states: States, omega: Array, *options: Any) -> ShellResponse:
+    weights = (jnp.asarray(states.thermal), jnp.asarray(states.orbital_moment))
+    return shell_response(scatterer(states), *weights, omega, *options)
 
 
 def _relaxed(collisions: Collisions, weight: Array, moment: Array, omega: Array, *_: Any) -> ShellResponse:

@@ -66,6 +66,7 @@ class Lines(LevelSets):
             edges=pocket.edges,
             volume=float(np.prod(pocket.edges)) / self.n ** (len(pocket.edges) - 1),
             filling=sum(filling),
+            energy=np.full(sum(map(len, x)), level),
         )
 
     def profile(self, samples: Samples, distance: np.ndarray, slope: np.ndarray) -> np.ndarray:

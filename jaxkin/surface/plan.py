@@ -165,8 +165,7 @@ class Plan:
 
     def _columns(self, sampler: Sampler, samples: Samples, level: float) -> dict[str, np.ndarray]:
         """Geometry and weights of one pocket's points with all their images; those of zero weight are dropped."""
-        self.spectrum.evaluations += len(samples.k)
-        geometry = point_geometry(self.model, samples.k, samples.band)
+        geometry = point_geometry(self.model, samples.k, samples.band, energy=samples.energy, spectrum=self.spectrum)
         slope = (geometry["velocity"] @ np.asarray(self.model.basis).T) * samples.edges
         volume = np.broadcast_to(samples.volume, len(samples.k))
         weight = volume * sampler.profile(samples, geometry["energy"] - level, slope)
