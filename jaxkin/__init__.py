@@ -4,7 +4,9 @@ The names below follow the pipeline: model → band geometry → surface points 
 """
 
 # isort: skip_file
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
 
 from jaxkin import models, symmetry, units
 from jaxkin.errors import AccuracyWarning, ConfigError, FileFormatError, JaxkinError, ModelError, SymmetryError
@@ -29,24 +31,26 @@ from jaxkin.disorder import (
     pair_integral,
 )
 from jaxkin.response import Conductivity, GyrotropicResponse, conductivity, gyrotropic_response
-from jaxkin.fitting import (
-    BandFit,
-    Data,
-    Design,
-    FitProblem,
-    FitResult,
-    Parameter,
-    Posterior,
-    Profile,
-    Table,
-    design,
-    fit,
-    fit_bands,
-    read_data,
-    sample_posterior,
-    tabulate,
-    tabulate_window,
-)
+
+if TYPE_CHECKING:
+    from jaxkin.fitting import (
+        BandFit,
+        Data,
+        Design,
+        FitProblem,
+        FitResult,
+        Parameter,
+        Posterior,
+        Profile,
+        Table,
+        design,
+        fit,
+        fit_bands,
+        read_data,
+        sample_posterior,
+        tabulate,
+        tabulate_window,
+    )
 
 try:
     __version__ = version("jaxkin")
@@ -113,3 +117,10 @@ __all__ = [
     "verify_point_group",
     "verify_symmetries",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The fits, with the packages that only they need, once one of their names is used."""
+    if name in __all__:
+        return getattr(import_module("jaxkin.fitting"), name)
+    raise AttributeError(f"module 'jaxkin' has no attribute {name!r}")

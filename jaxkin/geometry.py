@@ -17,10 +17,8 @@ from jaxkin import units
 from jaxkin.errors import ModelError
 from jaxkin.hamiltonian.bloch import BlochModel, KPoint
 from jaxkin.hamiltonian.eigenpair import Iterate, bordered, iterate
-from jaxkin.hamiltonian.eigensystem import eigensystem
+from jaxkin.hamiltonian.eigensystem import DEGENERACY_TOLERANCE, eigensystem
 
-DEGENERACY_TOLERANCE = 1e-7
-"""eV: bands closer than this are one degenerate set (rounding splits exact ones by ~1e-13)."""
 ELECTRON_G = abs(physical_constants["electron g factor"][0])
 _NEXT = np.array([1, 2, 0])
 _PREVIOUS = np.array([2, 0, 1])

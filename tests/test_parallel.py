@@ -13,7 +13,7 @@ import pytest
 import jaxkin as jk
 from jaxkin.errors import JaxkinError
 from jaxkin.parallel import Share, cluster, launcher
-from jaxkin.parallel.responses import joined
+from jaxkin.response.joined import joined
 
 ROUNDING = 1e-12
 """Relative to the largest component; measured: 3e-13, in standard errors that are zero but for rounding."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import jaxkin as jk
-from jaxkin.geometry import DEGENERACY_TOLERANCE
+from jaxkin.hamiltonian.eigensystem import DEGENERACY_TOLERANCE
 from jaxkin.surface import bundle, contour, points
 from jaxkin.surface.bundle import Bundle
 from jaxkin.surface.contour import Points

@@ -16,8 +16,8 @@ from jaxkin.errors import AccuracyWarning, SymmetryError
 from jaxkin.hamiltonian import BlochModel
 from jaxkin.output import dataset as ds
 from jaxkin.parallel import Share
-from jaxkin.parallel.responses import joined
 from jaxkin.response import Conductivity, GyrotropicResponse, gyrotropic_response
+from jaxkin.response.joined import joined
 from jaxkin.surface import fermi_surfaces
 from jaxkin.surface.plan import Progress
 from jaxkin.symmetry import allowed_components, verify_point_group

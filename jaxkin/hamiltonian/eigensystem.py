@@ -8,6 +8,9 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
+DEGENERACY_TOLERANCE = 1e-7
+"""eV: bands closer than this are one degenerate set (rounding splits exact ones by ~1e-13)."""
+
 
 def eigenvalues(h: Complex[Array, "n n"]) -> Float[Array, " n"]:
     """Ascending eigenvalues of a Hermitian matrix."""

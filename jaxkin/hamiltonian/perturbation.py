@@ -6,8 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
-from jaxkin.geometry import DEGENERACY_TOLERANCE
-from jaxkin.hamiltonian.eigensystem import eigensystem
+from jaxkin.hamiltonian.eigensystem import DEGENERACY_TOLERANCE, eigensystem
 
 
 @jax.custom_jvp

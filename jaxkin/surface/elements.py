@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxkin.geometry import DEGENERACY_TOLERANCE
+from jaxkin.hamiltonian.eigensystem import DEGENERACY_TOLERANCE
 
 TOUCHING = 2.0
 """A gap to the next band below this many second differences may close inside the element."""

@@ -16,9 +16,10 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxkin.devices import spread
-from jaxkin.geometry import DEGENERACY_TOLERANCE, Eigen, Trust, mean_geometry, pair_geometry, separate_geometry
+from jaxkin.geometry import Eigen, Trust, mean_geometry, pair_geometry, separate_geometry
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.hamiltonian.eigenpair import generic_vectors
+from jaxkin.hamiltonian.eigensystem import DEGENERACY_TOLERANCE
 from jaxkin.surface.eigensolvers import batched_eigensystems
 from jaxkin.surface.spectrum import Spectrum, buckets, operators, tile_rows
 

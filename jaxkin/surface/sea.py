@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike
 from scipy.special import digamma
 
 from jaxkin.errors import AccuracyWarning
-from jaxkin.geometry import DEGENERACY_TOLERANCE
 from jaxkin.hamiltonian.bloch import BlochModel
+from jaxkin.hamiltonian.eigensystem import DEGENERACY_TOLERANCE
 from jaxkin.hamiltonian.kdotp import KdotP
 from jaxkin.hamiltonian.linear import solve
 from jaxkin.surface.continuation import covariant_derivative
