@@ -35,8 +35,8 @@ def point(surface=None, strength=1.0, density=0.01, solver="exact"):
     return jk.gyrotropic_response(surface or lines(), impurity, [0.0, 1.0], solver)
 
 
-def gaussian(surface=None, strength=3.0, density=1e-3):
-    impurity = jk.FiniteRangeImpurity(jk.Gaussian(1.0), strength, density)
+def gaussian(surface=None, strength=3.0, density=1e-3, width=1.0):
+    impurity = jk.FiniteRangeImpurity(jk.Gaussian(width), strength, density)
     return jk.gyrotropic_response(surface or lines(), impurity, [0.0, 1.0])
 
 
@@ -66,7 +66,10 @@ def gaussian(surface=None, strength=3.0, density=1e-3):
             point, [{}], [{"strength": 2.0}, {"density": 0.02}, {"surface": lines(seed=3)}], id="point impurity"
         ),
         pytest.param(
-            gaussian, [{}], [{"strength": 2.0}, {"density": 0.02}, {"surface": lines(seed=3)}], id="gaussian impurity"
+            gaussian,
+            [{}],
+            [{"strength": 2.0}, {"density": 0.02}, {"width": 1.05}, {"surface": lines(seed=3)}],
+            id="gaussian impurity",
         ),
     ],
 )

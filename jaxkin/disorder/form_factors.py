@@ -51,13 +51,15 @@ class ReciprocalSum(FormFactors):
         form_factor: V(q).
         positions: x, (s, 3) in Å.
         basis: reciprocal lattice (d, 3), or None for a continuum, where it is V(q) itself.
-        vectors: the G that count, (g, 3), see :func:`reciprocal_vectors`.
+        vectors: the G that count, (g, 3), see :func:`reciprocal_vectors`, and others so that few shapes compile.
+        counts: one for those that count, zero for the others, (g,).
     """
 
     form_factor: Callable
     positions: Array | np.ndarray
     basis: Array | np.ndarray | None
     vectors: Array | np.ndarray
+    counts: Array | np.ndarray
     rows: ClassVar[int] = 64
 
     def __call__(self, left, right):
@@ -68,7 +70,7 @@ class ReciprocalSum(FormFactors):
         else:
             reduced = q @ jnp.linalg.pinv(jnp.asarray(self.basis))
             back = jnp.round(reduced) @ jnp.asarray(self.basis)
-        phases = jnp.exp(1j * (jnp.asarray(self.vectors) @ x.T))  # (g, s)
+        phases = jnp.asarray(self.counts)[:, None] * jnp.exp(1j * (jnp.asarray(self.vectors) @ x.T))  # (g, s)
         with_slope = jax.vmap(jax.vmap(_value_and_slope(self.form_factor)))
 
         def add(total, one):
@@ -152,7 +154,8 @@ class ReciprocalLayout(Layout):
 
     def factors(self, potential, lattice, positions):
         basis = 2 * np.pi * namespace(lattice).linalg.pinv(lattice).T
-        return ReciprocalSum(potential, positions, basis, self.steps @ basis)
+        steps, counts = filled_up(self.steps), filled_up(np.ones(len(self.steps)))
+        return ReciprocalSum(potential, positions, basis, steps @ basis, counts)
 
 
 class SiteLayout(Layout):
@@ -177,7 +180,7 @@ class ContinuumLayout(Layout):
     """V(q) itself."""
 
     def factors(self, potential, lattice, positions):
-        return ReciprocalSum(potential, positions, None, np.zeros((1, 3)))
+        return ReciprocalSum(potential, positions, None, np.zeros((1, 3)), np.ones(1))
 
 
 class GivenLayout(Layout):
@@ -187,6 +190,12 @@ class GivenLayout(Layout):
 
     def factors(self, potential, lattice, positions):
         return self.given
+
+
+def filled_up(rows: Array | np.ndarray) -> Array | np.ndarray:
+    """With zeros to the next power of two, so that few shapes compile."""
+    size = 1 << (len(rows) - 1).bit_length()
+    return namespace(rows).pad(rows, ((0, size - len(rows)), *((0, 0),) * (rows.ndim - 1)))
 
 
 def _value_and_slope(function: Callable) -> Callable:

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from jaxkin.disorder.checks import check_positive
 from jaxkin.disorder.real_space import RealSpace
 from jaxkin.errors import JaxkinError
-from jaxkin.namespace import Number, is_traced
+from jaxkin.namespace import Number, is_traced, leaf
 from jaxkin.surface.surface import Surface
 
 COULOMB = 14.399645478425668
@@ -24,7 +25,10 @@ class Gaussian(eqx.Module):
     1.0
     """
 
-    width: float
+    width: Number = eqx.field(converter=leaf)
+
+    def __check_init__(self):
+        check_positive("width", self.width, "a positive length in Å")
 
     def __call__(self, q) -> Array:
         q = jnp.asarray(q)
@@ -52,16 +56,15 @@ class ScreenedCoulomb(eqx.Module):
     7238
     """
 
-    dielectric: float
-    length: Number | None = None
-    core: float = 1.0
+    dielectric: Number = eqx.field(converter=leaf)
+    length: Number | None = eqx.field(default=None, converter=leaf)
+    core: Number = eqx.field(default=1.0, converter=leaf)
     dimension: int = eqx.field(static=True, default=3)
 
     def __check_init__(self):
-        if is_traced(self.dielectric, self.length, self.core):
-            return
-        if not self.dielectric > 0 or (self.length is not None and not self.length > 0) or self.core < 0:
-            raise JaxkinError("ScreenedCoulomb needs positive dielectric and length, and core >= 0.")
+        check_positive("dielectric", self.dielectric, "a positive number")
+        check_positive("length", self.length, "a positive length in Å, or None", optional=True)
+        check_positive("core", self.core, "a length in Å, zero or more", zero=True)
 
     def on(self, surface: Surface) -> ScreenedCoulomb:
         """With the dimension and, if it was left open, the Thomas–Fermi length of a surface."""

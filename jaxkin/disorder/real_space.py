@@ -79,7 +79,7 @@ class RealSpace(eqx.Module):
             np.abs(self._values(c @ lattice + x)).max() for c, x in zip(cells, positions, strict=True) if len(c)
         )
         self._check_edge(lattice, largest)
-        most = max(map(len, cells))
+        most = 1 << (max(map(len, cells)) - 1).bit_length()  # so that few shapes compile
         padded = np.stack([np.pad(one, ((0, most - len(one)), (0, 0))) for one in cells])
         return padded, tuple(map(len, cells))
 

@@ -39,10 +39,10 @@ class Solutions(eqx.Module):
     coefficients: Complex[Array, "frequency k m"]
     residual: Float[Array, ""]
 
-    def half(self, number: int) -> Solutions:
-        """The first or second half of the rows, for an operator on pairs of functions."""
+    def half(self, number: int, scale: Array | float = 1.0) -> Solutions:
+        """The first or second half of the rows over ``scale``, for an operator on pairs of functions."""
         rows = len(self.basis) // 2
-        return Solutions(self.basis[number * rows : (number + 1) * rows], self.coefficients, self.residual)
+        return Solutions(self.basis[number * rows : (number + 1) * rows] / scale, self.coefficients, self.residual)
 
     def at(self, number: int | Array) -> Array:
         """x at one of the frequencies, (rows, m)."""

@@ -93,17 +93,22 @@ class Resolvent:
         return self._solve(lambda y: self._loss(y) - sign * self._skew(y), start)
 
     def first_order(self, start: Array) -> tuple[Solutions, Solutions]:
-        """R x and R iA R x of a scaled x, from L and −A on pairs of functions."""
+        """R x and R iA R x of a scaled x, from L and −A on pairs of functions.
+
+        A is enlarged to the size of L, so that the residual of the pair is that of either.
+        """
         n = len(start)
+        loss, skew = (jnp.linalg.norm(jax.lax.stop_gradient(act(start))) for act in (self._loss, self._skew))
+        scale = jnp.where(skew > 0, loss / jnp.where(skew > 0, skew, 1.0), 1.0)
 
         def apply(pair: Array) -> Array:
             top, bottom = pair[:n], pair[n:]
             both = self._loss(jnp.concatenate([top, bottom], axis=1))
             m = top.shape[1]
-            return jnp.concatenate([both[:, :m], both[:, m:] - self._skew(top)])
+            return jnp.concatenate([both[:, :m], both[:, m:] - scale * self._skew(top)])
 
         solved = self._solve(apply, jnp.concatenate([start, jnp.zeros_like(start)]))
-        return solved.half(0), solved.half(1)
+        return solved.half(0), solved.half(1, scale)
 
     def bracket(self, left: Solutions, weight: Array, right: Solutions) -> Array:
         """Σ_i weight_i x_c(i) y_d(i) of two solutions at all frequencies, (frequency, c, d)."""

@@ -25,6 +25,7 @@ from jaxtyping import Array
 
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.surface.continuation import continued, hessian_trace, slopes
+from jaxkin.surface.eigensolvers import batched_eigensystems
 from jaxkin.surface.search import Pocket
 
 STRENGTH = 0.5
@@ -69,7 +70,9 @@ def find_deformation(model: BlochModel, pockets: list[Pocket], low: float, high:
     """The displacement that suits the pockets, which may hold a level in [low, high]; None if none does."""
     found = []
     for pocket, k in zip(pockets, _samples(pockets), strict=True):
-        energies, speeds = (np.asarray(part)[:, list(pocket.bands)] for part in _speeds(model, k))
+        bands = list(pocket.bands)
+        states = _states(model, k)
+        energies, speeds = np.asarray(states[0])[:, bands], np.asarray(_speeds(model, k, states[1]))[:, bands]
         found.append((min(energies.max() - low, high - energies.min()), energies, speeds))
     depths = [depth for depth, *_ in found if depth > 0]
     if not depths:
@@ -86,8 +89,9 @@ def find_deformation(model: BlochModel, pockets: list[Pocket], low: float, high:
 def crosses(model: BlochModel, deformation: Deformation, pockets: list[Pocket]) -> bool:
     """Whether an eigenvalue of H(k + ish) comes to the wrong side of the levels on the way, s = ⅓, ⅔, 1."""
     for k in _samples(pockets):
+        states = _states(model, k)
         for part in np.array([1 / 3, 2 / 3, 1.0])[:, None]:
-            values = np.linalg.eigvals(np.asarray(_on_the_way(model, deformation, k, part)))
+            values = np.linalg.eigvals(np.asarray(_on_the_way(model, deformation, k, *states, part)))
             distance = np.abs(values.real - np.clip(values.real, deformation.low, deformation.high))
             if np.any(values.imag - distance > SLACK * deformation.depth):
                 return True
@@ -150,24 +154,33 @@ def _samples(pockets: list[Pocket]) -> list[np.ndarray]:
     return [pocket.origin + pocket.edges * rng.random((SAMPLE, len(pocket.edges))) for pocket in pockets]
 
 
-@eqx.filter_jit
-def _speeds(model: BlochModel, k: Array | np.ndarray) -> tuple[Array, Array]:
-    """ε_n and |v_n| in eV Å, (K, n)."""
+def _states(model: BlochModel, k: np.ndarray) -> tuple[Array, Array]:
+    """Energies and states of H̃ at real k; raises where they are not found, as no level is then no answer."""
+    return batched_eigensystems(_hamiltonians(model, k))
 
-    def one(point):
-        energies, states = jnp.linalg.eigh(continued(model, point))
+
+@eqx.filter_jit
+def _hamiltonians(model: BlochModel, k: Array | np.ndarray) -> Array:
+    return jax.vmap(lambda point: continued(model, point))(k)
+
+
+@eqx.filter_jit
+def _speeds(model: BlochModel, k: Array | np.ndarray, states: Array) -> Array:
+    """|v_n| in eV Å, (K, n)."""
+
+    def one(point, states):
         v = jnp.real(jnp.einsum("mb,imn,nb->ib", states.conj(), slopes(model, point), states))
-        return energies, jnp.linalg.norm(model.dual.T @ v, axis=0)
+        return jnp.linalg.norm(model.dual.T @ v, axis=0)
 
-    return jax.vmap(one)(k)
+    return jax.vmap(one)(k, states)
 
 
 @eqx.filter_jit
-def _on_the_way(model: BlochModel, deformation: Deformation, k: Array | np.ndarray, part: np.ndarray) -> Array:
-    def one(point):
-        energies, states = jnp.linalg.eigh(continued(model, point))
-        return continued(
-            model, point + 1j * part * _displacement(model, deformation, point, energies, states, model.size)[0]
-        )
+def _on_the_way(
+    model: BlochModel, deformation: Deformation, k: Array | np.ndarray, energies: Array, states: Array, part: np.ndarray
+) -> Array:
+    def one(point, energies, states):
+        h = _displacement(model, deformation, point, energies, states, model.size)[0]
+        return continued(model, point + 1j * part * h)
 
-    return jax.vmap(one)(k)
+    return jax.vmap(one)(k, energies, states)

@@ -17,6 +17,9 @@ from jaxkin.errors import JaxkinError
 from jaxkin.hamiltonian.eigensystem import eigensystem, eigenvalues
 from jaxkin.threads import in_threads
 
+UNSOLVED = (
+    "{failed} of {count} Hamiltonians could not be diagonalised {where}: does H(k) hold NaN or infinity somewhere?"
+)
 EXACT = 1e-10
 """Of the matrix's largest element: HU = Uε and U†U = 1 hold to 1e-14 where a solver works."""
 
@@ -30,7 +33,10 @@ def batched_eigensystems(h: Complex[Array, "N n n"]) -> tuple[Float[Array, "N n"
     if h.shape[-1] == 2:
         return _solver(h)
     if jax.default_backend() == "cpu":
-        energies, states = in_threads(np.linalg.eigh, np.asarray(h))
+        try:
+            energies, states = in_threads(np.linalg.eigh, np.asarray(h))
+        except np.linalg.LinAlgError:
+            raise JaxkinError(UNSOLVED.format(failed="Some", count=len(h), where="by LAPACK")) from None
         return jnp.asarray(energies), jnp.asarray(states)
     return _checked(h)
 
@@ -57,10 +63,8 @@ def _checked(h: Array) -> tuple[Array, Array]:
     except np.linalg.LinAlgError:
         failed = len(wrong)
     if failed:
-        raise JaxkinError(
-            f"{failed} of {len(h)} Hamiltonians could not be diagonalised, neither on the accelerator nor by "
-            "LAPACK: does H(k) hold NaN or infinity somewhere?"
-        )
+        where = "neither on the accelerator nor by LAPACK"
+        raise JaxkinError(UNSOLVED.format(failed=failed, count=len(h), where=where))
     return energies.at[wrong].set(values), states.at[wrong].set(vectors)
 
 
