@@ -304,3 +304,34 @@ def test_two_bands_differentiate_to_finite_numbers_where_they_touch():
     assert np.all(np.isfinite(slopes))
     along = jax.jacfwd(lambda k: node.bands(k))(jnp.array([0.0, 0.0, -0.1]))
     np.testing.assert_allclose(along, [[0, 0, 1], [0, 0, -1]], rtol=0, atol=EXACT)
+
+
+class Honeycomb(jk.BlochModel):
+    """A model of a user's own: a gapped lattice in a gauge of reduced k."""
+
+    mass: float
+    dimension = property(lambda self: 2)
+    size = property(lambda self: 2)
+    zone = property(lambda self: ((0.0, 1.0),) * 2)
+    basis = property(lambda self: 2 * jnp.pi * jnp.eye(2, 3))
+    dual = property(lambda self: jnp.eye(2, 3) / (2 * jnp.pi))
+    measure = property(lambda self: jnp.ones(()))
+    state_volume = property(lambda self: jnp.ones(()))
+
+    def hamiltonian(self, k):
+        off = 1 + jnp.exp(2j * jnp.pi * k[0]) + jnp.exp(2j * jnp.pi * k[1])
+        return jnp.array([[self.mass, off], [jnp.conj(off), -self.mass]])
+
+
+def test_a_model_of_ones_own():
+    """Subclasses of BlochModel are sampled, scatter and respond as the same model in tight binding does."""
+    hop = np.array([[0.3, 1.0], [1.0, -0.3]]), np.array([[0, 1.0], [0, 0]])
+    steps = [[0, 0], [1, 0], [-1, 0], [0, 1], [0, -1]]
+    hoppings = [hop[0], hop[1], hop[1].T, hop[1], hop[1].T]
+    known = jk.TightBinding(np.eye(2, 3), steps, hoppings, np.zeros((2, 2)))
+    parts = []
+    for model in (Honeycomb(0.3), known):
+        surface = jk.fermi_surface(model, -2.4, sampler=jk.Lines(24), replicas=2)
+        impurity = jk.PointImpurity(1.0, [0], 0.01, rtol=1e-4)
+        parts.append(jk.conductivity(surface, impurity).sigma["drude"].mean[0])
+    np.testing.assert_allclose(parts[0], parts[1], rtol=0, atol=2e-4 * np.abs(parts[1]).max())

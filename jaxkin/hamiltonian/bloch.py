@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, Generic, Literal, Self, TypeVar, overload
+from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, cast, overload
 
 import equinox as eqx
 import jax
@@ -60,12 +60,20 @@ class BlochModel(eqx.Module):
     ``k`` is in *model coordinates*: reduced coordinates of the reciprocal lattice for a crystal,
     Cartesian Å⁻¹ for a k·p model (which has no lattice). Vectors are Cartesian with three
     components in any dimension; those a low-dimensional model cannot have are zero.
+
+    A model of your own is a subclass (an equinox module) with the properties and the :meth:`hamiltonian` below. Where
+    that takes complex k, analytically, local Green functions are found faster.
     """
 
-    point_group: eqx.AbstractVar[str | None]
-    periodic: eqx.AbstractClassVar[bool]
-    spin: eqx.AbstractVar[VectorMatrix | None]
-    moment: eqx.AbstractVar[MomentFunction | None]
+    # without annotations, so that they are defaults and not fields of every model
+    point_group = cast("str | None", None)
+    """Schoenflies name if known."""
+    spin = cast("VectorMatrix | None", None)
+    """Pauli matrices on the orbitals, (3, n, n)."""
+    moment = cast("MomentFunction | None", None)
+    """Moment (3,) in μ_B at model coordinates k that every band has besides."""
+    periodic: ClassVar[bool] = True
+    """Whether k and k + integers are the same."""
 
     # --- what a kind of model provides -------------------------------------------------------
     @property

@@ -7,6 +7,7 @@ thousand cost little more than one.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -24,6 +25,22 @@ OFTEN, SELDOM = 96, 4
 
 Operator = Callable[[Array], Array]
 """M x for real x (rows, columns)."""
+
+
+class Subspace(NamedTuple):
+    """The functions that an operator acts on.
+
+    Attributes:
+        null: orthonormal null vectors, which it leaves out, (rows, parts); zero columns are none.
+        present: rows that have an equation, (rows, 1).
+    """
+
+    null: Array
+    present: Array
+
+    def project(self, x: Array) -> Array:
+        """The part of x (rows, m) in it."""
+        return jnp.where(self.present, x - self.null @ (self.null.T @ x), 0.0)
 
 
 class Solutions(eqx.Module):
@@ -57,11 +74,12 @@ def of_vectors(x: Complex[Array, "frequency rows m"], residual: Array) -> Soluti
     return Solutions(basis, every.swapaxes(0, 1), residual)
 
 
-def krylov_solutions(apply: Operator, clean: Operator, start: Array, omega: Array, columns: int) -> Solutions:
+def krylov_solutions(apply: Operator, space: Subspace, start: Array, omega: Array, columns: int) -> Solutions:
     """From the block Krylov space of b = ``start`` with at most ``columns`` columns, orthogonalised in full.
 
-    ``clean`` projects on the functions that M acts on: rounding must not bring back a null vector.
+    Every new direction is projected on the ``space``: rounding must not bring back a null vector.
     """
+    start = space.project(start)
     rows, m = start.shape
     blocks = max(columns // m, 1)
     k = blocks * m
@@ -99,7 +117,7 @@ def krylov_solutions(apply: Operator, clean: Operator, start: Array, omega: Arra
         image = image - basis @ along
         again = basis.T @ image
         new, beyond = _orthonormal(image - basis @ again, scale)
-        new = clean(new)
+        new = space.project(new)
         new, _ = _orthonormal(new - basis @ (basis.T @ new), 0.5 / DEPENDENT)
         projected = jax.lax.dynamic_update_slice_in_dim(projected, (along + again)[:k], count * m, axis=1)
         below = new.T @ (image - basis @ again)
@@ -123,11 +141,11 @@ def krylov_solutions(apply: Operator, clean: Operator, start: Array, omega: Arra
     return Solutions(basis[:, :k], galerkin(projected, count, omega), residual)
 
 
-def dense_solutions(apply: Operator, start: Array, omega: Array, null: Array) -> Solutions:
-    """By LU decomposition of M as a matrix, with its orthonormal null vectors (rows, parts) made harmless."""
+def dense_solutions(apply: Operator, space: Subspace, start: Array, omega: Array) -> Solutions:
+    """By LU decomposition of M as a matrix, with its null vectors made harmless."""
     rows, size = len(start), jnp.linalg.norm(start, axis=0)
     matrix = apply(jnp.eye(rows))
-    matrix = matrix + jnp.max(jnp.abs(jnp.diagonal(matrix))) * null @ null.T
+    matrix = matrix + jnp.max(jnp.abs(jnp.diagonal(matrix))) * space.null @ space.null.T
 
     def one(w: Array) -> tuple[Array, Array]:
         whole = w * jnp.eye(rows) + 1j * matrix + jnp.diag(jnp.where(jnp.diagonal(matrix) == 0, 1.0 + 0j, 0.0))
@@ -138,26 +156,33 @@ def dense_solutions(apply: Operator, start: Array, omega: Array, null: Array) ->
     return of_vectors(x, jnp.max(residual))
 
 
-def differentiable_solutions(apply: Operator, clean: Operator, start: Array, omega: Array, columns: int) -> Solutions:
-    """As :func:`krylov_solutions`, each frequency with its own space, as implicit functions of all that M holds."""
-    m = start.shape[1]
+def differentiable_solutions(apply: Operator, space: Subspace, start: Array, omega: Array, columns: int) -> Solutions:
+    """As :func:`krylov_solutions`, each frequency with its own space, as implicit functions of all that M holds.
+
+    At ω = 0 the equations do not say how a null vector that moves changes the solution; that this stays
+    orthogonal to it does: the projection on the ``space`` is differentiated.
+    """
+    m, fixed = start.shape[1], jax.lax.stop_gradient(space)
+
+    def solve(matvec: Callable, b: Array, w: Array) -> Array:
+        def operator(y: Array) -> Array:
+            """M y, or that of its transpose: of a real y ``matvec`` makes ωy + iMy."""
+            halves = (y[:, :m], y[:, m:])
+            return jnp.concatenate([jnp.imag(matvec(half.astype(complex))) for half in halves], axis=1)
+
+        found = krylov_solutions(operator, fixed, jnp.concatenate([b.real, b.imag], axis=1), w[None], columns)
+        x = found.at(0)
+        return jnp.where(found.residual < LOOSE, x[:, :m] + 1j * x[:, m:], jnp.nan)
 
     def one(w: Array) -> Array:
         def matvec(x: Array) -> Array:
             return w * x + 1j * jax.lax.complex(apply(x.real), apply(x.imag))
 
-        def solve(matvec: Callable, b: Array) -> Array:
-            def operator(y: Array) -> Array:
-                """M y, or that of its transpose: of a real y ``matvec`` makes ωy + iMy."""
-                return jnp.concatenate(
-                    [jnp.imag(matvec(half.astype(complex))) for half in (y[:, :m], y[:, m:])], axis=1
-                )
+        def at(matvec: Callable, b: Array) -> Array:
+            return solve(matvec, b, w)
 
-            found = krylov_solutions(operator, clean, jnp.concatenate([b.real, b.imag], axis=1), w[None], columns)
-            x = found.at(0)
-            return jnp.where(found.residual < LOOSE, x[:, :m] + 1j * x[:, m:], jnp.nan)
-
-        return jax.lax.custom_linear_solve(matvec, start.astype(complex), solve, transpose_solve=solve)
+        x = jax.lax.custom_linear_solve(matvec, start.astype(complex), at, transpose_solve=at)
+        return space.project(x)
 
     return of_vectors(jax.lax.map(one, omega), jnp.zeros(()))
 

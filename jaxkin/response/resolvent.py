@@ -19,6 +19,7 @@ from jaxkin.memory import limit
 from jaxkin.response.krylov import (
     Operator,
     Solutions,
+    Subspace,
     dense_solutions,
     differentiable_solutions,
     krylov_solutions,
@@ -132,16 +133,13 @@ class Resolvent:
 
     def _solve(self, apply: Operator, start: Array) -> Solutions:
         """Of an operator on functions, or on pairs of them."""
-        null, present = jax.lax.stop_gradient((self.null, self.root > 0))
-        if len(start) > len(null):
-            null, present = jax.scipy.linalg.block_diag(null, null), jnp.concatenate([present, present])
+        space = Subspace(self.null, self.root > 0)
+        if len(start) > len(self.null):
+            twice = jax.scipy.linalg.block_diag(self.null, self.null)
+            space = Subspace(twice, jnp.concatenate([space.present, space.present]))
         if self.method == "dense":
-            return dense_solutions(apply, start, self.omega, null)
-
-        def clean(x: Array) -> Array:
-            return jnp.where(present, x - null @ (null.T @ x), 0.0)
-
+            return dense_solutions(apply, space, start, self.omega)
         room = int(limit() // (COPIES * 8 * len(start)))
         columns = min(self.columns, max(room, 3 * start.shape[1]), len(start) + start.shape[1])
         solutions = differentiable_solutions if self.method == "differentiable" else krylov_solutions
-        return solutions(apply, clean, start, self.omega, columns)
+        return solutions(apply, space, start, self.omega, columns)

@@ -48,8 +48,9 @@ def continued(model: BlochModel, k: Array) -> Array:
     """H̃ at complex k, (n, n), in eV."""
     if isinstance(model, TightBinding):
         return jnp.tensordot(_phases(model, k), model.hoppings, axes=1)
-    assert isinstance(model, KdotP)
-    return jnp.asarray(model.function(k), complex)
+    if isinstance(model, KdotP):
+        return jnp.asarray(model.function(k), complex)
+    return model.hamiltonian(k)  # of a user's own model: analytic if it takes complex k, see :func:`is_analytic`
 
 
 def slopes(model: BlochModel, k: Array) -> Array:
