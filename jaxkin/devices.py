@@ -13,8 +13,8 @@ def spread(batch: np.ndarray | jax.Array) -> np.ndarray | jax.Array:
     What is jitted on it then runs on all of them. As many devices are used as divide the batch, a power of two.
     """
     devices = jax.local_devices()
-    count = 1 << (len(devices).bit_length() - 1)
-    while len(batch) % count:
+    count = 1 << (len(devices).bit_length() - 1) if np.ndim(batch) else 1
+    while count > 1 and len(batch) % count:
         count //= 2
     if count <= 1 or not len(batch):
         return batch

@@ -32,4 +32,4 @@ def check_positive(name: str, value: Any, meaning: str, *, optional: bool = Fals
     except (TypeError, ValueError):
         raise JaxkinError(f"{name}={value!r} must be {meaning}.") from None
     if not (np.isfinite(number) and (number > 0 or (zero and number == 0))):
-        raise JaxkinError(f"{name}={number:g} must be {meaning}.")
+        raise JaxkinError(f"{name}={value} must be {meaning}.")

@@ -12,11 +12,13 @@ from jaxtyping import Array
 from numpy.typing import ArrayLike
 
 from jaxkin import units
+from jaxkin.devices import spread
 from jaxkin.disorder.collisions import check_transport_time
 from jaxkin.disorder.kernels import Disorder, Scatterer
 from jaxkin.disorder.relaxation_time import RelaxationTime
 from jaxkin.disorder.states import ShellStates, States, filled_size
 from jaxkin.errors import JaxkinError
+from jaxkin.memory import limit
 from jaxkin.namespace import AnyArray, is_traced, namespace
 from jaxkin.response.krylov import TOLERANCE
 from jaxkin.response.quality import Quality
@@ -39,7 +41,9 @@ COLUMNS = (160, 600)
 CAPACITY = 288
 """... or that derivatives are taken through, ..."""
 DENSE = 4000
-"""... and before a problem of at most so many unknowns is solved with matrices."""
+"""... and before a problem of at most so many unknowns is solved with matrices, ..."""
+MATRICES = 4
+"""... of which so many exist at once, if the memory budget allows them."""
 
 
 class Transport(eqx.Module):
@@ -109,7 +113,7 @@ def transport(
     for done, shell in enumerate(shells):
         report(done, len(shells), "disorder kernels")
         count = shell.points.stop - shell.points.start
-        one = states.of(shell, filled_size(count, scatterer.pairs))
+        one = jax.tree.map(spread, states.of(shell, filled_size(count, scatterer.pairs)))
         part = jax.tree.map(np.asarray, _solved(scatterer.at(shell.energy), one, omega, solver, skew_order))
         if solver == "rta":
             check_transport_time(part.tau)
@@ -128,7 +132,7 @@ def _solved(scatterer: Scatterer, states: States, omega: Array, solver: Solver, 
         part = compiled_response(scatterer, states, omega, solver, skew_order, "krylov", columns)
         if part.measures.residual <= TOLERANCE:
             return part
-    if len(states) <= DENSE:
+    if len(states) <= DENSE and MATRICES * 16 * (2 * len(states)) ** 2 <= limit():
         return compiled_response(scatterer, states, omega, solver, skew_order, "dense", 0)
     return part
 
