@@ -200,9 +200,20 @@ def devices() -> str:
     if not files:
         return "No other device's figures have been recorded yet; `scripts/gpu_check` records those of a GPU."
     return table(
-        "file | device | jax",
-        ((path.name, document["device"], document["jax"]) for path, document in zip(files, documents, strict=True)),
+        "file | device | jax | sections",
+        (
+            (path.name, document["device"], document["jax"], ", ".join(filter(None, map(_section, document["rows"]))))
+            for path, document in zip(files, documents, strict=True)
+        ),
     )
+
+
+def _section(row: dict) -> str:
+    """A section of ``gpu_check.py``, and how it went; nothing for other files."""
+    if "section" not in row:
+        return ""
+    ended = "ok" if row["ok"] else "skipped" if "skipped" in row else "not ok"
+    return f"{row['section']} {ended} ({row['seconds']:.0f} s)"
 
 
 TABLES: dict[str, Callable[[], str]] = {
