@@ -193,6 +193,23 @@ def main_job() -> str:
     )
 
 
+def solves() -> str:
+    """Linear solves against eigensystems, milliseconds of one point."""
+    return table(
+        "orbitals | translations | points | what | by solves (ms) | by eigensystems (ms) | ratio",
+        (
+            (
+                *(f"{row[key]:,}" for key in ("orbitals", "translations", "points")),
+                what,
+                *(number(row["cpu_ms"][f"{what} by {way}"]) for way in ("solves", "eigensystems")),
+                number(row["ratio"][what]),
+            )
+            for row in result("solves")["rows"]
+            for what in ("roots", "geometry")
+        ),
+    )
+
+
 def devices() -> str:
     """Where else the suite has run."""
     files = [path for path in sorted(RESULTS.glob("*.json")) if not path.stem.endswith("-cpu")]
@@ -226,6 +243,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "honest_errors": honest_errors,
     "disorder_costs": disorder_costs,
     "main_job": main_job,
+    "solves": solves,
     "devices": devices,
 }
 
