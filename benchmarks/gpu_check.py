@@ -2,10 +2,10 @@
 
     python benchmarks/gpu_check.py [--small] [--limit SECONDS] [SECTION ...]      # or scripts/gpu_check
 
-The sections of ``gpu_sections.py``, in order of importance; ``--small`` runs all of them on a CPU in small sizes. Each
-has a time limit. It runs in a worker process that is killed at the limit, or may crash, and the next section gets a
-new one. What no longer fits in the total limit is named as skipped. Nothing beside the package is needed: its model
-is the built-in tellurium, or the data in the folder $JAXKIN_SHARED.
+The sections of ``gpu_sections.py``, or the first and those that are named, in order of importance; ``--small`` runs
+them on a CPU in small sizes. Each has a time limit. It runs in a worker process that is killed at the limit, or may
+crash, and the next section gets a new one. What no longer fits in the total limit is named as skipped. Nothing
+beside the package is needed: its model is the built-in tellurium, or the data in the folder $JAXKIN_SHARED.
 
 One JSON line a section is appended to ``gpu_check.jsonl`` in the folder $OUT, and all of the run is written to
 ``gpu_check-DEVICE.json``. The folder is benchmarks/results by default, one that is thrown away for ``--small``. Ends
@@ -192,7 +192,7 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     if unknown := set(chosen.sections) - {one.name for one in SECTIONS}:
         parser.error(f"no section is named {', '.join(sorted(unknown))}")
-    sections = tuple(one for one in SECTIONS if not chosen.sections or one.name in chosen.sections)
+    sections = tuple(one for one in SECTIONS if not chosen.sections or one.name in ("machine", *chosen.sections))
     documents = []
     with tempfile.TemporaryDirectory(prefix="jaxkin-") as temporary:
         prepare(chosen.small, str(Path(temporary) / "compiled"))

@@ -27,6 +27,7 @@ import jaxkin as jk
 from jaxkin.disorder.states import ShellStates, filled_size
 from jaxkin.response.shell import compiled_response
 from jaxkin.surface.points import point_geometry
+from jaxkin.surface.spectrum import Spectrum
 
 DEPTH = 0.020
 FREQUENCIES = np.linspace(0.0, 5.0, 26)
@@ -55,7 +56,7 @@ def valence_top(model: jk.TightBinding) -> float:
     """Highest energy near H of the band below the six antibonding p bands."""
     grid = np.stack(np.meshgrid(*[np.linspace(-0.02, 0.02, 5)] * 2, np.linspace(-0.04, 0.04, 17)), axis=-1)
     k = np.array([1 / 3, 1 / 3, 0.5]) + grid.reshape(-1, 3)
-    return max(float(model.bands(point)[model.size - 7]) for point in k)
+    return float(Spectrum(model)(k)[:, model.size - 7].max())
 
 
 def job(model: jk.TightBinding, level: float, n: int, impurity: jk.PointImpurity) -> tuple[Clock, jk.Surface, dict]:

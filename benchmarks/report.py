@@ -193,6 +193,23 @@ def main_job() -> str:
     )
 
 
+def solves() -> str:
+    """Linear solves against eigensystems, milliseconds of one point."""
+    return table(
+        "orbitals | translations | points | what | by solves (ms) | by eigensystems (ms) | ratio",
+        (
+            (
+                *(f"{row[key]:,}" for key in ("orbitals", "translations", "points")),
+                what,
+                *(number(row["cpu_ms"][f"{what} by {way}"]) for way in ("solves", "eigensystems")),
+                number(row["ratio"][what]),
+            )
+            for row in result("solves")["rows"]
+            for what in ("roots", "geometry")
+        ),
+    )
+
+
 def devices() -> str:
     """Where else the suite has run."""
     files = [path for path in sorted(RESULTS.glob("*.json")) if not path.stem.endswith("-cpu")]
@@ -200,9 +217,20 @@ def devices() -> str:
     if not files:
         return "No other device's figures have been recorded yet; `scripts/gpu_check` records those of a GPU."
     return table(
-        "file | device | jax",
-        ((path.name, document["device"], document["jax"]) for path, document in zip(files, documents, strict=True)),
+        "file | device | jax | sections",
+        (
+            (path.name, document["device"], document["jax"], ", ".join(filter(None, map(_section, document["rows"]))))
+            for path, document in zip(files, documents, strict=True)
+        ),
     )
+
+
+def _section(row: dict) -> str:
+    """A section of ``gpu_check.py``, and how it went; nothing for other files."""
+    if "section" not in row:
+        return ""
+    ended = "ok" if row["ok"] else "skipped" if "skipped" in row else "not ok"
+    return f"{row['section']} {ended} ({row['seconds']:.0f} s)"
 
 
 TABLES: dict[str, Callable[[], str]] = {
@@ -215,6 +243,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "honest_errors": honest_errors,
     "disorder_costs": disorder_costs,
     "main_job": main_job,
+    "solves": solves,
     "devices": devices,
 }
 
