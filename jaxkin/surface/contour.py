@@ -20,7 +20,6 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
-from jaxkin.devices import spread
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.hamiltonian.eigenpair import CLOSED
 from jaxkin.surface.continuation import continued, is_analytic
@@ -28,7 +27,8 @@ from jaxkin.surface.deformation import SLACK, Deformation, crosses, displaced, f
 from jaxkin.surface.eigensolvers import batched_eigensystems, batched_eigenvalues
 from jaxkin.surface.nodes import Nodes
 from jaxkin.surface.search import Pocket, find_pockets
-from jaxkin.surface.spectrum import SMALLEST_BUCKET, Spectrum, tile_rows
+from jaxkin.surface.spectrum import Spectrum, tile_rows
+from jaxkin.surface.tiles import over_tiles
 from jaxkin.surface.zone import Cells, Integral, adaptive_integral, first_mesh
 from jaxkin.threads import in_threads
 
@@ -175,7 +175,7 @@ class Points:
     def _displaced(self, deformation: Deformation, real: Resolved) -> np.ndarray:
         bands = int(deformation.reaches(real.eigenvalues).sum(axis=1).max())
         count = min(1 << (bands - 1).bit_length(), self.model.size)  # few numbers: each compiles
-        k, jacobian, h, wrong = in_tiles(
+        k, jacobian, h, wrong = over_tiles(
             lambda k, energies, states: displaced(self.model, deformation, k, energies, states, count),
             min(4096, tile_rows(self.model, arrays=16)),
             real.k,
@@ -239,19 +239,19 @@ def _by_kernel(model: BlochModel, integrand: Integrand, mesh: Cells, rtol: float
 def _resolved(model: BlochModel, k: np.ndarray) -> Resolved:
     """Energies and states at real k in the periodic gauge."""
     rows = min(4096, tile_rows(model, arrays=4))
-    energies, states = in_tiles(lambda part: batched_eigensystems(_hamiltonians(model, part)), rows, k)
+    energies, states = over_tiles(lambda part: batched_eigensystems(_hamiltonians(model, part)), rows, k)
     return Resolved(k, energies, states, states.conj().swapaxes(1, 2))
 
 
 def _energies(model: BlochModel, k: np.ndarray) -> np.ndarray:
     """(N, n) at real k."""
     rows = min(4096, tile_rows(model, arrays=4))
-    return in_tiles(lambda part: (batched_eigenvalues(_hamiltonians(model, part)),), rows, k)[0]
+    return over_tiles(lambda part: (batched_eigenvalues(_hamiltonians(model, part)),), rows, k)[0]
 
 
 def _matrices(model: BlochModel, k: np.ndarray) -> np.ndarray:
     """H̃ (N, n, n) at real k."""
-    return in_tiles(lambda part: (_hamiltonians(model, part),), min(4096, tile_rows(model, arrays=4)), k)[0]
+    return over_tiles(lambda part: (_hamiltonians(model, part),), min(4096, tile_rows(model, arrays=4)), k)[0]
 
 
 def _biorthogonal(h: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -263,17 +263,3 @@ def _biorthogonal(h: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 @eqx.filter_jit
 def _hamiltonians(model: BlochModel, k: Array) -> Array:
     return jax.vmap(lambda point: continued(model, point))(k)
-
-
-def in_tiles(function: Callable, rows: int, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
-    """``function``, which returns a tuple, of arrays that share their first axis, padded tile by tile."""
-    count, parts = len(arrays[0]), []
-    for start in range(0, count, rows):
-        index = np.arange(start, min(start + rows, count))
-        size = rows
-        while size // 4 >= max(len(index), SMALLEST_BUCKET):  # few sizes: each compiles
-            size //= 4
-        padded = np.pad(index, (0, size - len(index)), mode="edge")
-        results = function(*(spread(array[padded]) for array in arrays))
-        parts.append([np.asarray(result)[: len(index)] for result in results])
-    return tuple(np.concatenate(part) for part in zip(*parts, strict=True))

@@ -27,12 +27,12 @@ from jaxkin.surface.contour import (
     ORDER,
     Points,
     Resolved,
-    in_tiles,
     kernel_mean,
     singular_integral,
 )
 from jaxkin.surface.spectrum import tile_rows
 from jaxkin.surface.thermal import Thermal
+from jaxkin.surface.tiles import over_tiles
 from jaxkin.surface.zone import Integral, adaptive_integral, first_mesh
 
 COLUMN = 2.0
@@ -143,7 +143,7 @@ class _Green:
         nodes, coefficients = (width * NODES, COEFFICIENTS) if width else (np.zeros(1, complex), np.ones(1, complex))
         levels = self.levels.astype(complex)[:, None] + nodes
         rows = min(4096, tile_rows(self.model, arrays=4 * levels.size))
-        (green,) = in_tiles(lambda part: (_resolvents(part, levels, coefficients, self.orbitals),), rows, h)
+        (green,) = over_tiles(lambda part: (_resolvents(part, levels, coefficients, self.orbitals),), rows, h)
         phase = np.exp(2j * np.pi * k @ self.cells.T)
         cells = phase[:, :, None] / phase[:, None] * (self.measure * jacobian)[:, None, None]
         return (green * cells[:, None]).reshape(*green.shape[:2], -1)
@@ -179,7 +179,7 @@ class _Flux:
         x = self.thermal.fermi_level - resolved.eigenvalues.astype(complex)
         filling = kernel_mean(self._filling, x, 0.0 if self.thermal.width else width)
         parts = (resolved.k, resolved.eigenvalues, resolved.right, resolved.left, filling)
-        (flux,) = in_tiles(
+        (flux,) = over_tiles(
             lambda *part: (_flux(self.model, *part),), min(4096, tile_rows(self.model, arrays=16)), *parts
         )
         return np.real(self.measure * jacobian[:, None] * flux)[:, None, :]
