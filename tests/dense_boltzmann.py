@@ -124,9 +124,7 @@ def complete(dense, two):
     more = more - dense.root * (h.T @ right) / size
     other = other - dense.root * (h_left.T @ left) / size
     first = slopes(lambda c: left.T @ (v[:, [c]] * right))
-    second = slopes(
-        lambda c: left.T @ (v[:, [c]] * more) + other.T @ (v[:, [c]] * right) + left.T @ dense.d[c] @ right
-    )
+    second = slopes(lambda c: left.T @ (v[:, [c]] * more) + other.T @ (v[:, [c]] * right) + left.T @ dense.d[c] @ right)
     # the moments in current and force: ε_acd m_d at the left, −ε_bcd m_d at the right
     m_right, m_left = dense.moment.T @ right, dense.moment.T @ left
     second = second - 1j * (

@@ -145,7 +145,7 @@ def gyrotropic(
     >>> import jaxkin as jk
     >>> model = jk.models.get("kramers-weyl-o")
     >>> impurity = jk.PointImpurity(1.0, orbitals=[0, 1], density=1.0, order="born")
-    >>> response = gyrotropic(model, impurity, -1.6, grid=12)
+    >>> response = gyrotropic(model, impurity, -1.6, grid=12, sea=False)
     >>> response.g["surface"].mean.shape, response.quality.ward < 1e-8
     ((1, 3, 3), True)
     """
