@@ -33,6 +33,7 @@ from jaxkin.disorder import (
 from jaxkin.response import Conductivity, GyrotropicResponse, conductivity, gyrotropic_response
 
 if TYPE_CHECKING:
+    from jaxkin import quantum
     from jaxkin.fitting import (
         BandFit,
         Data,
@@ -107,6 +108,7 @@ __all__ = [
     "memory_limit",
     "models",
     "pair_integral",
+    "quantum",
     "read_data",
     "read_wannier90",
     "sample_posterior",
@@ -120,7 +122,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """The fits, with the packages that only they need, once one of their names is used."""
+    """The fits, with the packages that only they need, and the quantum calculation, once they are named."""
+    if name == "quantum":
+        return import_module("jaxkin.quantum")
     if name in __all__:
         return getattr(import_module("jaxkin.fitting"), name)
     raise AttributeError(f"module 'jaxkin' has no attribute {name!r}")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import equinox as eqx
@@ -14,16 +12,6 @@ QUICK = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": Fal
 """Options of XLA by which a CPU compiles in a quarter of the time what then takes up to twice as long."""
 FEW = 4096
 """States of a shell up to which compiling takes longer than running."""
-WORTH = 0.2
-"""Seconds of compiling from which on the result is kept."""
-
-
-def keep_compiled() -> None:
-    """Keep what is compiled in the user's cache folder, so that the next process finds it; JAX's own settings win."""
-    if jax.config.jax_compilation_cache_dir is None:  # pyright: ignore[reportAttributeAccessIssue]
-        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        jax.config.update("jax_compilation_cache_dir", str(home / "jaxkin" / "xla"))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", WORTH)
 
 
 def compiled_for(function: Callable) -> Callable[..., Any]:

@@ -10,10 +10,6 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # A test runs what it compiles once or twice: without these passes of the compiler the suite takes half the time.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false")
 
-# What one process compiles, the others need not; kept where git does not look.
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).resolve().parents[1] / ".pytest_cache" / "xla"))
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
-
 import hypothesis
 import pytest
 

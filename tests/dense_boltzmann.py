@@ -21,20 +21,16 @@ class OneReplica:
     """One shift of the points of a surface as states."""
 
     def __init__(self, surface, orbitals, cells):
-        states = ShellStates(surface, surface.shells[0])
-        chosen = np.flatnonzero(surface.replica == 0)
-        local, derivative = local_states(states, orbitals, cells)
-        # the shell's weights are those of the mean over replicas
-        self.weights = states.weights[chosen]
-        self.velocity = states.velocity[chosen]
-        self.moment = surface.orbital_moment[chosen] / jk.units.MAGNETON_PER_EV_A2  # eV Å², over e/ħ
-        self.orbital = OrbitalStates(*map(jnp.asarray, (self.weights, local[chosen], derivative[chosen])))
-        h = np.asarray(jax.vmap(surface.model.hamiltonian)(surface.k[chosen]))
-        energies, vectors = np.linalg.eigh(h)
+        states = ShellStates(surface, bloch=True).of(surface.shells[0])
         centres = np.asarray(surface.model.centres)[list(orbitals)]
         if surface.model.periodic:
             centres = centres + np.asarray(cells) @ np.asarray(surface.model.lattice)
-        phase = np.exp(1j * states.k[chosen] @ centres.T)
+        self.weights, self.velocity = states.weights, states.velocity
+        self.moment = states.orbital_moment / jk.units.MAGNETON_PER_EV_A2  # eV Å², over e/ħ
+        self.orbital = OrbitalStates(jnp.asarray(self.weights), *local_states(states, orbitals, centres))
+        h = np.asarray(jax.vmap(surface.model.hamiltonian)(surface.k[surface.shells[0].points]))
+        energies, vectors = np.linalg.eigh(h)
+        phase = np.exp(1j * states.k @ centres.T)
         level = surface.shells[0].energy
         self.reduced = reduced_resolvent(energies, phase[:, :, None] * vectors[:, list(orbitals)], level)
 

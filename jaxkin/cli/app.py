@@ -20,7 +20,6 @@ from jaxkin.cli import config as cfg
 from jaxkin.cli import fit as fits
 from jaxkin.cli import study as studies
 from jaxkin.cli.progress import reporting
-from jaxkin.compilation import keep_compiled
 from jaxkin.errors import ConfigError, JaxkinError
 from jaxkin.parallel import Share, cluster
 from jaxkin.parallel.launcher import launch
@@ -314,7 +313,6 @@ def _command(arguments: list[str]) -> None:
 
 def main() -> None:
     """Entry point: errors are one line on standard error and exit code 1."""
-    keep_compiled()
     try:
         _command(sys.argv[1:])
     except JaxkinError as error:

@@ -13,7 +13,7 @@ from jaxtyping import Array, Complex, Float
 
 from jaxkin.disorder.amplitude import golden_rule
 from jaxkin.disorder.nonlocal_collisions import Amplitude, OrbitalStates
-from jaxkin.geometry import DEGENERACY_TOLERANCE
+from jaxkin.hamiltonian.eigensystem import DEGENERACY_TOLERANCE
 
 
 class PairGreen(NamedTuple):

@@ -67,7 +67,7 @@ class PointImpurity(Disorder):
     >>> model = jk.models.get("kramers-weyl-d4")
     >>> impurity = jk.PointImpurity(2.0, orbitals=[0, 1], density=0.01)
     >>> surface = jk.fermi_surface(model, -1.2, sampler=jk.Lines(n=8), replicas=2)
-    >>> impurity.collisions(surface, surface.shells[0]).optical_theorem < 1e-11
+    >>> bool(impurity.collisions(surface, surface.shells[0]).optical_theorem < 1e-11)
     True
     """
 

@@ -55,7 +55,7 @@ class RealSpace(eqx.Module):
     >>> dent = jk.RealSpace(lambda r: jnp.exp(-(r @ r) / 2), radius=8.0)
     >>> impurity = jk.FiniteRangeImpurity(dent, strength=-0.3, density=0.01)  # 0.3 eV deep
     >>> surface = jk.fermi_surface(jk.models.get("kramers-weyl-d4"), -1.2, sampler=jk.Lines(n=8), replicas=2)
-    >>> impurity.collisions(surface, surface.shells[0]).optical_theorem < 1e-11
+    >>> bool(impurity.collisions(surface, surface.shells[0]).optical_theorem < 1e-11)
     True
     """
 

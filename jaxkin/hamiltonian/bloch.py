@@ -70,8 +70,8 @@ class BlochModel(eqx.Module):
     """Schoenflies name if known."""
     spin = cast("VectorMatrix | None", None)
     """Pauli matrices on the orbitals, (3, n, n)."""
-    moment = cast("MomentFunction | None", None)
-    """Moment (3,) in μ_B at model coordinates k that every band has besides."""
+    moment = cast(Any, None)
+    """A :data:`MomentFunction`: the moment (3,) in μ_B at model coordinates k that every band has besides."""
     periodic: ClassVar[bool] = True
     """Whether k and k + integers are the same."""
 
