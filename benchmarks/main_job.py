@@ -26,6 +26,7 @@ from record import save, shared_data
 import jaxkin as jk
 from jaxkin.disorder.states import ShellStates, filled_size
 from jaxkin.response.shell import compiled_response
+from jaxkin.response.transport import FEW
 from jaxkin.surface.points import point_geometry
 from jaxkin.surface.spectrum import Spectrum
 
@@ -79,7 +80,7 @@ def job(model: jk.TightBinding, level: float, n: int, impurity: jk.PointImpurity
     omega = 2 * np.pi * FREQUENCIES
     jax.block_until_ready(compiled_response(scatterer, states, omega[:1], "rta"))
     clock.done("kernels: rate, side jump")
-    part = jax.block_until_ready(compiled_response(scatterer, states, omega, "exact", "first", "krylov", 160))
+    part = jax.block_until_ready(compiled_response(scatterer, states, omega, "exact", "first", "krylov", FEW))
     clock.done("collision operator at 26 frequencies")
     residual = float(part.measures.residual)
     return clock, surface, {"residual": residual, "g_zz": complex(part.gyrotropic["skew"][0, 2, 2]).imag}

@@ -37,7 +37,8 @@ from jaxkin.surface.rule import LatticeRule
 from jaxkin.surface.surface import Surface
 
 COLUMNS = (160, 600)
-"""Of the Krylov spaces that are tried ..."""
+"""Of the Krylov spaces that are tried, after one of ``FEW`` for shells of more than ``LARGE`` points ..."""
+FEW, LARGE = 64, 16384
 CAPACITY = 288
 """... or that derivatives are taken through, ..."""
 DENSE = 4000
@@ -128,7 +129,7 @@ def transport(
 
 def _solved(scatterer: Scatterer, states: States, omega: Array, solver: Solver, skew_order: SkewOrder) -> ShellResponse:
     """With larger and larger spaces until the exact solver's residual is rounding."""
-    for columns in COLUMNS:
+    for columns in COLUMNS if len(states) <= LARGE else (FEW, *COLUMNS):
         part = compiled_response(scatterer, states, omega, solver, skew_order, "krylov", columns)
         if part.measures.residual <= TOLERANCE:
             return part
