@@ -10,12 +10,11 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Complex
 
 from jaxkin import units
 from jaxkin.errors import JaxkinError, nearest
-from jaxkin.namespace import Number, is_traced
+from jaxkin.namespace import Number
 
 Order = Literal["born", "third", "tmatrix"]
 ORDERS = ("born", "third", "tmatrix")
@@ -85,16 +84,6 @@ def optical_theorem(amplitude: Array, scale: Number, rate: Array, forward: Calla
     """
     imaginary = (amplitude - amplitude.conj().T) / 2j
     return jnp.max(jnp.abs(rate + scale / jnp.pi * forward(imaginary))) / jnp.max(jnp.abs(rate))
-
-
-def check_density(density: Number) -> None:
-    """Refuse a density that is not positive, if it has a value yet.
-
-    Raises:
-        JaxkinError: it is not.
-    """
-    if not is_traced(density) and not (np.isfinite(density) and density > 0):
-        raise JaxkinError(f"density={density} must be a positive number of impurities per Å^d.")
 
 
 def check_order(order: str) -> None:

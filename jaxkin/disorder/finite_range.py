@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from jaxkin.disorder.amplitude import Order, check_density, check_order
+from jaxkin.disorder.amplitude import Order, check_order
+from jaxkin.disorder.checks import check_positive
 from jaxkin.disorder.collisions import Collisions, SummedCollisions
 from jaxkin.disorder.form_factors import (
     FARTHEST,
@@ -90,7 +91,7 @@ class FiniteRangeImpurity(Disorder):
         positions: Sequence[float] | Sequence[Sequence[float]] = (0.0, 0.0, 0.0),
     ):
         check_order(order)
-        check_density(density)
+        check_positive("density", density, "a positive number of impurities per Å^d")
         if periodic and isinstance(form_factor, RealSpace):
             raise JaxkinError("periodic=True is for a V(q) with the lattice's period; leave it out with RealSpace.")
         self.form_factor = form_factor

@@ -12,7 +12,8 @@ import numpy as np
 from jaxtyping import Array, Complex
 from numpy.typing import ArrayLike
 
-from jaxkin.disorder.amplitude import Order, check_density, check_order, golden_rule, scattering_terms
+from jaxkin.disorder.amplitude import Order, check_order, golden_rule, scattering_terms
+from jaxkin.disorder.checks import check_positive
 from jaxkin.disorder.collisions import Collisions, SummedCollisions
 from jaxkin.disorder.factorised import FactorisedCollisions
 from jaxkin.disorder.kernels import Disorder, Scatterer
@@ -87,7 +88,7 @@ class PointImpurity(Disorder):
         rtol: float = 3e-3,
     ):
         check_order(order)
-        check_density(density)
+        check_positive("density", density, "a positive number of impurities per Å^d")
         groups = [orbitals] if np.ndim(orbitals[0]) == 0 else orbitals
         self.sites = tuple(_site(potential, group, cells) for group in groups)  # pyright: ignore[reportArgumentType]
         self.density, self.order, self.rtol = leaf(density), order, rtol

@@ -56,10 +56,10 @@ class Resolvent:
         present = w > 0
         self.root = jnp.where(present, jnp.sqrt(jnp.where(present, w, 1.0)), 0.0)[:, None]
         sheets = self.root * jax.nn.one_hot(collisions.sheet, collisions.sheets)
-        self._lengths = jnp.linalg.norm(jax.lax.stop_gradient(sheets), axis=0)  # √∫δ of each sheet
         squares = jnp.sum(sheets**2, axis=0)
         self._sheets = sheets / jnp.sqrt(jnp.where(squares > 0, squares, 1.0))
         self.null = self._constants()
+        self._space = Subspace(self.null, self.root > 0)
 
     def _constants(self) -> Array:
         """Orthonormal null vectors of L: constants on the sheets that scattering connects, (M, sheets), or zero."""
@@ -78,7 +78,7 @@ class Resolvent:
 
     def scaled(self, x: Array) -> Array:
         """√W x without its null part, for which the exact integral ∫(dk) δ x is zero."""
-        return self._project(self.root * x)
+        return self._space.project(self.root * x)
 
     def velocity(self) -> Array:
         """√W v. ∫(dk) δ(ε−μ) ∂ε/∂k vanishes on every closed sheet, however weakly scattering connects it."""
@@ -121,19 +121,16 @@ class Resolvent:
         """Σ_i f_a(i) y_d(i) of functions (M, a) and a solution, (frequency, a, d)."""
         return (unweighted(functions, self.root).T @ right.basis) @ right.coefficients
 
-    def _project(self, x: Array) -> Array:
-        return x - self.null @ (self.null.T @ x)
-
     def _loss(self, x: Array) -> Array:
         gain = self.root * self.collisions.symmetric(unweighted(x, self.root))
-        return self._project(self._rate[:, None] * x - gain)
+        return self._space.project(self._rate[:, None] * x - gain)
 
     def _skew(self, x: Array) -> Array:
-        return self._project(self.root * self.collisions.antisymmetric(unweighted(x, self.root)))
+        return self._space.project(self.root * self.collisions.antisymmetric(unweighted(x, self.root)))
 
     def _solve(self, apply: Operator, start: Array) -> Solutions:
         """Of an operator on functions, or on pairs of them."""
-        space = Subspace(self.null, self.root > 0)
+        space = self._space
         if len(start) > len(self.null):
             twice = jax.scipy.linalg.block_diag(self.null, self.null)
             space = Subspace(twice, jnp.concatenate([space.present, space.present]))

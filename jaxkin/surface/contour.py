@@ -15,15 +15,12 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
-import equinox as eqx
-import jax
 import numpy as np
-from jaxtyping import Array
 
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.hamiltonian.eigenpair import CLOSED
-from jaxkin.surface.continuation import continued, is_analytic
-from jaxkin.surface.deformation import SLACK, Deformation, crosses, displaced, find_deformation
+from jaxkin.surface.continuation import is_analytic
+from jaxkin.surface.deformation import SLACK, Deformation, crosses, displaced, find_deformation, hamiltonians
 from jaxkin.surface.eigensolvers import batched_eigensystems, batched_eigenvalues
 from jaxkin.surface.nodes import Nodes
 from jaxkin.surface.search import Pocket, find_pockets
@@ -239,27 +236,22 @@ def _by_kernel(model: BlochModel, integrand: Integrand, mesh: Cells, rtol: float
 def _resolved(model: BlochModel, k: np.ndarray) -> Resolved:
     """Energies and states at real k in the periodic gauge."""
     rows = min(4096, tile_rows(model, arrays=4))
-    energies, states = over_tiles(lambda part: batched_eigensystems(_hamiltonians(model, part)), rows, k)
+    energies, states = over_tiles(lambda part: batched_eigensystems(hamiltonians(model, part)), rows, k)
     return Resolved(k, energies, states, states.conj().swapaxes(1, 2))
 
 
 def _energies(model: BlochModel, k: np.ndarray) -> np.ndarray:
     """(N, n) at real k."""
     rows = min(4096, tile_rows(model, arrays=4))
-    return over_tiles(lambda part: (batched_eigenvalues(_hamiltonians(model, part)),), rows, k)[0]
+    return over_tiles(lambda part: (batched_eigenvalues(hamiltonians(model, part)),), rows, k)[0]
 
 
 def _matrices(model: BlochModel, k: np.ndarray) -> np.ndarray:
     """H̃ (N, n, n) at real k."""
-    return over_tiles(lambda part: (_hamiltonians(model, part),), min(4096, tile_rows(model, arrays=4)), k)[0]
+    return over_tiles(lambda part: (hamiltonians(model, part),), min(4096, tile_rows(model, arrays=4)), k)[0]
 
 
 def _biorthogonal(h: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """λ, R and L = R⁻¹ of H̃ = R λ L."""
     eigenvalues, right = np.linalg.eig(h)
     return eigenvalues, right, np.linalg.inv(right)
-
-
-@eqx.filter_jit
-def _hamiltonians(model: BlochModel, k: Array) -> Array:
-    return jax.vmap(lambda point: continued(model, point))(k)

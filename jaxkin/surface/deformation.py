@@ -156,11 +156,12 @@ def _samples(pockets: list[Pocket]) -> list[np.ndarray]:
 
 def _states(model: BlochModel, k: np.ndarray) -> tuple[Array, Array]:
     """Energies and states of H̃ at real k; raises where they are not found, as no level is then no answer."""
-    return batched_eigensystems(_hamiltonians(model, k))
+    return batched_eigensystems(hamiltonians(model, k))
 
 
 @eqx.filter_jit
-def _hamiltonians(model: BlochModel, k: Array | np.ndarray) -> Array:
+def hamiltonians(model: BlochModel, k: Array | np.ndarray) -> Array:
+    """H̃ (K, n, n) at real k, in the periodic gauge."""
     return jax.vmap(lambda point: continued(model, point))(k)
 
 
