@@ -168,7 +168,7 @@ def test_only_odd_orders(collisions, tetragonal):
     s, a = (m / collisions.weights for m in matrices(collisions))
     parts = []
     for sign in (20, -20):  # enlarged, so that higher orders show
-        c = DenseCollisions(states, s, sign * a, np.zeros_like(states.velocity))
+        c = DenseCollisions(states, s, sign * a, np.zeros((3, *s.shape)))
         parts.append(shell_response(c, c.weights, c.velocity, np.zeros(1), "exact", "all").gyrotropic["skew"])
     assert np.abs(parts[0] + parts[1]).max() < 1e-9 * np.abs(parts[0]).max()
 
@@ -180,7 +180,7 @@ def masked(collisions, tetragonal, between):
     states = ShellStates(tetragonal, bloch=False).of(tetragonal.shells[0])
     other = states.sheet[:, None] != states.sheet
     kernel = matrices(collisions)[0] / collisions.weights * np.where(other, between, 1.0)
-    return DenseCollisions(states, kernel, None, np.zeros_like(states.velocity))
+    return DenseCollisions(states, kernel, None, np.zeros((3, *kernel.shape)))
 
 
 def test_sheets_that_scattering_does_not_couple(collisions, tetragonal):

@@ -18,7 +18,7 @@ from jaxkin.namespace import is_traced
 class Collisions(abc.ABC):
     """Scattering among the M states of one shell, as operators on functions of the state, in JAX.
 
-    S_{pp'} = w^S δ(ε−ε') and A_{pp'} = w^A δ(ε−ε') act by ∫(dp') → Σ_j W_j; L = Γ − S, Eq. (47).
+    S_{pp'} = w^S δ(ε−ε'), A_{pp'} = w^A δ(ε−ε') and D_pp' = w^S δr δ(ε−ε') act by ∫(dp') → Σ_j W_j; L = Γ − S, Eq. (47).
     Rates in 1/ps, velocities in eV Å.
 
     Args:
@@ -48,6 +48,14 @@ class Collisions(abc.ABC):
     @abc.abstractmethod
     def side_jump_velocity(self) -> Array:
         """v_sj = ∫(dp') w^S_{pp'} δr_{pp'} δ(ε−ε'), Eqs. (9), (68), (M, 3): ħ times Å/ps."""
+
+    @abc.abstractmethod
+    def displaced(self, left: Array, right: Array) -> Float[Array, "3 m n"]:
+        """Σ_i W_i x_i (D_c y)_i of x = ``left`` (M, m) and y = ``right`` (M, n): nonlocal collisions.
+
+        An electron that is scattered p' → p arrives δr away, so that in a distribution ∝ e^{iq·r} the gradient is
+        iq·(v + D), where v_sj = D·1. D is odd in p ↔ p'. In eV Å times the unit of x y.
+        """
 
     @property
     def optical_theorem(self) -> Array | None:
@@ -110,7 +118,7 @@ class DenseCollisions(Collisions):
     Args:
         states: the shell.
         symmetric, antisymmetric: w^S and w^A in eV Å^d / ps.
-        side_jump: v_sj (M, 3).
+        displaced: W ħw^S δr_c W of all pairs, (3, M, M).
         optical_theorem: its relative violation, if T is complex.
     """
 
@@ -119,12 +127,12 @@ class DenseCollisions(Collisions):
         states: States,
         symmetric: Array,
         antisymmetric: Array | None,
-        side_jump: Array,
+        displaced: Array,
         optical_theorem: Array | None = None,
     ):
         super().__init__(states)
         self._s, self._a = symmetric, antisymmetric
-        self._jump, self._optical = side_jump, optical_theorem
+        self._displaced, self._optical = displaced, optical_theorem
 
     def symmetric(self, x: Array) -> Array:
         return self._s @ (self.weights[:, None] * x)
@@ -138,7 +146,10 @@ class DenseCollisions(Collisions):
 
     @property
     def side_jump_velocity(self) -> Array:
-        return self._jump
+        return unweighted(jnp.sum(self._displaced, axis=2).T, self.weights[:, None])
+
+    def displaced(self, left: Array, right: Array) -> Array:
+        return left.T @ (self._displaced @ right)
 
     @property
     def optical_theorem(self) -> Array | None:
@@ -165,6 +176,9 @@ class SummedCollisions(Collisions):
     @property
     def side_jump_velocity(self) -> Array:
         return sum((part.side_jump_velocity for part in self.parts), jnp.zeros(()))
+
+    def displaced(self, left: Array, right: Array) -> Array:
+        return sum((part.displaced(left, right) for part in self.parts), jnp.zeros(()))
 
     @property
     def optical_theorem(self) -> Array | None:

@@ -87,12 +87,28 @@ class FactorisedCollisions(Collisions):
         t = self._terms.amplitude
         back = t.conj().T
         rho = self._moment(self.weights[:, None])[0]
-        flow = sum_over_tiles(_flow, self._rows, self._local, self._derivative, self.weights)
+        flow = sum_over_tiles(_flows, self._rows, self._local, self._derivative, self.weights[:, None])[0]
         outer = t @ rho @ back + back @ rho @ t
         inner = t @ flow @ back - back @ _dagger(flow) @ t
         inner = (inner - _dagger(inner)) / 2j  # its expectation value is Im⟨u|inner|u⟩
         moved = map_over_tiles(lambda tile, part: _moved(tile, part, outer), self._rows, self._local, self._derivative)
         return -0.5 * units.HBAR * self._scale * (moved + self._expected(inner))
+
+    def displaced(self, left: Array, right: Array) -> Array:
+        """−½ħ(2πn/ħ) Im Σ_T Tr[F_x† T ρ_y T† + ρ_x T F_y T†] over T and T†, ρ_x = Σ W x|p⟩⟨p|, F_x = Σ W x|D_c p⟩⟨p|.
+
+        From Eq. (36): w δr = −(2πn/ħ) Im{[⟨Dp|T|p'⟩ + ⟨p|T|Dp'⟩]⟨p|T|p'⟩*}, of which the exchange of T and T† (and of
+        the sign) makes p ↔ p'.
+        """
+        (rho_x, flow_x), (rho_y, flow_y) = (
+            (self._moment(x), sum_over_tiles(_flows, self._rows, self._local, self._derivative, x))
+            for x in (self.weights[:, None] * part for part in (left, right))
+        )
+        total, t = jnp.zeros(()), self._terms.amplitude
+        for t in (t, t.conj().T):
+            total = total + jnp.einsum("mcba,nba->cmn", flow_x.conj(), t @ rho_y @ t.conj().T)
+            total = total + jnp.einsum("mab,ncba->cmn", rho_x, t @ flow_y @ t.conj().T)
+        return -0.5 * units.HBAR * self._scale * jnp.imag(total)
 
     @cached_property
     def optical_theorem(self) -> Array | None:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -146,9 +162,11 @@ def _expand(tile: Float[Array, "N 2d"], forms: Float[Array, "2d m 2d"]) -> Float
     return jnp.einsum("nmd,nd->nm", images, tile)
 
 
-def _flow(tile: Float[Array, "N 2d"], derivative: Complex[Array, "N 3 d"], weights: Float[Array, " N"]) -> Array:
-    """Σ W |D_a u⟩⟨u|, (3, d, d)."""
-    return jnp.einsum("iam,in->amn", derivative, weights[:, None] * _states(tile).conj())
+def _flows(tile: Float[Array, "N 2d"], derivative: Complex[Array, "N 3 d"], x: Float[Array, "N m"]) -> Array:
+    """Σ x |D_c u⟩⟨u|, (m, 3, d, d)."""
+    n, d = len(tile), derivative.shape[2]
+    columns = (_states(tile).conj()[:, None, :] * x[:, :, None]).reshape(n, -1)
+    return jnp.moveaxis((derivative.reshape(n, -1).T @ columns).reshape(3, d, -1, d), 2, 0)
 
 
 def _moved(tile: Float[Array, "N 2d"], derivative: Complex[Array, "N 3 d"], form: Complex[Array, "d d"]) -> Array:

@@ -59,11 +59,11 @@ def on_shell_collisions(
     if order == "tmatrix":
         theorem = optical_theorem(t, scale, symmetric @ given, lambda m: jnp.real(jnp.diagonal(m)) / weights)
     odd = None if order == "born" else antisymmetric
-    return DenseCollisions(states, symmetric, odd, -units.HBAR * scale * jump.T, theorem)
+    return DenseCollisions(states, symmetric, odd, -units.HBAR * scale * jump, theorem)
 
 
 def _kernels(order: Order, weights: Array, potential: Array, reaction: Array, slope: Array, scale: Number):
-    """T in the scaled amplitudes, w^S, w^A, and the odd part of Im Z T* summed over the second point, (3, M)."""
+    """T in the scaled amplitudes, w^S, w^A, and the odd part of Im Z T*, (3, M, M)."""
     root = jnp.sqrt(weights)
     scaled = root[:, None] * root
     terms = scattering_terms(order, scaled * potential, scaled * reaction, jnp.eye(len(root)))
@@ -76,7 +76,7 @@ def _kernels(order: Order, weights: Array, potential: Array, reaction: Array, sl
         inner = outer.conj().T
         z = outer + inner if dressed is None else outer @ dressed + dressed @ inner
         j = jnp.imag(z * t.conj())
-        jump.append(0.5 * jnp.sum(j - j.T, axis=1) / weights)
+        jump.append(0.5 * (j - j.T))
     symmetric, antisymmetric = (_kernel(part, scale / scaled**2) for part in terms[:2])
     return t, symmetric, antisymmetric, jnp.stack(jump)
 

@@ -35,19 +35,21 @@ class TileKernel(eqx.Module):
 Kernel = Callable[..., Array] | TileKernel
 
 
-def pair_integral(kernel: Kernel, states: PyTree, weights: AnyArray) -> AnyArray:
-    """y_i = Σ_j W_j K(p_i, p_j) for all i, which is ∫(dk') δ(ε−ε') K(p, p').
+def pair_integral(kernel: Kernel, states: PyTree, columns: AnyArray) -> AnyArray:
+    """y_i = Σ_j K(p_i, p_j) c_j for all i, which is ∫(dk') δ(ε−ε') K(p, p') x(p') for c = W x.
 
     Args:
         kernel: JAX function of two states (pytrees of single states) that returns an array, or a
             :class:`TileKernel`.
         states: pytree whose leaves have the N states as leading axis.
-        weights: (N,) quadrature weights of one shell.
+        columns: c, the quadrature weights of one shell, (N,), or functions of the state times them, (N, m).
 
     Returns:
-        (N, ...) array.
+        (N, ...) or (N, ..., m) array.
     """
-    return _over_tiles(_vector_tile, kernel, states, weights[:, None])[0]
+    if columns.ndim == 1:
+        return _over_tiles(_vector_tile, kernel, states, columns[:, None])[0][..., 0]
+    return _over_tiles(_vector_tile, kernel, states, columns)[0]
 
 
 def pair_apply(kernel: Kernel, states: PyTree, weights: AnyArray, x: AnyArray) -> tuple[AnyArray, AnyArray]:
@@ -132,13 +134,13 @@ def _matrix(kernel: Kernel, left: PyTree, right: PyTree) -> Array:
 def _vector_tile(kernel: Kernel, left: PyTree, right: PyTree, columns: Array | np.ndarray) -> tuple[Array, ...]:
     if isinstance(kernel, TileKernel):
 
-        def block(states: PyTree, weights: Array) -> tuple[Array, ...]:
-            return (jnp.einsum("ij...,j->i...", kernel.tile(left, states), weights[:, 0]),)
+        def block(states: PyTree, x: Array) -> tuple[Array, ...]:
+            return (jnp.einsum("ij...,jm->i...m", kernel.tile(left, states), x),)
 
         return _over_blocks(block, right, columns)
 
     def one(p: PyTree) -> Array:
-        return jnp.tensordot(columns[:, 0], jax.vmap(lambda q: kernel(p, q))(right), axes=1)
+        return jnp.tensordot(jax.vmap(lambda q: kernel(p, q))(right), columns, axes=(0, 0))
 
     return (jax.vmap(one)(left),)
 

@@ -71,6 +71,13 @@ class PairwiseCollisions(Collisions):
 
     @cached_property
     def side_jump_velocity(self) -> Array:
+        return self._moved(jnp.ones((len(self.weights), 1)))[:, :, 0]
+
+    def displaced(self, left: Array, right: Array) -> Array:
+        return jnp.einsum("im,icn->cmn", self.weights[:, None] * left, self._moved(right))
+
+    def _moved(self, x: Array) -> Array:
+        """D_c x, (M, 3, m)."""
         if self._jump is None:
-            return jnp.zeros_like(self.velocity)
-        return units.HBAR * pair_integral(self._jump, self._arguments, self.weights)
+            return jnp.zeros((len(x), 3, x.shape[1]))
+        return units.HBAR * pair_integral(self._jump, self._arguments, self.weights[:, None] * x)

@@ -117,7 +117,9 @@ class RelaxationCollisions(Collisions):
     With r = z×e and Σ' = Σ_j W_j over the shell, for p' → p:
 
     A x = −(1/ντ_sk) r·[(z·e) Σ'e'x' + Σ'(z·e')e'x'], from Eq. (11), and
-    v_sj = (ħa_sj/ντ) [ν (z·e) r + (z·Σ'e') r − (z·e) z×Σ'e' − z×Σ'(z·e')e'], from Eq. (17).
+    v_sj = (ħa_sj/ντ) [ν (z·e) r + (z·Σ'e') r − (z·e) z×Σ'e' − z×Σ'(z·e')e'], from Eq. (17), which is D·1 of
+
+    ⟨x|D|y⟩ = (ħa_sj/ντ) Σ x [(z·e) r Σ'y' + r Σ'(z·e')y' − (z·e) Σ'r'y' − Σ'(z·e')r'y'].
 
     Args:
         states: the shell.
@@ -167,3 +169,14 @@ class RelaxationCollisions(Collisions):
         z, r, height = self._axis, self._across, self._along[:, None]
         shift = height * r + (z @ mean) * r - height * jnp.cross(z, mean) - jnp.cross(z, along)
         return units.HBAR * self._jump / self._tau * shift
+
+    def displaced(self, left: Array, right: Array) -> Array:
+        along = self._along[:, None]
+        functions = jnp.concatenate([jnp.ones_like(along), along, self._across, along * self._across], axis=1)
+        x, y = (functions.T @ (self.weights[:, None] * f) for f in (left, right))  # Σ of 1, z·e, r, (z·e)r
+
+        def product(a: Array, b: Array) -> Array:
+            return a[..., :, None] * b[..., None, :]
+
+        total = product(x[5:], y[0]) + product(x[2:5], y[1]) - product(x[1], y[2:5]) - product(x[0], y[5:])
+        return units.HBAR * self._jump / (self._tau * self._states) * total

@@ -61,6 +61,13 @@ class Solutions(eqx.Module):
         rows = len(self.basis) // 2
         return Solutions(self.basis[number * rows : (number + 1) * rows] / scale, self.coefficients, self.residual)
 
+    def compact(self) -> Solutions:
+        """Themselves as the basis, where they are fewer than it has (real) columns."""
+        frequencies, k, m = self.coefficients.shape
+        if 2 * frequencies * m >= k:
+            return self
+        return of_vectors(jax.lax.map(lambda c: self.basis @ c, self.coefficients), self.residual)
+
     def at(self, number: int | Array) -> Array:
         """x at one of the frequencies, (rows, m)."""
         return self.basis @ self.coefficients[number]

@@ -117,6 +117,16 @@ class Resolvent:
         middle = left.basis.T @ (scaled[:, None] * right.basis)
         return jnp.swapaxes(left.coefficients, 1, 2) @ (middle @ right.coefficients)
 
+    def displaced(self, weight: Array, solutions: Solutions) -> Array:
+        """Σ_i weight_i x_c(i) (D_b x_d)(i) of a solution with itself at all frequencies, (frequency, b, c, d)."""
+        x = solutions.compact()
+        functions = unweighted(x.basis, self.root)
+        parts = (jnp.real(functions), jnp.imag(functions)) if jnp.iscomplexobj(functions) else (functions,)
+        columns = jnp.concatenate(parts, axis=1)
+        left = unweighted(weight[:, None] * columns, self.collisions.weights[:, None])
+        c = jnp.concatenate([x.coefficients * factor for factor in (1, 1j)[: len(parts)]], axis=1)
+        return jnp.einsum("fkc,bkl,fld->fbcd", c, self.collisions.displaced(left, columns), c, optimize=True)
+
     def project(self, functions: Array, right: Solutions) -> Array:
         """Σ_i f_a(i) y_d(i) of functions (M, a) and a solution, (frequency, a, d)."""
         return (unweighted(functions, self.root).T @ right.basis) @ right.coefficients

@@ -18,7 +18,7 @@ from jaxkin.namespace import AnyArray
 from jaxkin.response.krylov import Solutions
 from jaxkin.response.observables import LEVI_CIVITA
 from jaxkin.response.resolvent import Method, Resolvent
-from jaxkin.response.sums import MAGNETON, conductivity_parts, gyrotropic_parts, one_shell, relaxed_sums, traceless
+from jaxkin.response.sums import MAGNETON, conductivity_parts, gyrotropic_parts, one_shell, relaxed_sums, rotated, traceless
 
 Solver = Literal["rta", "exact"]
 SkewOrder = Literal["first", "all"]
@@ -93,7 +93,8 @@ def shell_response(
     - λ^int_abc = e[ε_acd⟨m_d|R|v_b⟩ − ε_bcd⟨m_d|R|v_a⟩], that is g_ab = e(K_ab − δ_ab Tr K) with
       K_ab = ⟨m_a|R|v_b⟩;
     - λ^sk_abc = −ie²⟨v_a|R̃ v_c R̃|v_b⟩ antisymmetrised in (a, b);
-    - λ^sj_abc = −ie²[⟨v_a|R v_c R|v_sj,b⟩ − ⟨v_sj,a|R v_c R|v_b⟩], and g_ab = ½ε_cda λ_cdb, Eq. (71).
+    - λ^sj_abc = −ie²[⟨v_a|R v_c R|v_sj,b⟩ − ⟨v_sj,a|R v_c R|v_b⟩], and g_ab = ½ε_cda λ_cdb, Eq. (71);
+    - λ^nl_abc = −ie²⟨v_a|R D_c R|v_b⟩ of nonlocal collisions, :meth:`Collisions.displaced`.
 
     Args:
         collisions: the shell.
@@ -169,6 +170,7 @@ def _exact(
             "intrinsic": traceless(solve.project(w * moment, x)),
             "skew": 1j * MAGNETON * skewed,
             "side_jump": 1j * MAGNETON * crossed(s, x),
+            "nonlocal": 1j * MAGNETON * rotated(solve.displaced(weight, x)),
         },
         {
             "drude": drude,

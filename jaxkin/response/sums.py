@@ -13,14 +13,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxkin import units
-from jaxkin.disorder.collisions import Collisions
+from jaxkin.disorder.collisions import Collisions, unweighted
 from jaxkin.namespace import AnyArray
+from jaxkin.response.observables import LEVI_CIVITA, magnetoelectric
 
-MECHANISMS = ("intrinsic", "skew", "side_jump")
+MECHANISMS = ("intrinsic", "skew", "side_jump", "nonlocal")
 """Parts of g."""
 CURRENTS = ("drude", "skew", "side_jump")
 """Parts of σ that scattering makes."""
-POWERS = {"intrinsic": 1, "skew": 3, "side_jump": 2}
+POWERS = {"intrinsic": 1, "skew": 3, "side_jump": 2, "nonlocal": 2}
 """Powers of τ/(1−iωτ) of each mechanism in g, Eqs. (22), (14), (20) ..."""
 CURRENT_POWERS = {"drude": 1, "skew": 2, "side_jump": 1}
 """... and in σ."""
@@ -33,7 +34,8 @@ class RelaxedSums(eqx.Module):
 
     Attributes:
         tau: transport time in ps, a number or one for each shell.
-        moments: Σ W x_a v_b for x = m in μ_B, Q×v and v_sj×v as moments, by mechanism; (..., 3, 3).
+        moments: K_ab = Σ W x_a v_b for x = m in μ_B, Q×v and v_sj×v as moments, by mechanism; of nonlocal collisions
+            what stands in its place; (..., 3, 3).
         currents: Σ W v_a x_b for x = v, Q and v_sj, of the parts of σ.
     """
 
@@ -46,12 +48,14 @@ def relaxed_sums(collisions: Collisions, weight: Array, moment: Array) -> Relaxe
     """The sums of one shell, with thermal weights (M,) and intrinsic moments (M, 3) in μ_B."""
     v, q, jump = collisions.velocity, collisions.skew_acceleration, collisions.side_jump_velocity
     w = jnp.asarray(weight)[:, None]
+    displaced = collisions.displaced(unweighted(w * v, collisions.weights[:, None]), v)
     return RelaxedSums(
         tau=collisions.transport_time,
         moments={
             "intrinsic": (w * moment).T @ v,
             "skew": MAGNETON * (w * jnp.cross(q, v)).T @ v,
             "side_jump": MAGNETON * (w * jnp.cross(jump, v)).T @ v,
+            "nonlocal": MAGNETON * magnetoelectric(rotated(displaced)),
         },
         currents={name: (w * v).T @ x for name, x in zip(CURRENTS, (v, q, jump), strict=True)},
     )
@@ -86,6 +90,14 @@ def relaxed(tau: AnyArray, omega: AnyArray) -> Array:
 def one_shell(coefficient: Array, tensor: Array) -> Array:
     """To :func:`gyrotropic_parts` and :func:`conductivity_parts` of a single shell: (frequency, 3, 3)."""
     return coefficient[:, None, None] * tensor
+
+
+def rotated(displaced: Array) -> Array:
+    """−½ ε_acd B_bcd of B_bcd = ⟨x_c|D_b|y_d⟩: g_ab = ½ε_cda λ_cdb, Eq. (71), with λ_cdb ∝ B_bcd.
+
+    That it is traceless(K) of K = :func:`magnetoelectric` of itself makes it a part like the others.
+    """
+    return -0.5 * jnp.einsum("acd,...bcd->...ab", LEVI_CIVITA, displaced)
 
 
 def traceless(current: AnyArray) -> Array:
