@@ -1,54 +1,45 @@
 """g of small shells to the order of the intrinsic part, from matrices: what the tests of its parts are made of."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 import jaxkin as jk
-from jaxkin.disorder.gaussian_skew import PairGreen, TwoImpurities, reduced_resolvent
-from jaxkin.disorder.nonlocal_collisions import Amplitude, OrbitalStates, displaced
-from jaxkin.disorder.point import local_states
 from jaxkin.disorder.states import ShellStates
-from jaxkin.quantum.scatterers import scatterers
 from jaxkin.response.observables import LEVI_CIVITA, gyrotropic
-from jaxkin.surface.pair_green import pair_green
 from jaxkin.surface.sea import local_green_function
 
 HBAR = jk.units.HBAR
 
 
-class OneReplica:
-    """One shift of the points of a surface as states."""
-
-    def __init__(self, surface, orbitals, cells):
-        states = ShellStates(surface, bloch=True).of(surface.shells[0])
-        centres = np.asarray(surface.model.centres)[list(orbitals)]
-        if surface.model.periodic:
-            centres = centres + np.asarray(cells) @ np.asarray(surface.model.lattice)
-        self.weights, self.velocity = states.weights, states.velocity
-        self.moment = states.orbital_moment / jk.units.MAGNETON_PER_EV_A2  # eV Å², over e/ħ
-        self.orbital = OrbitalStates(jnp.asarray(self.weights), *local_states(states, orbitals, centres))
-        h = np.asarray(jax.vmap(surface.model.hamiltonian)(surface.k[surface.shells[0].points]))
-        energies, vectors = np.linalg.eigh(h)
-        phase = np.exp(1j * states.k @ centres.T)
-        level = surface.shells[0].energy
-        self.reduced = reduced_resolvent(energies, phase[:, :, None] * vectors[:, list(orbitals)], level)
-
-
 class Dense:
-    """The kernels of a shell as matrices √W w √W, energies for rates, e = ħ = 1."""
+    """The kernels of a shell as matrices √W w √W, energies for rates, e = ħ = 1.
 
-    def __init__(self, states, impurities, two):
+    Amplitudes and w⁽²⁾ are those of the package, applied to single states; everything else is made of matrices.
+    """
+
+    def __init__(self, surface, disorder):
+        shell = surface.shells[0]
+        scatterer = disorder.on(surface).at(shell.energy)
+        states = ShellStates(surface, True, scatterer.orbitals).of(shell)
+        self.surface, self.scatterer, self.two = surface, scatterer, scatterer.two_impurities(states)
         self.w, self.v, self.root = states.weights, states.velocity, np.sqrt(states.weights)[:, None]
         self.null = self.root / np.linalg.norm(self.root)
+        u, du = states.bloch
+        self.one, self.d, self.local = 0.0, np.zeros((3, len(u), len(u))), []
+        for kind, centres in zip(self.two.kinds, scatterer.centres, strict=True):
+            t, phase, chosen = np.asarray(kind.matrix), np.asarray(kind.phase), list(kind.orbitals)
+            local = phase * u[:, chosen]
+            slope = phase[:, None] * du[:, :, chosen] + 1j * np.asarray(centres).T * local[:, None]
+            x = local.conj() @ t @ local.T
+            self.one = self.one + self.scaled(2 * np.pi * kind.density * np.abs(x) ** 2)
+            for c in range(3):  # Eq. (36): −2πn Im{[⟨Dp|T|p'⟩ + ⟨p|T|Dp'⟩]⟨p|T|p'⟩*}
+                z = slope[:, c].conj() @ t @ local.T + local.conj() @ t @ slope[:, c].T
+                self.d[c] += self.scaled(-2 * np.pi * kind.density * np.imag(z * x.conj()))
+            self.local.append(local)
         delta = jnp.eye(len(self.w)) / self.w
-        amplitudes = [(n, states.orbital.local.conj() @ t @ states.orbital.local.T) for n, t in impurities]
-        one = np.asarray(sum(2 * np.pi * n * jnp.abs(x) ** 2 for n, x in amplitudes))
-        self.one, self.two = self.scaled(one), self.scaled(HBAR * np.asarray(two.apply(delta)[0]))
-        moved = np.asarray(displaced(states.orbital, impurities, delta)[0])
-        self.d = [self.scaled(moved[:, c]) for c in range(3)]
-        self.moment = self.project(self.root * states.moment)
-        self.start = self.project(self.root * self.v)
+        self.two_impurities = self.scaled(HBAR * np.asarray(self.two.apply(delta)[0]))
+        moment = states.orbital_moment / jk.units.MAGNETON_PER_EV_A2  # eV Å², over e/ħ
+        self.moment, self.start = self.project(self.root * moment), self.project(self.root * self.v)
 
     def project(self, x):
         return x - self.null @ (self.null.T @ x)
@@ -66,6 +57,26 @@ class Dense:
         """L⁻¹ on functions of zero mean."""
         rate = float(np.mean(np.diag(self.loss(kernel))))
         return np.linalg.inv(self.loss(kernel) + rate * self.null @ self.null.T) - self.null @ self.null.T / rate
+
+    @property
+    def delay(self):
+        """h and h' of the density that electrons have while they are scattered: Σ W (1 + h) f is conserved.
+
+        h_p = −n Re⟨p|T† ∂_εG T|p⟩; h' with T and T† exchanged, which weighs what is solved for from the left. The
+        component of R|v⟩ along the constant is fixed by zero density, so with skew scattering by −∫h R|v⟩/∫1.
+        """
+        model, level, step = self.surface.model, float(self.surface.shells[0].energy), 1e-3
+        there, back = np.zeros(len(self.w)), np.zeros(len(self.w))
+        for kind, site, local in zip(self.two.kinds, self.scatterer.sites, self.local, strict=True):
+            up, down = (
+                local_green_function(model, [level + e], site.orbitals, site.cells, rtol=1e-7).values[0]
+                for e in (step, -step)
+            )
+            slope, t = (up - down) / (2 * step * float(model.state_volume)), np.asarray(kind.matrix)
+            for found, amplitude in ((there, t), (back, t.conj().T)):
+                form = amplitude.conj().T @ slope @ amplitude
+                found -= kind.density * np.real(np.einsum("na,ab,nb->n", local.conj(), form, local))
+        return there, back
 
 
 def even(kernel):
@@ -97,25 +108,25 @@ def mechanisms(dense):
         "intrinsic": -1j * (k - np.trace(k) * np.eye(3)),
         "side_jump": gyrotropic(slopes(lambda c: x.T @ (v[:, [c]] * s) - s.T @ (v[:, [c]] * x))),
         "nonlocal": gyrotropic(slopes(lambda c: x.T @ odd(dense.d[c]) @ x)),
-        "gaussian_skew": skew(dense.two),
+        "gaussian_skew": skew(dense.two_impurities),
         "skew": skew(dense.one),
     }
     return {name: 2 * np.pi * part for name, part in parts.items()}
 
 
-def complete(dense, two):
+def complete(dense):
     """(A, B, violation of Onsager's relation): g = A ∝ n⁻² and B ∝ n⁻¹, to all orders in w^A.
 
     σ(q) = ⟨v + D|[L + L⁽²⁾ + iq·(v + D)]⁻¹|v + D⟩ with the whole D and the moments beside it; the component of the
     solutions along the constant is that of zero density, which the delay is a part of.
     """
     r, v, start = dense.resolvent(dense.one), dense.v, dense.start
-    loss = dense.loss(dense.two)
+    loss = dense.loss(dense.two_impurities)
     right, left = r @ start, r.T @ start
     jump = dense.project(np.stack([d @ dense.root[:, 0] for d in dense.d], axis=1))
     back = dense.project(np.stack([d.T @ dense.root[:, 0] for d in dense.d], axis=1))
     more, other = r @ (jump - loss @ right), r.T @ (back - loss.T @ left)
-    h, h_left = (np.asarray(part)[:, None] * dense.root for part in two.delay)
+    h, h_left = (np.asarray(part)[:, None] * dense.root for part in dense.delay)
     size = float(np.sum(dense.w))
     more = more - dense.root * (h.T @ right) / size
     other = other - dense.root * (h_left.T @ left) / size
@@ -128,25 +139,3 @@ def complete(dense, two):
     )
     violation = np.abs(second + np.swapaxes(second, 0, 1)).max() / np.abs(second).max()
     return 2 * np.pi * gyrotropic(first), 2 * np.pi * gyrotropic(second), violation
-
-
-def dense(surface, disorder, *, rtol=1e-4):
-    """(Dense, TwoImpurities, the states) of point impurities on one shift of a surface."""
-    model, level = surface.model, surface.shells[0].energy
-    kinds = scatterers(model, disorder)
-    cells = np.rint(kinds.positions - np.asarray(model.positions)[kinds.orbitals]).astype(int)
-    volume, born = float(model.cell_volume), all(kind.born for kind in kinds.kinds)
-    states = OneReplica(surface, kinds.orbitals, cells)
-    g, green = np.zeros((len(cells),) * 2, complex), None
-    if not born:
-        g = local_green_function(model, [level], kinds.orbitals, cells, rtol=rtol).values[0]
-        # the imaginary part from the same points as everything else
-        g = 0.5 * (g + g.conj().T) - 1j * np.pi * volume * np.asarray(states.orbital.density)
-        green = PairGreen(*map(jnp.asarray, pair_green(model, level, kinds.orbitals, cells, rtol=rtol)))
-    impurities = []
-    for kind in kinds.kinds:
-        t = np.zeros_like(g)
-        t[np.ix_(kind.place, kind.place)] = volume * kind.amplitude(g)
-        impurities.append(Amplitude(kind.number / volume, jnp.asarray(t)))
-    two = TwoImpurities(states.orbital, states.reduced, impurities, green)
-    return Dense(states, impurities, two), two, states

@@ -18,8 +18,8 @@ from jaxkin.namespace import is_traced
 class Collisions(abc.ABC):
     """Scattering among the M states of one shell, as operators on functions of the state, in JAX.
 
-    S_{pp'} = w^S δ(ε−ε'), A_{pp'} = w^A δ(ε−ε') and D_pp' = w^S δr δ(ε−ε') act by ∫(dp') → Σ_j W_j; L = Γ − S, Eq. (47).
-    Rates in 1/ps, velocities in eV Å.
+    S_{pp'} = w^S δ(ε−ε'), A_{pp'} = w^A δ(ε−ε') and D_{pp'} = w^S δr δ(ε−ε') act by ∫(dp') → Σ_j W_j; L = Γ − S,
+    Eq. (47). Rates in 1/ps, velocities in eV Å.
 
     Args:
         states: weights and velocities of the shell.

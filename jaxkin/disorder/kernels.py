@@ -13,6 +13,7 @@ from jaxkin.disorder.checks import check_positive
 from jaxkin.disorder.collisions import Collisions, SummedCollisions
 from jaxkin.disorder.pairwise import PairwiseCollisions
 from jaxkin.disorder.states import ShellStates, State, States
+from jaxkin.disorder.two_impurities import TwoImpurities
 from jaxkin.namespace import AnyArray, leaf
 from jaxkin.surface.surface import Shell, Surface
 
@@ -36,6 +37,16 @@ class Scatterer(eqx.Module):
     def __call__(self, states: States) -> Collisions:
         """The collision operator of one shell."""
 
+    @property
+    def orbitals(self) -> tuple[int, ...]:
+        """Those on which :meth:`two_impurities` needs the reduced resolvents of the states."""
+        return ()
+
+    def two_impurities(self, states: States) -> TwoImpurities | None:
+        """Scattering of the order n², where the potential that makes it is known."""
+        del states
+        return None
+
     def at(self, level: AnyArray) -> Scatterer:
         """With what it knows of other energies (eV) left out."""
         del level
@@ -50,9 +61,10 @@ class Disorder(eqx.Module):
         """Do what is needed once for a surface; what takes decisions takes them on the surface that was sampled."""
 
     @classmethod
-    def together(cls, parts: Sequence[Self], surface: Surface) -> list[Scatterer]:
-        """:meth:`on` of several of this kind in one sample, which may share what is costly."""
-        return [part.on(surface) for part in parts]
+    def together(cls, parts: Sequence[Self], surface: Surface) -> Scatterer:
+        """Several of this kind in one sample, which may share what is costly and interfere."""
+        scatterers = tuple(part.on(surface) for part in parts)
+        return scatterers[0] if len(scatterers) == 1 else MixedScatterer(scatterers)
 
     @property
     def elastic(self) -> bool:
@@ -100,11 +112,10 @@ class Mixture(Disorder):
 
     parts: tuple[Disorder, ...]
 
-    def on(self, surface: Surface) -> MixedScatterer:
-        scatterers: list[Scatterer] = []
-        for kind in dict.fromkeys(map(type, self.parts)):
-            scatterers += kind.together([part for part in self.parts if type(part) is kind], surface)
-        return MixedScatterer(tuple(scatterers))
+    def on(self, surface: Surface) -> Scatterer:
+        kinds = dict.fromkeys(map(type, self.parts))
+        found = [kind.together([part for part in self.parts if type(part) is kind], surface) for kind in kinds]
+        return found[0] if len(found) == 1 else MixedScatterer(tuple(found))
 
     def __add__(self, other: Disorder) -> Mixture:
         return Mixture((*self.parts, other))

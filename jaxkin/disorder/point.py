@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar, Literal, Self
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex
@@ -21,6 +22,7 @@ from jaxkin.disorder.onshell import on_shell_collisions
 from jaxkin.disorder.orbital_kernels import OrbitalJump, OrbitalKernel
 from jaxkin.disorder.pairwise import PairwiseCollisions
 from jaxkin.disorder.states import States
+from jaxkin.disorder.two_impurities import Kind, TwoImpurities
 from jaxkin.errors import JaxkinError
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.hamiltonian.tight_binding import TightBinding
@@ -111,53 +113,66 @@ class PointImpurity(Disorder):
         sites = [Site(v, tuple(map(int, o)), _integers(c)) for v, o, c in images]
         return eqx.tree_at(lambda d: d.sites, self, tuple(sites))
 
-    def on(self, surface: Surface) -> Scatterer:
-        return self.together([self], surface)[0]
+    def on(self, surface: Surface) -> PointScatterer:
+        return self.together([self], surface)
 
     @classmethod
-    def together(cls, parts: Sequence[Self], surface: Surface) -> list[Scatterer]:
-        """The scatterers of several impurities, with one Green function on the orbitals of all."""
-        sites = [[located_site(site, surface.model) for site in part.sites] for part in parts]
-        dressed = [(part, own) for part, own in zip(parts, sites, strict=True) if part.order == "tmatrix"]
-        green = None
-        if dressed:
-            everywhere = [site for _, own in dressed for site in own]
-            green = green_functions(surface, everywhere, min(part.rtol for part, _ in dressed))
-        return [
-            PointScatterer(
-                tuple(own),
-                tuple(placed(surface.model, site) for site in own),
-                surface.levels if green else None,
-                tuple(map(green, own)) if green and part.order == "tmatrix" else None,
-                part.density,
-                surface.model.state_volume,
-                part.order,
-            )
-            for part, own in zip(parts, sites, strict=True)
-        ]
+    def together(cls, parts: Sequence[Self], surface: Surface) -> PointScatterer:
+        """One scatterer of several impurities, with one Green function on the orbitals of all."""
+        model = surface.model
+        sites = [(part, located_site(site, model)) for part in parts for site in part.sites]
+        dressed = any(part.order == "tmatrix" for part in parts)
+        everywhere = tuple(site for _, site in sites)
+        return PointScatterer(
+            everywhere,
+            tuple(placed(model, site) for site in everywhere),
+            tuple(part.density / len(part.sites) for part, _ in sites),
+            model.state_volume,
+            green_functions(surface, everywhere, min(part.rtol for part in parts)) if dressed else None,
+            tuple(part.order for part, _ in sites),
+        )
+
+
+class LocalGreen(eqx.Module):
+    """Green functions on the sites of impurities.
+
+    Attributes:
+        levels: (E,) energies in eV.
+        single: Re G at them on each site, (E, m, m) in 1/eV.
+        pairs: ∫(dk) G X G from site to site, see :data:`jaxkin.disorder.two_impurities.Pairs`, (E, m_i², m_j²).
+    """
+
+    levels: AnyArray
+    single: tuple[AnyArray, ...]
+    pairs: tuple[tuple[AnyArray, ...], ...]
+
+    def at(self, level: AnyArray) -> LocalGreen:
+        """At the nearest of its energies."""
+        if len(self.levels) == 1:
+            return self
+        nearest = namespace(self.levels, level).argmin(abs(self.levels - level))
+        return jax.tree.map(lambda x: x[nearest][None], self)
 
 
 class PointScatterer(Scatterer):
-    """A point impurity on a surface.
+    """Point impurities on a surface.
 
     Attributes:
-        sites: its equivalent places.
+        sites: their places, equivalent or not.
         centres: R_m + τ_m of each one's orbitals, (m, 3) in Å.
-        levels: (E,) energies in eV, and
-        green: Re G at them, (E, m, m) in 1/eV, of each site; or None.
-        density: of all sites together, Å^-d.
+        densities: of each, Å^-d.
         volume: in which |u⟩ is normalised, Å^d.
-        order: of the kernels in V.
+        green: what a T-matrix needs; or None.
+        orders: of each one's kernels in V.
         evaluation: of the kernels; all give the same.
     """
 
     sites: tuple[Site, ...]
     centres: tuple[AnyArray, ...]
-    levels: AnyArray | None
-    green: tuple[AnyArray, ...] | None
-    density: Number
+    densities: tuple[Number, ...]
     volume: Number
-    order: Order = eqx.field(static=True)
+    green: LocalGreen | None
+    orders: tuple[Order, ...] = eqx.field(static=True)
     evaluation: Evaluation = eqx.field(static=True, default="factorised")
     bloch: ClassVar[bool] = True  # pyright: ignore[reportIncompatibleMethodOverride]
 
@@ -165,35 +180,49 @@ class PointScatterer(Scatterer):
     def pairs(self) -> bool:
         return self.evaluation == "on-shell"
 
+    @property
+    def orbitals(self) -> tuple[int, ...]:
+        return tuple(sorted({orbital for site in self.sites for orbital in site.orbitals}))
+
     def at(self, level: AnyArray) -> PointScatterer:
-        if self.green is None or self.levels is None or len(self.levels) == 1:
-            return self
-        nearest = namespace(self.levels, level).argmin(abs(self.levels - level))
-        return replace(self, levels=self.levels[nearest][None], green=tuple(g[nearest][None] for g in self.green))
+        return self if self.green is None else replace(self, green=self.green.at(level))
 
     def __call__(self, states: States) -> Collisions:
-        greens = self.green or (None,) * len(self.sites)
-        parts = [
-            self._site(states, jnp.asarray(site.potential), site.orbitals, jnp.asarray(centres), green)
-            for site, centres, green in zip(self.sites, self.centres, greens, strict=True)
-        ]
+        parts = [self._site(states, number) for number in range(len(self.sites))]
         return parts[0] if len(parts) == 1 else SummedCollisions(states, parts)
 
-    def _site(
-        self, states: States, potential: Array, orbitals: Sequence[int], centres: Array, green: AnyArray | None
-    ) -> Collisions:
-        local, derivative = local_states(states, orbitals, centres)
-        rho = jnp.einsum("i,im,in->mn", jnp.asarray(states.weights), local, local.conj())
+    def two_impurities(self, states: States) -> TwoImpurities:
+        kinds = []
+        for number, (site, centres) in enumerate(zip(self.sites, self.centres, strict=True)):
+            local = local_states(states, site.orbitals, centres)[0]
+            terms = scattering_terms(self.orders[number], *self._potentials(number), self._density(states, local))
+            phase = jnp.exp(1j * (jnp.asarray(states.k) @ jnp.asarray(centres).T))
+            kinds.append(Kind(self.densities[number], terms.amplitude, site.orbitals, phase))
+        pairs = None if self.green is None else [[block[0] for block in row] for row in self.green.pairs]
+        return TwoImpurities(states, kinds, pairs)
+
+    def _potentials(self, number: int) -> tuple[Array, Array]:
+        """V and K = (1 − V Re G)⁻¹V of a site, in eV Å^d."""
+        potential = jnp.asarray(self.sites[number].potential)
         bare = self.volume * potential
+        if self.green is None or self.orders[number] != "tmatrix":
+            return bare, bare
         # G stands for 𝒱 ∫(dk), so that VG is a number
-        dressed = bare if green is None else jnp.linalg.solve(jnp.eye(len(bare)) - potential @ green[0], bare)
-        reaction = 0.5 * (dressed + dressed.conj().T)
-        density = self.density / len(self.sites)
+        dressed = jnp.linalg.solve(jnp.eye(len(bare)) - potential @ self.green.single[number][0], bare)
+        return bare, 0.5 * (dressed + dressed.conj().T)
+
+    def _density(self, states: States, local: Array) -> Array:
+        return jnp.einsum("i,im,in->mn", jnp.asarray(states.weights), local, local.conj())
+
+    def _site(self, states: States, number: int) -> Collisions:
+        order, density = self.orders[number], self.densities[number]
+        local, derivative = local_states(states, self.sites[number].orbitals, self.centres[number])
+        bare, reaction = self._potentials(number)
         if self.pairs:
             v, k = (local.conj() @ m @ local.T for m in (bare, reaction))
-            slope = jnp.einsum("iam,mn,jn->aij", derivative.conj(), bare if green is None else reaction, local)
-            return on_shell_collisions(states, self.order, v, k, slope, density)
-        terms = scattering_terms(self.order, bare, reaction, rho)
+            slope = jnp.einsum("iam,mn,jn->aij", derivative.conj(), reaction, local)
+            return on_shell_collisions(states, order, v, k, slope, density)
+        terms = scattering_terms(order, bare, reaction, self._density(states, local))
         if self.evaluation == "factorised":
             return FactorisedCollisions(states, local, derivative, terms, density)
         scale = golden_rule(density)
@@ -202,17 +231,18 @@ class PointScatterer(Scatterer):
         return PairwiseCollisions(states, (local, derivative), OrbitalKernel(terms.symmetric, scale), skew, jump)
 
 
-def green_functions(surface: Surface, sites: list[Site], rtol: float) -> Callable[[Site], AnyArray]:
-    """Site → Re G in 1/eV on it, (E, m, m), at the energies of all shells."""
+def green_functions(surface: Surface, sites: Sequence[Site], rtol: float) -> LocalGreen:
+    """Green functions at the energies of all shells."""
     number = {orbital: n for n, orbital in enumerate(dict.fromkeys(o for site in sites for o in _located(site)))}
-    values = surface_green_function(surface, tuple(number), rtol)
+    groups = tuple(tuple(number[orbital] for orbital in _located(site)) for site in sites)
+    values, pairs = surface_green_function(surface, tuple(number), rtol, groups)
 
-    def block(site: Site) -> AnyArray:
-        chosen = np.array([number[orbital] for orbital in _located(site)])
+    def block(group: tuple[int, ...]) -> AnyArray:
+        chosen = np.array(group)
         g = values[:, chosen[:, None], chosen]
         return 0.5 * (g + g.conj().swapaxes(1, 2))
 
-    return block
+    return LocalGreen(surface.levels, tuple(map(block, groups)), pairs)
 
 
 def placed(model: BlochModel, site: Site) -> AnyArray:

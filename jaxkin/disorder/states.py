@@ -16,7 +16,7 @@ from scipy.spatial import KDTree
 from jaxkin.errors import JaxkinError
 from jaxkin.memory import demand
 from jaxkin.namespace import AnyArray, is_traced
-from jaxkin.surface.points import STATES, point_geometry
+from jaxkin.surface.points import STATES, point_geometry, reduced_resolvents
 from jaxkin.surface.surface import Layout, Shell, Surface
 
 TOGETHER = 1e-8
@@ -59,6 +59,7 @@ class States(eqx.Module):
         orbital_moment: μ_B.
         sheet: which closed piece of the surface, one band in one pocket, a state belongs to.
         bloch: |u⟩ (M, n) and the covariant derivative |D_a u⟩ (M, 3, n) in Å, zero where there is no weight; or None.
+        reduced: ⟨m|Q|m'⟩ on the ``orbitals``, :func:`reduced_resolvents`, (M, o, o) in 1/eV; or None.
         sheets: how many closed pieces a shell of the surface has at most.
     """
 
@@ -72,6 +73,8 @@ class States(eqx.Module):
     orbital_moment: Float[AnyArray, "M 3"]
     sheet: Int[AnyArray, " M"]
     bloch: tuple[Complex[AnyArray, "M n"], Complex[AnyArray, "M 3 n"]] | None
+    reduced: Complex[AnyArray, "M o o"] | None
+    orbitals: tuple[int, ...] = eqx.field(static=True)
     sheets: int = eqx.field(static=True)
 
     def __len__(self) -> int:
@@ -96,13 +99,14 @@ class ShellStates:
     Args:
         surface: sampled, or evaluated elsewhere.
         bloch: whether |u⟩ and |D_a u⟩ are needed.
+        orbitals: those that reduced resolvents are needed on.
 
     Raises:
         JaxkinError: degenerate bands on a surface evaluated elsewhere, whose states are then not determined.
     """
 
-    def __init__(self, surface: Surface, bloch: bool):
-        self.surface, self._bloch = surface, bloch
+    def __init__(self, surface: Surface, bloch: bool, orbitals: tuple[int, ...] = ()):
+        self.surface, self._bloch, self._orbitals = surface, bloch, orbitals
         sampled = surface.sampled  # whose numbers are known
         self._sheet, self._sheets = _numbered(sampled.pocket * sampled.model.size + sampled.band, surface.layout)
         if bloch and surface.bloch is not None and self._degenerate:
@@ -130,13 +134,15 @@ class ShellStates:
             return np.pad(values, ((0, fill), *((0, 0),) * (np.ndim(values) - 1)), **mode)
 
         weights, thermal, *others = (np.asarray(column)[points] for column in self._columns)
-        bloch = None
+        bloch, reduced = None, None
         if self._bloch:
             known = self.surface.bloch
-            states = self._diagonalised(points) if known is None else [np.asarray(x)[points] for x in known]
-            bloch = tuple(map(filled, states))
+            found = self._diagonalised(points) if known is None else [np.asarray(x)[points] for x in known]
+            bloch = tuple(map(filled, found))
+            if self._orbitals:
+                reduced = filled(self._reduced(points, found[0]))
         columns = [filled(weights), filled(thermal), *(filled(x, mode="edge") for x in others)]
-        return self._states(np.asarray(shell.energy, float), columns, bloch)
+        return self._states(np.asarray(shell.energy, float), columns, bloch, reduced)
 
     def stacked(self) -> States:
         """All shells', leaves (shells, M, ...), each filled up to the largest."""
@@ -151,12 +157,22 @@ class ShellStates:
 
         weights, thermal, *others = self._columns
         levels = jnp.asarray(surface.levels)[np.array(surface.layout.level)]
-        bloch = tuple(map(weighed, surface.bloch)) if self._bloch and surface.bloch is not None else None
-        return self._states(levels, [weighed(weights), weighed(thermal), *map(column, others)], bloch)
+        bloch, reduced = None, None
+        if self._bloch and surface.bloch is not None:
+            bloch = tuple(map(weighed, surface.bloch))
+            if self._orbitals:
+                reduced = weighed(self._reduced(slice(None), surface.bloch[0]))
+        return self._states(levels, [weighed(weights), weighed(thermal), *map(column, others)], bloch, reduced)
 
-    def _states(self, level: AnyArray, columns: list[AnyArray], bloch: Any) -> States:
+    def _states(self, level: AnyArray, columns: list[AnyArray], bloch: Any, reduced: Any) -> States:
         names = ("weights", "thermal", "k", "energy", "velocity", "berry_curvature", "orbital_moment", "sheet")
-        return States(level, **dict(zip(names, columns, strict=True)), bloch=bloch, sheets=self._sheets)
+        found = dict(zip(names, columns, strict=True))
+        return States(level, **found, bloch=bloch, reduced=reduced, orbitals=self._orbitals, sheets=self._sheets)
+
+    def _reduced(self, points: slice, state: AnyArray) -> AnyArray:
+        surface, own = self.surface, len(state) * len(self._orbitals) ** 2
+        demand(2 * 16 * own, f"resolvents of {len(state)} points", 'raise it, use fewer points, or theory="paper"')
+        return reduced_resolvents(surface.model, surface.k[points], surface.energy[points], state, self._orbitals)
 
     @property
     def layout(self) -> tuple[np.ndarray, np.ndarray]:

@@ -12,6 +12,7 @@ from jaxkin.estimate import Estimate
 from jaxkin.namespace import AnyArray, is_traced, namespace
 from jaxkin.response.observables import LEVI_CIVITA
 from jaxkin.response.shell import SkewOrder, Solver
+from jaxkin.response.sums import Theory
 from jaxkin.response.transport import Transport, transport
 from jaxkin.surface.sea import filled_berry_curvature
 from jaxkin.surface.surface import Surface
@@ -39,6 +40,7 @@ def conductivity(
     solver: Solver = "rta",
     *,
     skew_order: SkewOrder = "first",
+    theory: Theory = "complete",
 ) -> Conductivity:
     """Local conductivity by mechanism.
 
@@ -63,7 +65,7 @@ def conductivity(
     >>> round(float(sigma.mean[0, 0, 0].real) / 1e7, 1)  # n e² τ/m for n = 8.03e26 m⁻³
     2.3
     """
-    return from_transport(surface, transport(surface, disorder, frequency, solver, skew_order))
+    return from_transport(surface, transport(surface, disorder, frequency, solver, skew_order, theory))
 
 
 def from_transport(surface: Surface, sums: Transport) -> Conductivity:

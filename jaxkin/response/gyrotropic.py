@@ -16,6 +16,7 @@ from jaxkin.response import observables, scales
 from jaxkin.response.conductivity import Conductivity, from_transport
 from jaxkin.response.quality import Quality
 from jaxkin.response.shell import SkewOrder, Solver
+from jaxkin.response.sums import Theory
 from jaxkin.response.transport import Transport, transport
 from jaxkin.surface.plan import Progress
 from jaxkin.surface.surface import Surface
@@ -147,6 +148,7 @@ def gyrotropic_response(
     solver: Solver = "rta",
     *,
     skew_order: SkewOrder = "first",
+    theory: Theory = "complete",
     progress: Progress | None = None,
 ) -> GyrotropicResponse:
     """Gyrotropic tensor, split by mechanism.
@@ -193,7 +195,7 @@ def gyrotropic_response(
     >>> round(float(jax.grad(g_zz)(0.7) * 0.7 / g_zz(0.7)), 9)
     3.0
     """
-    sums = transport(surface, disorder, frequency, solver, skew_order, progress)
+    sums = transport(surface, disorder, frequency, solver, skew_order, theory, progress)
     return from_sums(surface, disorder, sums, solver)
 
 

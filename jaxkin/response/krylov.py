@@ -56,10 +56,9 @@ class Solutions(eqx.Module):
     coefficients: Complex[Array, "frequency k m"]
     residual: Float[Array, ""]
 
-    def half(self, number: int, scale: Array | float = 1.0) -> Solutions:
-        """The first or second half of the rows over ``scale``, for an operator on pairs of functions."""
-        rows = len(self.basis) // 2
-        return Solutions(self.basis[number * rows : (number + 1) * rows] / scale, self.coefficients, self.residual)
+    def rows(self, start: int, count: int, scale: Array) -> Solutions:
+        """Some of the rows over ``scale``, for an operator on several functions together."""
+        return Solutions(self.basis[start : start + count] / scale, self.coefficients, self.residual)
 
     def compact(self) -> Solutions:
         """Themselves as the basis, where they are fewer than it has (real) columns."""

@@ -7,6 +7,7 @@ orthogonal to it, nothing is regularised. Points without weight have no equation
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import jax
@@ -91,25 +92,27 @@ class Resolvent:
 
     def skewed(self, start: Array, sign: int) -> Solutions:
         """(ω + iL − i sign A)⁻¹ x of a scaled x: R̃ for sign = 1, its transpose for −1."""
-        return self._solve(lambda y: self._loss(y) - sign * self._skew(y), start)
+        return self._solve(lambda y: self._loss(y) - sign * self._acting(self.collisions.antisymmetric, y), start)
 
-    def first_order(self, start: Array) -> tuple[Solutions, Solutions]:
-        """R x and R iA R x of a scaled x, from L and −A on pairs of functions.
+    def first_order(self, start: Array, skews: Sequence[Operator]) -> list[Solutions]:
+        """R x, and R iA R x of each A, of a scaled x, from L and −A on several functions together.
 
-        A is enlarged to the size of L, so that the residual of the pair is that of either.
+        Each A is enlarged to the size of L, so that the residual of all is that of any.
         """
-        n = len(start)
-        loss, skew = (jnp.linalg.norm(jax.lax.stop_gradient(act(start))) for act in (self._loss, self._skew))
-        scale = jnp.where(skew > 0, loss / jnp.where(skew > 0, skew, 1.0), 1.0)
+        n, acts = len(start), [lambda x, a=a: self._acting(a, x) for a in skews]
+        loss, *sizes = (jnp.linalg.norm(jax.lax.stop_gradient(act(start))) for act in (self._loss, *acts))
+        scales = [jnp.where(size > 0, loss / jnp.where(size > 0, size, 1.0), 1.0) for size in sizes]
 
-        def apply(pair: Array) -> Array:
-            top, bottom = pair[:n], pair[n:]
-            both = self._loss(jnp.concatenate([top, bottom], axis=1))
-            m = top.shape[1]
-            return jnp.concatenate([both[:, :m], both[:, m:] - scale * self._skew(top)])
+        def apply(every: Array) -> Array:
+            parts = every.reshape(-1, n, every.shape[1])
+            lost = self._loss(jnp.concatenate(list(parts), axis=1))
+            images = list(jnp.swapaxes(lost.reshape(n, len(parts), -1), 0, 1))
+            for number, (scale, act) in enumerate(zip(scales, acts, strict=True), start=1):
+                images[number] = images[number] - scale * act(parts[0])
+            return jnp.concatenate(images)
 
-        solved = self._solve(apply, jnp.concatenate([start, jnp.zeros_like(start)]))
-        return solved.half(0), solved.half(1, scale)
+        solved = self._solve(apply, jnp.concatenate([start, *(jnp.zeros_like(start) for _ in skews)]))
+        return [solved.rows(n * number, n, scale) for number, scale in enumerate([jnp.ones(()), *scales])]
 
     def bracket(self, left: Solutions, weight: Array, right: Solutions) -> Array:
         """Σ_i weight_i x_c(i) y_d(i) of two solutions at all frequencies, (frequency, c, d)."""
@@ -135,15 +138,16 @@ class Resolvent:
         gain = self.root * self.collisions.symmetric(unweighted(x, self.root))
         return self._space.project(self._rate[:, None] * x - gain)
 
-    def _skew(self, x: Array) -> Array:
-        return self._space.project(self.root * self.collisions.antisymmetric(unweighted(x, self.root)))
+    def _acting(self, operator: Operator, x: Array) -> Array:
+        """An operator on functions, of a scaled one."""
+        return self._space.project(self.root * operator(unweighted(x, self.root)))
 
     def _solve(self, apply: Operator, start: Array) -> Solutions:
-        """Of an operator on functions, or on pairs of them."""
+        """Of an operator on functions, or on several together."""
         space = self._space
-        if len(start) > len(self.null):
-            twice = jax.scipy.linalg.block_diag(self.null, self.null)
-            space = Subspace(twice, jnp.concatenate([space.present, space.present]))
+        if (parts := len(start) // len(self.null)) > 1:
+            null = jax.scipy.linalg.block_diag(*(self.null,) * parts)
+            space = Subspace(null, jnp.concatenate([space.present] * parts))
         if self.method == "dense":
             return dense_solutions(apply, space, start, self.omega)
         room = int(limit() // (COPIES * 8 * len(start)))

@@ -13,12 +13,24 @@ from jaxkin.compilation import compiled_for
 from jaxkin.disorder.collisions import Collisions, unweighted
 from jaxkin.disorder.kernels import Scatterer
 from jaxkin.disorder.states import States
+from jaxkin.disorder.two_impurities import TwoImpurities
 from jaxkin.errors import JaxkinError, nearest
 from jaxkin.namespace import AnyArray
 from jaxkin.response.krylov import Solutions
 from jaxkin.response.observables import LEVI_CIVITA
 from jaxkin.response.resolvent import Method, Resolvent
-from jaxkin.response.sums import MAGNETON, conductivity_parts, gyrotropic_parts, one_shell, relaxed_sums, rotated, traceless
+from jaxkin.response.sums import (
+    MAGNETON,
+    MECHANISMS,
+    Theory,
+    antisymmetric,
+    conductivity_parts,
+    gyrotropic_parts,
+    one_shell,
+    relaxed_sums,
+    rotated,
+    traceless,
+)
 
 Solver = Literal["rta", "exact"]
 SkewOrder = Literal["first", "all"]
@@ -62,13 +74,14 @@ class ShellResponse(eqx.Module):
     measures: Measures
 
 
-def check_solver(solver: str, skew: str) -> None:
-    """Refuse an unknown solver or order.
+def check_solver(solver: str, skew: str, theory: str) -> None:
+    """Refuse an unknown solver, order or theory.
 
     Raises:
         JaxkinError: with the nearest name.
     """
-    for name, value, choices in (("solver", solver, SOLVERS), ("skew_order", skew, SKEW_ORDERS)):
+    given = (("solver", solver, SOLVERS), ("skew_order", skew, SKEW_ORDERS), ("theory", theory, tuple(MECHANISMS)))
+    for name, value, choices in given:
         if value not in choices:
             raise JaxkinError(f"{name}={value!r} is unknown{nearest(value, choices)}; choose {' or '.join(choices)}.")
     if solver == "rta" and skew == "all":
@@ -77,11 +90,13 @@ def check_solver(solver: str, skew: str) -> None:
 
 def shell_response(
     collisions: Collisions,
+    two: TwoImpurities | None,
     weight: Array,
     moment: Array,
     omega: Array,
     solver: Solver = "rta",
     skew: SkewOrder = "first",
+    theory: Theory = "complete",
     method: Method = "krylov",
     columns: int = 288,
 ) -> ShellResponse:
@@ -94,35 +109,50 @@ def shell_response(
       K_ab = ⟨m_a|R|v_b⟩;
     - λ^sk_abc = −ie²⟨v_a|R̃ v_c R̃|v_b⟩ antisymmetrised in (a, b);
     - λ^sj_abc = −ie²[⟨v_a|R v_c R|v_sj,b⟩ − ⟨v_sj,a|R v_c R|v_b⟩], and g_ab = ½ε_cda λ_cdb, Eq. (71);
-    - λ^nl_abc = −ie²⟨v_a|R D_c R|v_b⟩ of nonlocal collisions, :meth:`Collisions.displaced`.
+    - λ^nl_abc = −ie²⟨v_a|R D_c R|v_b⟩ of nonlocal collisions, :meth:`Collisions.displaced`;
+    - Gaussian skew scattering as λ^sk and σ^sk of first order, with the A of :class:`TwoImpurities`.
 
     Args:
         collisions: the shell.
+        two: its scattering by two impurities, if that is known; else the Gaussian part is zero.
         weight: (M,) thermal weights, −f⁰'.
         moment: intrinsic moments (M, 3) in μ_B.
         omega: angular frequencies in 1/ps.
         solver: ``"rta"`` replaces R by 1/(ω+i/τ), Eqs. (10), (59), (67); ``"exact"`` solves.
         skew: first order in w^A, or ``"all"`` (exact solver only).
+        theory: ``"paper"`` leaves out the last two.
         method, columns: of the exact solver, as for :class:`Resolvent`.
     """
     weight, moment, omega = map(jnp.asarray, (weight, moment, omega))
     respond = _relaxed if solver == "rta" else _exact
-    return respond(collisions, weight, moment, omega, skew, method, columns)
+    return respond(collisions, two, weight, moment, omega, theory, skew, method, columns)
+
+
+def scattered_response(scatterer: Scatterer, states: States, omega: Array, *options: Any) -> ShellResponse:
+    """:func:`shell_response` of one shell's states; two impurities count where the states know what that needs."""
+    two = None if states.reduced is None else scatterer.two_impurities(states)
+    weights = (jnp.asarray(states.thermal), jnp.asarray(states.orbital_moment))
+    return shell_response(scatterer(states), two, *weights, omega, *options)
+
+
+_compiled = compiled_for(scattered_response)
 
 
 def compiled_response(scatterer: Scatterer, states: States, omega: Array, *options: Any) -> ShellResponse:
-    """:func:`shell_response` of one shell's states."""
+    """:func:`scattered_response`, compiled."""
     return _compiled(len(states), scatterer, states, omega, *options)
 
 
-@compiled_for
-def _compiled(scatterer: Scatterer, states: States, omega: Array, *options: Any) -> ShellResponse:
-    weights = (jnp.asarray(states.thermal), jnp.asarray(states.orbital_moment))
-    return shell_response(scatterer(states), *weights, omega, *options)
-
-
-def _relaxed(collisions: Collisions, weight: Array, moment: Array, omega: Array, *_: Any) -> ShellResponse:
-    sums, v = relaxed_sums(collisions, weight, moment), collisions.velocity
+def _relaxed(
+    collisions: Collisions,
+    two: TwoImpurities | None,
+    weight: Array,
+    moment: Array,
+    omega: Array,
+    theory: Theory,
+    *_: Any,
+) -> ShellResponse:
+    sums, v = relaxed_sums(collisions, two, weight, moment, theory), collisions.velocity
     return ShellResponse(
         gyrotropic_parts(sums, omega, one_shell),
         conductivity_parts(sums, omega, one_shell),
@@ -135,16 +165,19 @@ def _relaxed(collisions: Collisions, weight: Array, moment: Array, omega: Array,
 
 def _exact(
     collisions: Collisions,
+    two: TwoImpurities | None,
     weight: Array,
     moment: Array,
     omega: Array,
+    theory: Theory,
     skew: SkewOrder,
     method: Method,
     columns: int,
 ) -> ShellResponse:
     solve = Resolvent(collisions, omega, method, columns)
     v, w, start = collisions.velocity, weight[:, None], solve.velocity()
-    x, z = solve.first_order(start)  # R v and R iA R v
+    skews = [collisions.antisymmetric, *([] if two is None else [two.skew])]
+    x, z, *gaussian = solve.first_order(start, skews)  # R v, and R iA R v of each
     s = solve.even(solve.scaled(collisions.side_jump_velocity))
     solved = [x, s]
 
@@ -162,22 +195,27 @@ def _exact(
         skewed = -0.5 * crossed(backward, forward)
         hall = solve.project(w * v, forward)
     jumped = solve.project(w * v, s)
+    parts = {
+        "intrinsic": traceless(solve.project(w * moment, x)),
+        "skew": 1j * MAGNETON * skewed,
+        "side_jump": 1j * MAGNETON * crossed(s, x),
+    }
+    currents = {
+        "skew": 0.5j * antisymmetric(hall),
+        # ⟨v_sj,a|R|v_b⟩ = ⟨v_b|R|v_sj,a⟩, as L is symmetric under ⟨·|·⟩
+        "side_jump": 1j * antisymmetric(jumped),
+    }
+    if theory == "complete":
+        parts["nonlocal"] = 1j * MAGNETON * rotated(solve.displaced(weight, x))
+        parts["gaussian_skew"] = sum((1j * MAGNETON * crossed(y, x) for y in gaussian), jnp.zeros_like(skewed))
+        turned = sum((solve.project(w * v, y) for y in gaussian), jnp.zeros_like(hall))
+        currents["gaussian_skew"] = 0.5j * antisymmetric(turned)
     drude = 1j * solve.project(w * v, x)
     static = jnp.argmin(jnp.abs(omega))
     path = jnp.real(1j * unweighted(x.at(static), solve.root))
     return ShellResponse(
-        {
-            "intrinsic": traceless(solve.project(w * moment, x)),
-            "skew": 1j * MAGNETON * skewed,
-            "side_jump": 1j * MAGNETON * crossed(s, x),
-            "nonlocal": 1j * MAGNETON * rotated(solve.displaced(weight, x)),
-        },
-        {
-            "drude": drude,
-            "skew": 0.5j * (hall - jnp.swapaxes(hall, 1, 2)),
-            # ⟨v_sj,a|R|v_b⟩ = ⟨v_b|R|v_sj,a⟩, as L is symmetric under ⟨·|·⟩
-            "side_jump": 1j * (jumped - jnp.swapaxes(jumped, 1, 2)),
-        },
+        parts,
+        {"drude": drude, **currents},
         jnp.real(jnp.trace(drude[static])) / jnp.sum(w * v * v),
         collisions.skew_acceleration,
         collisions.side_jump_velocity,

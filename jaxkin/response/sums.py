@@ -6,7 +6,7 @@ Responses, their derivatives and the tables of fits all take them from here.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -14,16 +14,25 @@ from jaxtyping import Array, Float
 
 from jaxkin import units
 from jaxkin.disorder.collisions import Collisions, unweighted
+from jaxkin.disorder.two_impurities import TwoImpurities
 from jaxkin.namespace import AnyArray
 from jaxkin.response.observables import LEVI_CIVITA, magnetoelectric
 
-MECHANISMS = ("intrinsic", "skew", "side_jump", "nonlocal")
+Theory = Literal["complete", "paper"]
+"""To the order of the intrinsic part, or without what J. Rou et al. (2017) leave out at that order."""
+MECHANISMS = {
+    "complete": ("intrinsic", "skew", "side_jump", "nonlocal", "gaussian_skew"),
+    "paper": ("intrinsic", "skew", "side_jump"),
+}
 """Parts of g."""
-CURRENTS = ("drude", "skew", "side_jump")
+CURRENTS = {
+    "complete": ("drude", "skew", "side_jump", "gaussian_skew"),
+    "paper": ("drude", "skew", "side_jump"),
+}
 """Parts of σ that scattering makes."""
-POWERS = {"intrinsic": 1, "skew": 3, "side_jump": 2, "nonlocal": 2}
+POWERS = {"intrinsic": 1, "skew": 3, "side_jump": 2, "nonlocal": 2, "gaussian_skew": 3}
 """Powers of τ/(1−iωτ) of each mechanism in g, Eqs. (22), (14), (20) ..."""
-CURRENT_POWERS = {"drude": 1, "skew": 2, "side_jump": 1}
+CURRENT_POWERS = {"drude": 1, "skew": 2, "side_jump": 1, "gaussian_skew": 2}
 """... and in σ."""
 MAGNETON = -units.KINETIC_MOMENT / units.BOHR_MAGNETON
 """e v²τ in μ_B for 1 (eV Å)² and 1 ps, for electrons (e = −|e|)."""
@@ -44,21 +53,28 @@ class RelaxedSums(eqx.Module):
     currents: dict[str, Float[AnyArray, "... 3 3"]]
 
 
-def relaxed_sums(collisions: Collisions, weight: Array, moment: Array) -> RelaxedSums:
-    """The sums of one shell, with thermal weights (M,) and intrinsic moments (M, 3) in μ_B."""
+def relaxed_sums(
+    collisions: Collisions, two: TwoImpurities | None, weight: Array, moment: Array, theory: Theory
+) -> RelaxedSums:
+    """The sums of one shell, with thermal weights (M,) and intrinsic moments (M, 3) in μ_B.
+
+    ``two`` is None where scattering by two impurities is not known, and its sums are zero.
+    """
     v, q, jump = collisions.velocity, collisions.skew_acceleration, collisions.side_jump_velocity
     w = jnp.asarray(weight)[:, None]
-    displaced = collisions.displaced(unweighted(w * v, collisions.weights[:, None]), v)
-    return RelaxedSums(
-        tau=collisions.transport_time,
-        moments={
-            "intrinsic": (w * moment).T @ v,
-            "skew": MAGNETON * (w * jnp.cross(q, v)).T @ v,
-            "side_jump": MAGNETON * (w * jnp.cross(jump, v)).T @ v,
-            "nonlocal": MAGNETON * magnetoelectric(rotated(displaced)),
-        },
-        currents={name: (w * v).T @ x for name, x in zip(CURRENTS, (v, q, jump), strict=True)},
-    )
+    moments = {
+        "intrinsic": (w * moment).T @ v,
+        "skew": MAGNETON * (w * jnp.cross(q, v)).T @ v,
+        "side_jump": MAGNETON * (w * jnp.cross(jump, v)).T @ v,
+    }
+    currents = {name: (w * v).T @ x for name, x in zip(CURRENTS["paper"], (v, q, jump), strict=True)}
+    if theory == "complete":
+        left = unweighted(w * v, collisions.weights[:, None])
+        moments["nonlocal"] = MAGNETON * magnetoelectric(rotated(collisions.displaced(left, v)))
+        turned = jnp.zeros_like(v) if two is None else two.skew(v)
+        moments["gaussian_skew"] = MAGNETON * (w * jnp.cross(turned, v)).T @ v
+        currents["gaussian_skew"] = (w * v).T @ turned
+    return RelaxedSums(tau=collisions.transport_time, moments=moments, currents=currents)
 
 
 Weigh = Callable[[Array, Array], Array]
@@ -109,4 +125,9 @@ def _hall(name: str, current: Any) -> Array:
     """The part of σ from Σ W v_a x_b: of skew scattering and side jumps what is antisymmetric counts."""
     if name == "drude":
         return current
-    return (0.5 if name == "skew" else 1.0) * (current - jnp.swapaxes(current, -1, -2))
+    return (1.0 if name == "side_jump" else 0.5) * antisymmetric(current)
+
+
+def antisymmetric(current: Array) -> Array:
+    """K_ab − K_ba."""
+    return current - jnp.swapaxes(current, -1, -2)

@@ -29,9 +29,9 @@ from jaxkin.response.shell import (
     Solver,
     check_solver,
     compiled_response,
-    shell_response,
+    scattered_response,
 )
-from jaxkin.response.sums import CURRENTS, MECHANISMS
+from jaxkin.response.sums import CURRENTS, MECHANISMS, Theory
 from jaxkin.surface.plan import Progress
 from jaxkin.surface.rule import LatticeRule
 from jaxkin.surface.surface import Surface
@@ -45,6 +45,9 @@ DENSE = 4000
 """... and before a problem of at most so many unknowns is solved with matrices, ..."""
 MATRICES = 4
 """... of which so many exist at once, if the memory budget allows them."""
+
+
+Options = tuple[Solver, SkewOrder, Theory]
 
 
 class Transport(eqx.Module):
@@ -75,6 +78,7 @@ def transport(
     frequency: ArrayLike,
     solver: Solver,
     skew_order: SkewOrder,
+    theory: Theory,
     progress: Progress | None = None,
 ) -> Transport:
     """Sum :func:`jaxkin.response.shell.shell_response` over all shells.
@@ -86,7 +90,7 @@ def transport(
         JaxkinError: a frequency that is not finite, an unknown solver, weights that are negative where scattering
             between pairs of points or the exact solver cannot have them, a thermal lattice evaluated elsewhere.
     """
-    check_solver(solver, skew_order)
+    check_solver(solver, skew_order, theory)
     f: AnyArray = jnp.atleast_1d(jnp.asarray(frequency, float))
     f = f if is_traced(f) else np.asarray(f)
     if not is_traced(f) and not np.all(np.isfinite(f)):
@@ -99,10 +103,11 @@ def transport(
         surface = surface.at()
         scatterer = disorder.on(surface)
     if not len(surface.layout):
-        return _gathered(surface, f, _nothing(surface, len(f) + 1), np.zeros((0, 3)), np.zeros((0, 3)))
-    states = ShellStates(surface, scatterer.bloch)
+        return _gathered(surface, f, _nothing(len(f) + 1, theory), np.zeros((0, 3)), np.zeros((0, 3)))
+    states = ShellStates(surface, scatterer.bloch, scatterer.orbitals if theory == "complete" else ())
+    options = (solver, skew_order, theory)
     if traced:
-        return _compiled(surface, scatterer, states, f, omega, solver, skew_order)
+        return _compiled(surface, scatterer, states, f, omega, options)
     positive = scatterer.pairs or solver == "exact"
     if positive and np.any(surface.level_weight < 0):
         raise JaxkinError(
@@ -115,7 +120,7 @@ def transport(
         report(done, len(shells), "disorder kernels")
         count = shell.points.stop - shell.points.start
         one = jax.tree.map(spread, states.of(shell, filled_size(count, scatterer.pairs)))
-        part = jax.tree.map(np.asarray, _solved(scatterer.at(shell.energy), one, omega, solver, skew_order))
+        part = jax.tree.map(np.asarray, _solved(scatterer.at(shell.energy), one, omega, options))
         if solver == "rta":
             check_transport_time(part.tau)
         parts.append(eqx.tree_at(_points, part, tuple(x[:count] for x in _points(part))))
@@ -127,14 +132,14 @@ def transport(
     return found
 
 
-def _solved(scatterer: Scatterer, states: States, omega: Array, solver: Solver, skew_order: SkewOrder) -> ShellResponse:
+def _solved(scatterer: Scatterer, states: States, omega: Array, options: Options) -> ShellResponse:
     """With larger and larger spaces until the exact solver's residual is rounding."""
     for columns in COLUMNS if len(states) <= LARGE else (FEW, *COLUMNS):
-        part = compiled_response(scatterer, states, omega, solver, skew_order, "krylov", columns)
+        part = compiled_response(scatterer, states, omega, *options, "krylov", columns)
         if part.measures.residual <= TOLERANCE:
             return part
     if len(states) <= DENSE and MATRICES * 16 * (2 * len(states)) ** 2 <= limit():
-        return compiled_response(scatterer, states, omega, solver, skew_order, "dense", 0)
+        return compiled_response(scatterer, states, omega, *options, "dense", 0)
     return part
 
 
@@ -144,14 +149,11 @@ def _compiled(
     states: ShellStates,
     f: AnyArray,
     omega: Array,
-    solver: Solver,
-    skew_order: SkewOrder,
+    options: Options,
 ) -> Transport:
     @jax.checkpoint
     def one(shell: States) -> ShellResponse:
-        collisions = scatterer.at(shell.level)(shell)
-        weights = (jnp.asarray(shell.thermal), jnp.asarray(shell.orbital_moment))
-        return shell_response(collisions, *weights, omega, solver, skew_order, "differentiable", CAPACITY)
+        return scattered_response(scatterer.at(shell.level), shell, omega, *options, "differentiable", CAPACITY)
 
     parts = jax.lax.map(one, states.stacked())
     place, present = states.layout
@@ -188,12 +190,12 @@ def _gathered(surface: Surface, f: AnyArray, parts: ShellResponse, skew: AnyArra
     )
 
 
-def _nothing(surface: Surface, frequencies: int) -> ShellResponse:
+def _nothing(frequencies: int, theory: Theory) -> ShellResponse:
     """The parts of no shells."""
     none, tensors = np.zeros(0), np.zeros((0, frequencies, 3, 3), complex)
     return ShellResponse(
-        gyrotropic={str(name): tensors for name in MECHANISMS},
-        conductivity={str(name): tensors for name in CURRENTS},
+        gyrotropic=dict.fromkeys(MECHANISMS[theory], tensors),
+        conductivity=dict.fromkeys(CURRENTS[theory], tensors),
         tau=none,
         skew_acceleration=none,
         side_jump_velocity=none,

@@ -12,7 +12,7 @@ from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.namespace import AnyArray
 from jaxkin.surface.continuation import continued
 from jaxkin.surface.contour import COEFFICIENTS, NODES, Points, Resolved
-from jaxkin.surface.sea import ZoneIntegral, local_green_function
+from jaxkin.surface.sea import Groups, ZoneIntegral, local_green_function, separated, with_products
 from jaxkin.surface.spectrum import SMALLEST_BUCKET, tile_rows
 from jaxkin.surface.surface import Surface
 from jaxkin.surface.zone import nodes
@@ -47,14 +47,16 @@ class GreenRule(eqx.Module):
     parts: tuple[RuleNodes, ...]
     orbitals: tuple[int, ...] = eqx.field(static=True)
     cells: Int[np.ndarray, "m d"] = eqx.field(converter=np.asarray)
+    groups: Groups = eqx.field(static=True, default=())
 
-    def __call__(self, model: BlochModel, energies: Float[Array, " E"]) -> Complex[Array, "E m m"]:
-        """Both parts of G in 1/eV, at energies that belong to those it was made for."""
-        total = jnp.zeros((len(energies), len(self.orbitals), len(self.orbitals)), complex)
+    def __call__(self, model: BlochModel, energies: Float[Array, " E"]) -> tuple[Complex[Array, "E m m"], tuple]:
+        """Both parts of G in 1/eV, and pairs, at energies that belong to those it was made for."""
+        m = len(self.orbitals)
+        total = jnp.zeros((len(energies), m * m + sum(len(group) ** 2 for group in self.groups) ** 2), complex)
         for part in self.parts:
             chosen = np.array(part.levels)
             total = total.at[chosen].set(self._sum(model, part, energies[chosen]))
-        return model.measure * model.state_volume * total
+        return separated(model.measure * model.state_volume * total, m, self.groups, model.state_volume)
 
     def _sum(self, model: BlochModel, part: RuleNodes, energies: Array) -> Array:
         shifts = [(1.0, 0.0)] if not part.width else list(zip(COEFFICIENTS, part.width * NODES, strict=True))
@@ -63,12 +65,15 @@ class GreenRule(eqx.Module):
         def one(k: Array, weight: Array) -> Array:
             h = continued(model, k)
             phase = jnp.exp(2j * jnp.pi * (self.cells @ k))
+            cells = phase[:, None] / phase
 
             def at(energy: Array) -> Array:
-                poles = [c * resolvent((energy + shift) * jnp.eye(len(h)) - h) for c, shift in shifts]
-                return sum(poles[1:], poles[0])[orbitals[:, None], orbitals]
+                greens = [resolvent((energy + shift) * jnp.eye(len(h)) - h) for _, shift in shifts]
+                local = [cells * green[orbitals[:, None], orbitals] for green in greens]
+                values = [c * with_products(g, self.groups, 1.0) for (c, _), g in zip(shifts, local, strict=True)]
+                return jnp.sum(jnp.stack(values), axis=0)
 
-            return weight * phase[:, None] / phase * jax.vmap(at)(energies)
+            return weight * jax.vmap(at)(energies)
 
         @jax.checkpoint
         def tile(k: Array, weight: Array) -> Array:
@@ -77,17 +82,20 @@ class GreenRule(eqx.Module):
         def add(total: Array, nodes: tuple[Array, Array]) -> tuple[Array, None]:
             return total + tile(*nodes), None
 
-        start = jnp.zeros((len(energies), len(orbitals), len(orbitals)), complex)
+        numbers = len(orbitals) ** 2 + sum(len(group) ** 2 for group in self.groups) ** 2
+        start = jnp.zeros((len(energies), numbers), complex)
         return jax.lax.scan(add, start, (jnp.asarray(part.k), jnp.asarray(part.weight)))[0]
 
 
-def green_rule(green: ZoneIntegral, energies: np.ndarray, orbitals: tuple[int, ...], cells: np.ndarray) -> GreenRule:
+def green_rule(
+    green: ZoneIntegral, energies: np.ndarray, orbitals: tuple[int, ...], cells: np.ndarray, groups: Groups = ()
+) -> GreenRule:
     """Keep the rules by which ``green`` was integrated.
 
     Args:
         green: from :func:`local_green_function` at the ``energies``, and maybe others.
         energies: (E,) in eV, those that are needed.
-        orbitals, cells: as it got them.
+        orbitals, cells, groups: as it got them.
     """
     parts, nearest = [], np.full((len(energies), len(green.rules)), np.inf)
     for number, (points, _) in enumerate(green.rules):
@@ -106,41 +114,41 @@ def green_rule(green: ZoneIntegral, energies: np.ndarray, orbitals: tuple[int, .
         width = 0.0 if points.deformation is not None else points.width
         k, weight = k.reshape(-1, rows, k.shape[1]), weight.reshape(-1, rows)
         parts.append(RuleNodes(k, weight, tuple(levels.tolist()), width))
-    return GreenRule(tuple(parts), orbitals, cells)
+    return GreenRule(tuple(parts), orbitals, cells, groups)
 
 
 def surface_green_function(
-    surface: Surface, orbitals: tuple[tuple[int, tuple[int, ...]], ...], rtol: float
-) -> AnyArray:
-    """G in 1/eV on ``orbitals``, each with its cell, at the energies of all shells, (E, m, m).
+    surface: Surface, orbitals: tuple[tuple[int, tuple[int, ...]], ...], rtol: float, groups: Groups = ()
+) -> tuple[AnyArray, tuple]:
+    """G in 1/eV on ``orbitals``, each with its cell, at the energies of all shells, (E, m, m); and pairs of ``groups``.
 
     The quadrature is decided where the surface was sampled, once, as V does not enter; of a surface elsewhere it is
     summed again.
     """
     source = surface.sampled
-    kept, key = source.green_functions.value, (orbitals, rtol)
+    kept, key = source.green_functions.value, (orbitals, rtol, groups)
     numbers, cells = zip(*orbitals, strict=True)
     if key not in kept:
         with jax.ensure_compile_time_eval():  # nothing of this is traced
             levels = np.asarray(source.levels)  # also other processes': it is adaptive, and all are to find the same
-            kept[key] = local_green_function(source.model, levels, numbers, np.array(cells), rtol=rtol)
+            kept[key] = local_green_function(source.model, levels, numbers, np.array(cells), groups, rtol=rtol)
     if not surface.elsewhere:
-        return kept[key].values
+        return kept[key].values, kept[key].pairs
     if (key, "rule") not in kept:
         with jax.ensure_compile_time_eval():
-            kept[key, "rule"] = green_rule(kept[key], np.asarray(source.levels), numbers, np.array(cells))
+            kept[key, "rule"] = green_rule(kept[key], np.asarray(source.levels), numbers, np.array(cells), groups)
     return _summed(kept[key, "rule"], surface.model, jnp.asarray(surface.levels))
 
 
 @eqx.filter_jit
-def _summed(rule: GreenRule, model: BlochModel, energies: Array) -> Array:
+def _summed(rule: GreenRule, model: BlochModel, energies: Array) -> tuple[Array, tuple]:
     return rule(model, energies)
 
 
 class _Recorder:
     """An integrand that is the displaced k and the Jacobian themselves."""
 
-    levels = np.zeros(1)
+    levels, numbers = np.zeros(1), 4
 
     def __call__(self, resolved: Resolved, width: float, jacobian: np.ndarray) -> np.ndarray:
         del width

@@ -20,8 +20,11 @@ from jaxkin.geometry import Eigen, Trust, mean_geometry, pair_geometry, separate
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.hamiltonian.eigenpair import generic_vectors
 from jaxkin.hamiltonian.eigensystem import DEGENERACY_TOLERANCE
+from jaxkin.hamiltonian.linear import solve
+from jaxkin.namespace import AnyArray, is_traced
 from jaxkin.surface.eigensolvers import batched_eigensystems
 from jaxkin.surface.spectrum import Spectrum, buckets, operators, tile_rows
+from jaxkin.surface.tiles import over_tiles
 
 VECTORS = ("energy", "velocity", "berry_curvature", "orbital_moment")
 STATES = ("state", "covariant_derivative")
@@ -138,6 +141,50 @@ def _pairs(
         return found, trust, _Start(onward.energy, onward.state, onward.other)
 
     return jax.vmap(one)(*map(jnp.asarray, points))
+
+
+def reduced_resolvents(
+    model: BlochModel, k: AnyArray, energy: AnyArray, state: AnyArray, orbitals: tuple[int, ...]
+) -> AnyArray:
+    """⟨m|Q|m'⟩ of Q = Σ_{n: ε_n ≠ ε} |n⟩⟨n|/(ε − ε_n), without the band and its degenerate set, (N, o, o) in 1/eV.
+
+    Q = (ε − H + s|u⟩⟨u|)⁻¹ − |u⟩⟨u|/s for any s, here the size of H, by solves; where another band is within
+    ``DOUBTFUL`` and nothing is traced, from the eigensystem.
+
+    Args:
+        model: any Bloch model.
+        k: model coordinates, (N, d).
+        energy: ε in eV, (N,).
+        state: |u⟩, (N, n).
+        orbitals: indices of o orbitals.
+    """
+    rows = tile_rows(model, arrays=8)
+    found = over_tiles(lambda *tile: _reduced(model, orbitals, *tile), rows, k, energy, state)
+    if is_traced(found):
+        return found
+    doubtful = np.flatnonzero(~(np.abs(found).max(axis=(1, 2)) * DOUBTFUL < 1))
+    for part, padded in buckets(doubtful, rows):
+        chosen, count = doubtful[part], part.stop - part.start
+        eigen = _diagonalised(model, np.asarray(k)[padded])
+        gap = np.asarray(energy)[chosen, None] - np.asarray(eigen.energies)[:count]
+        inverse = np.where(np.abs(gap) < DEGENERACY_TOLERANCE, 0.0, 1 / np.where(gap == 0, 1.0, gap))
+        local = np.asarray(eigen.states)[:count, np.array(orbitals)]
+        found[chosen] = (local * inverse[:, None, :]) @ local.conj().swapaxes(1, 2)
+    return found
+
+
+@eqx.filter_jit
+def _reduced(model: BlochModel, orbitals: tuple[int, ...], k: Array, energy: Array, state: Array) -> Array:
+    columns = jnp.eye(model.size)[:, np.array(orbitals)].astype(complex)
+
+    def one(k: Array, energy: Array, u: Array) -> Array:
+        h = model.hamiltonian(k)
+        size = jax.lax.stop_gradient(jnp.max(jnp.abs(h)) + jnp.abs(energy) + 1e-300)
+        band = u[:, None] * u.conj()
+        inverse = solve(energy * jnp.eye(len(h)) - h + size * band, columns) - band[:, np.array(orbitals)] / size
+        return jnp.where(jnp.any(u != 0), inverse[np.array(orbitals)], 0.0)
+
+    return jax.vmap(one)(k, energy, state)
 
 
 def _by_eigensystems(

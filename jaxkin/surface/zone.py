@@ -13,6 +13,8 @@ FIRST = {1: 4, 2: 3, 3: 3}
 """Cells per direction of the first mesh."""
 CELLS = {1: 64, 2: 40, 3: 18}
 """Cells whose nodes one call of the integrand gets at most."""
+TOGETHER = 2**23
+"""Numbers that one call gives at most."""
 SPLIT = 0.1
 """A direction is bisected if its error is above this part of the largest direction's."""
 WORST = 0.02
@@ -174,8 +176,10 @@ class _Tree:
     def measure(self, cells: Cells) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Integrals (N, E, C), ∫|F| (N, E) and errors by direction (N, E, d) of the cells."""
         parts = []
-        for start in range(0, len(cells), CELLS[self.d]):
-            batch = cells[start : start + CELLS[self.d]]
+        numbers = getattr(self.function, "numbers", 1)  # of each point, if it knows
+        size = max(1, min(CELLS[self.d], TOGETHER // (numbers * len(self.nodes))))
+        for start in range(0, len(cells), size):
+            batch = cells[start : start + size]
             x = batch.low[:, None] + batch.size[:, None] * self.nodes
             self.points += x.shape[0] * x.shape[1]
             values = self.function(x.reshape(-1, self.d))
