@@ -13,6 +13,7 @@ import jaxkin as jk
 from jaxkin.disorder import two_impurities
 from jaxkin.disorder.states import ShellStates
 from jaxkin.response.observables import LEVI_CIVITA, gyrotropic
+from jaxkin.surface.pair_green import surface_pair_green
 from jaxkin.surface.sea import local_green_function
 
 AREA = np.sqrt(3) / 2
@@ -219,21 +220,25 @@ def test_derivatives(contour, solver):
         np.testing.assert_allclose(slope, difference, rtol=2e-5, atol=2e-5 * np.abs(difference).max())
 
 
-def test_pair_of_green_functions():
-    """F is a symmetric form, and F[Γ] the change of G with a perturbation Γ of H."""
+def test_pair_of_green_functions(contour):
+    """F is a symmetric form, and F[Γ] the change of G with a perturbation Γ of H, of one site and between two."""
     model, level, step = plane(), -2.4, 1e-3
-    pairs = local_green_function(model, [level], [0, 1], None, ((0, 1),), rtol=1e-6).pairs[0][0][0]
-    swapped = pairs.reshape(2, 2, 2, 2).transpose(3, 2, 1, 0).reshape(4, 4)
-    assert np.abs(pairs - swapped).max() < 1e-10 * np.abs(pairs).max()
+    here, there = ((0, (0, 0)), (1, (0, 0))), ((1, (1, 0)),)
+    pairs = surface_pair_green(contour, (*here, *there), ((0, 1), (2,)), 1e-6)
+    own, other = pairs[0][0][0], pairs[0][1][0]
+    swapped = own.reshape(2, 2, 2, 2).transpose(3, 2, 1, 0).reshape(4, 4)
+    assert np.abs(own - swapped).max() < 1e-10 * np.abs(own).max()
+    np.testing.assert_allclose(pairs[1][0][0].ravel(), other.reshape(2, 2).T.ravel(), rtol=1e-9)
 
     def green(shift):
         home = jnp.all(model.translations == 0, axis=1)[:, None, None]
         moved = jk.TightBinding(model.lattice, model.translations, model.hoppings + home * shift, model.positions)
         return local_green_function(moved, [level], [0, 1], rtol=1e-9).values[0] / AREA
 
-    gamma = np.diag([1.0, 0.3])
-    changed = (green(step * gamma) - green(-step * gamma)) / (2 * step)
-    assert np.abs((pairs @ gamma.ravel()).reshape(2, 2) - changed).max() < 1e-4 * np.abs(changed).max()
+    for gamma in (np.diag([1.0, 0.3]), np.array([[0.2, 1j], [-1j, 0.0]])):
+        changed = (green(step * gamma) - green(-step * gamma)) / (2 * step)
+        found = (own @ gamma.ravel()).reshape(2, 2)
+        assert np.abs(found - changed).max() < 1e-4 * np.abs(changed).max()
 
 
 # n g² of the quantum calculation with dressed bands, extrapolated to n → 0: B of g n² = A + B n, see below

@@ -28,6 +28,7 @@ from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.hamiltonian.tight_binding import TightBinding
 from jaxkin.namespace import AnyArray, Number, is_traced, leaf, namespace
 from jaxkin.surface.green_rule import surface_green_function
+from jaxkin.surface.pair_green import surface_pair_green
 from jaxkin.surface.surface import Surface
 from jaxkin.symmetry.representation import partners
 
@@ -235,14 +236,15 @@ def green_functions(surface: Surface, sites: Sequence[Site], rtol: float) -> Loc
     """Green functions at the energies of all shells."""
     number = {orbital: n for n, orbital in enumerate(dict.fromkeys(o for site in sites for o in _located(site)))}
     groups = tuple(tuple(number[orbital] for orbital in _located(site)) for site in sites)
-    values, pairs = surface_green_function(surface, tuple(number), rtol, groups)
+    values = surface_green_function(surface, tuple(number), rtol)
 
     def block(group: tuple[int, ...]) -> AnyArray:
         chosen = np.array(group)
         g = values[:, chosen[:, None], chosen]
         return 0.5 * (g + g.conj().swapaxes(1, 2))
 
-    return LocalGreen(surface.levels, tuple(map(block, groups)), pairs)
+    pairs = surface_pair_green(surface, tuple(number), groups, rtol)
+    return LocalGreen(surface.levels, tuple(map(block, groups)), tuple(map(tuple, pairs)))
 
 
 def placed(model: BlochModel, site: Site) -> AnyArray:

@@ -62,8 +62,6 @@ class Integrand(Protocol):
 
     levels: np.ndarray
     """ε, (E,)."""
-    numbers: int
-    """C, values of each k and level."""
 
     def __call__(self, resolved: Resolved, width: float, jacobian: np.ndarray) -> np.ndarray:
         """(N, E, C) values times the ``jacobian`` (N,); :func:`kernel_mean` at ``width`` η, if that is not zero."""
@@ -135,8 +133,7 @@ class Points:
         self, model: BlochModel, integrand: Integrand, deformation: Deformation | None = None, width: float = 0.0
     ):
         self.model, self.integrand, self.deformation, self.width = model, integrand, deformation, width
-        self.numbers = len(integrand.levels) * integrand.numbers
-        self.rows = max(64, VALUES // max(len(integrand.levels) * model.size, self.numbers))
+        self.rows = max(64, VALUES // (len(integrand.levels) * model.size))
         self.solvable = integrand if isinstance(integrand, Solvable) and model.size > CLOSED else None
 
     def __call__(self, k: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.namespace import AnyArray
 from jaxkin.surface.continuation import continued
 from jaxkin.surface.contour import COEFFICIENTS, NODES, Points, Resolved
-from jaxkin.surface.sea import Groups, ZoneIntegral, local_green_function, separated, with_products
+from jaxkin.surface.sea import ZoneIntegral, local_green_function
 from jaxkin.surface.spectrum import SMALLEST_BUCKET, tile_rows
 from jaxkin.surface.surface import Surface
 from jaxkin.surface.zone import nodes
@@ -36,6 +36,11 @@ class RuleNodes(eqx.Module):
     levels: tuple[int, ...] = eqx.field(static=True)
     width: float = eqx.field(static=True)
 
+    @property
+    def shifts(self) -> tuple[np.ndarray, np.ndarray]:
+        """Coefficients and shifts of the energy that stand for +i0."""
+        return (COEFFICIENTS, self.width * NODES) if self.width else (np.ones(1, complex), np.zeros(1, complex))
+
 
 class GreenRule(eqx.Module):
     """:func:`local_green_function` with the displacement, the tree of cells and the nodes on it kept.
@@ -47,33 +52,27 @@ class GreenRule(eqx.Module):
     parts: tuple[RuleNodes, ...]
     orbitals: tuple[int, ...] = eqx.field(static=True)
     cells: Int[np.ndarray, "m d"] = eqx.field(converter=np.asarray)
-    groups: Groups = eqx.field(static=True, default=())
 
-    def __call__(self, model: BlochModel, energies: Float[Array, " E"]) -> tuple[Complex[Array, "E m m"], tuple]:
-        """Both parts of G in 1/eV, and pairs, at energies that belong to those it was made for."""
-        m = len(self.orbitals)
-        total = jnp.zeros((len(energies), m * m + sum(len(group) ** 2 for group in self.groups) ** 2), complex)
+    def __call__(self, model: BlochModel, energies: Float[Array, " E"]) -> Complex[Array, "E m m"]:
+        """Both parts of G in 1/eV, at energies that belong to those it was made for."""
+        total = jnp.zeros((len(energies), len(self.orbitals), len(self.orbitals)), complex)
         for part in self.parts:
             chosen = np.array(part.levels)
             total = total.at[chosen].set(self._sum(model, part, energies[chosen]))
-        return separated(model.measure * model.state_volume * total, m, self.groups, model.state_volume)
+        return model.measure * model.state_volume * total
 
     def _sum(self, model: BlochModel, part: RuleNodes, energies: Array) -> Array:
-        shifts = [(1.0, 0.0)] if not part.width else list(zip(COEFFICIENTS, part.width * NODES, strict=True))
-        orbitals = np.array(self.orbitals)
+        shifts, orbitals = list(zip(*part.shifts, strict=True)), np.array(self.orbitals)
 
         def one(k: Array, weight: Array) -> Array:
             h = continued(model, k)
             phase = jnp.exp(2j * jnp.pi * (self.cells @ k))
-            cells = phase[:, None] / phase
 
             def at(energy: Array) -> Array:
-                greens = [resolvent((energy + shift) * jnp.eye(len(h)) - h) for _, shift in shifts]
-                local = [cells * green[orbitals[:, None], orbitals] for green in greens]
-                values = [c * with_products(g, self.groups, 1.0) for (c, _), g in zip(shifts, local, strict=True)]
-                return jnp.sum(jnp.stack(values), axis=0)
+                poles = [c * resolvent((energy + shift) * jnp.eye(len(h)) - h) for c, shift in shifts]
+                return jnp.sum(jnp.stack(poles), axis=0)[orbitals[:, None], orbitals]
 
-            return weight * jax.vmap(at)(energies)
+            return weight * phase[:, None] / phase * jax.vmap(at)(energies)
 
         @jax.checkpoint
         def tile(k: Array, weight: Array) -> Array:
@@ -82,20 +81,17 @@ class GreenRule(eqx.Module):
         def add(total: Array, nodes: tuple[Array, Array]) -> tuple[Array, None]:
             return total + tile(*nodes), None
 
-        numbers = len(orbitals) ** 2 + sum(len(group) ** 2 for group in self.groups) ** 2
-        start = jnp.zeros((len(energies), numbers), complex)
+        start = jnp.zeros((len(energies), len(orbitals), len(orbitals)), complex)
         return jax.lax.scan(add, start, (jnp.asarray(part.k), jnp.asarray(part.weight)))[0]
 
 
-def green_rule(
-    green: ZoneIntegral, energies: np.ndarray, orbitals: tuple[int, ...], cells: np.ndarray, groups: Groups = ()
-) -> GreenRule:
-    """Keep the rules by which ``green`` was integrated.
+def rule_nodes(green: ZoneIntegral, energies: np.ndarray, count: int | None = None) -> tuple[RuleNodes, ...]:
+    """The nodes by which ``green`` was integrated, or ``count`` in each direction on the same cells.
 
     Args:
         green: from :func:`local_green_function` at the ``energies``, and maybe others.
         energies: (E,) in eV, those that are needed.
-        orbitals, cells, groups: as it got them.
+        count: Gauss-Legendre nodes.
     """
     parts, nearest = [], np.full((len(energies), len(green.rules)), np.inf)
     for number, (points, _) in enumerate(green.rules):
@@ -105,7 +101,7 @@ def green_rule(
         levels = np.flatnonzero(owner == number)
         if not len(levels):
             continue
-        x, weight = nodes(tree)
+        x, weight = nodes(tree, count)
         recorded = Points(points.model, _Recorder(), points.deformation, points.width)(x)[:, 0]
         rows = min(tile_rows(points.model, MATRICES * len(levels)), max(SMALLEST_BUCKET, len(x)))
         fill = -len(x) % rows
@@ -114,41 +110,41 @@ def green_rule(
         width = 0.0 if points.deformation is not None else points.width
         k, weight = k.reshape(-1, rows, k.shape[1]), weight.reshape(-1, rows)
         parts.append(RuleNodes(k, weight, tuple(levels.tolist()), width))
-    return GreenRule(tuple(parts), orbitals, cells, groups)
+    return tuple(parts)
 
 
 def surface_green_function(
-    surface: Surface, orbitals: tuple[tuple[int, tuple[int, ...]], ...], rtol: float, groups: Groups = ()
-) -> tuple[AnyArray, tuple]:
-    """G in 1/eV on ``orbitals``, each with its cell, at the energies of all shells, (E, m, m); and pairs of ``groups``.
+    surface: Surface, orbitals: tuple[tuple[int, tuple[int, ...]], ...], rtol: float
+) -> AnyArray:
+    """G in 1/eV on ``orbitals``, each with its cell, at the energies of all shells, (E, m, m).
 
     The quadrature is decided where the surface was sampled, once, as V does not enter; of a surface elsewhere it is
     summed again.
     """
     source = surface.sampled
-    kept, key = source.green_functions.value, (orbitals, rtol, groups)
+    kept, key = source.green_functions.value, (orbitals, rtol)
     numbers, cells = zip(*orbitals, strict=True)
     if key not in kept:
         with jax.ensure_compile_time_eval():  # nothing of this is traced
             levels = np.asarray(source.levels)  # also other processes': it is adaptive, and all are to find the same
-            kept[key] = local_green_function(source.model, levels, numbers, np.array(cells), groups, rtol=rtol)
+            kept[key] = local_green_function(source.model, levels, numbers, np.array(cells), rtol=rtol)
     if not surface.elsewhere:
-        return kept[key].values, kept[key].pairs
+        return kept[key].values
     if (key, "rule") not in kept:
         with jax.ensure_compile_time_eval():
-            kept[key, "rule"] = green_rule(kept[key], np.asarray(source.levels), numbers, np.array(cells), groups)
+            kept[key, "rule"] = GreenRule(rule_nodes(kept[key], np.asarray(source.levels)), numbers, np.array(cells))
     return _summed(kept[key, "rule"], surface.model, jnp.asarray(surface.levels))
 
 
 @eqx.filter_jit
-def _summed(rule: GreenRule, model: BlochModel, energies: Array) -> tuple[Array, tuple]:
+def _summed(rule: GreenRule, model: BlochModel, energies: Array) -> Array:
     return rule(model, energies)
 
 
 class _Recorder:
     """An integrand that is the displaced k and the Jacobian themselves."""
 
-    levels, numbers = np.zeros(1), 4
+    levels = np.zeros(1)
 
     def __call__(self, resolved: Resolved, width: float, jacobian: np.ndarray) -> np.ndarray:
         del width

@@ -20,7 +20,6 @@ from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.hamiltonian.eigensystem import DEGENERACY_TOLERANCE
 from jaxkin.hamiltonian.kdotp import KdotP
 from jaxkin.hamiltonian.linear import solve
-from jaxkin.namespace import AnyArray, Number, namespace
 from jaxkin.surface.continuation import covariant_derivative
 from jaxkin.surface.contour import (
     COEFFICIENTS,
@@ -31,15 +30,13 @@ from jaxkin.surface.contour import (
     kernel_mean,
     singular_integral,
 )
-from jaxkin.surface.spectrum import Spectrum, tile_rows
+from jaxkin.surface.spectrum import tile_rows
 from jaxkin.surface.thermal import Thermal
 from jaxkin.surface.tiles import over_tiles
 from jaxkin.surface.zone import Integral, adaptive_integral, first_mesh
 
 COLUMN = 2.0
 """What n columns add to the time of a factorisation."""
-Groups = tuple[tuple[int, ...], ...]
-
 ENOUGH = 1e-4
 """Relative error of the filled Berry curvature that is worth a warning."""
 _NEXT, _PREVIOUS = np.array([1, 2, 0]), np.array([2, 0, 1])
@@ -53,8 +50,6 @@ class ZoneIntegral:
     error: float
     evaluations: int
     rules: tuple = ()
-    pairs: tuple[tuple[np.ndarray, ...], ...] = ()
-    """Of a Green function: ∫(dk) G X G from group to group of its orbitals."""
 
 
 def local_green_function(
@@ -62,7 +57,6 @@ def local_green_function(
     energies: ArrayLike,
     orbitals: Sequence[int],
     cells: ArrayLike | None = None,
-    groups: Groups = (),
     *,
     rtol: float = 1e-3,
     budget: int = 2_000_000,
@@ -78,7 +72,6 @@ def local_green_function(
         energies: ε in eV, (E,); real, which stands for ε + i0, or complex in the upper half plane.
         orbitals: m orbital indices.
         cells: (m, d) integers, the cell of each; zeros by default.
-        groups: of these orbitals, as positions among them, between which products of two Green functions are wanted.
         rtol: accuracy relative to the largest element.
         budget: diagonalisations that may be spent.
 
@@ -93,43 +86,9 @@ def local_green_function(
     """
     levels, m = np.atleast_1d(energies), len(orbitals)
     where = np.zeros((m, model.dimension), int) if cells is None else np.asarray(cells, int)
-    integrand = _Green(model, levels, np.asarray(orbitals), where, groups, products_scale(model) if groups else 1.0)
-    result = singular_integral(model, integrand, rtol, budget)
+    result = singular_integral(model, _Green(model, levels, np.asarray(orbitals), where), rtol, budget)
     _warn(result, rtol)
-    values, pairs = separated(result.values, m, groups, integrand.scale * float(model.state_volume))
-    return ZoneIntegral(values, float(result.error.max()), result.evaluations, result.rules, pairs)
-
-
-def products_scale(model: BlochModel) -> float:
-    """The energy in eV that makes products of two Green functions as large as one: a quarter of all bands' width."""
-    lo, hi = np.array(model.zone).T
-    k = lo + (hi - lo) * np.random.default_rng(0).random((64, model.dimension))
-    return 0.25 * max(float(np.ptp(Spectrum(model)(k))), 1e-6)
-
-
-def with_products(green: AnyArray, groups: Groups, scale: float) -> AnyArray:
-    """G_mm' and scale · G_mm' G_n'n of m, n in one group and m', n' in another, (..., numbers), for G (..., m, m)."""
-    xp, lead = namespace(green), green.shape[:-2]
-    flat = [green.reshape(*lead, -1)]
-    for first, second in product(map(np.array, groups), repeat=2):
-        there, back = green[..., first[:, None], second], green[..., second[:, None], first]
-        both = there[..., :, None, :, None] * xp.moveaxis(back, -1, -2)[..., None, :, None, :]
-        flat.append(scale * both.reshape(*lead, -1))
-    return xp.concatenate(flat, axis=-1)
-
-
-def separated(values: AnyArray, m: int, groups: Groups, scale: Number) -> tuple[AnyArray, tuple]:
-    """What :func:`with_products` joined, the products over ``scale``: (E, m, m), and (E, a², b²) of all groups."""
-    parts, start = [], m * m
-    for first in groups:
-        row = []
-        for second in groups:
-            shape = (len(first) ** 2, len(second) ** 2)
-            stop = start + shape[0] * shape[1]
-            row.append(values[:, start:stop].reshape(-1, *shape) / scale)
-            start = stop
-        parts.append(tuple(row))
-    return values[:, : m * m].reshape(-1, m, m), tuple(parts)
+    return ZoneIntegral(result.values.reshape(-1, m, m), float(result.error.max()), result.evaluations, result.rules)
 
 
 def filled_berry_curvature(
@@ -157,35 +116,24 @@ def filled_berry_curvature(
 
 
 class _Green:
-    """𝒱 Σ_n R_mn L_nm' / (ε − λ_n), times the measure of the zone, and products of it."""
+    """𝒱 Σ_n R_mn L_nm' / (ε − λ_n), times the measure of the zone."""
 
-    def __init__(
-        self,
-        model: BlochModel,
-        levels: np.ndarray,
-        orbitals: np.ndarray,
-        cells: np.ndarray,
-        groups: Groups,
-        scale: float,
-    ):
-        self.model, self.levels, self.orbitals, self.cells = model, levels, orbitals, cells
-        self.groups, self.scale = groups, scale
+    def __init__(self, model: BlochModel, levels: np.ndarray, orbitals: np.ndarray, cells: np.ndarray):
+        self.model = model
+        self.levels, self.orbitals, self.cells = levels, orbitals, cells
         self.measure = float(model.measure) * float(model.state_volume)
-        self.numbers = len(orbitals) ** 2 + sum(len(group) ** 2 for group in groups) ** 2
 
     def __call__(self, resolved: Resolved, width: float, jacobian: np.ndarray) -> np.ndarray:
         x = self.levels[:, None] - resolved.eigenvalues[:, None, :]  # (N, E, n)
+        poles = kernel_mean(np.reciprocal, x, width)
         phase = np.exp(2j * np.pi * resolved.k @ self.cells.T)[:, :, None]
-        right = resolved.right[:, self.orbitals] * phase
+        right = resolved.right[:, self.orbitals] * phase * (self.measure * jacobian)[:, None, None]
         left = resolved.left[:, :, self.orbitals].swapaxes(1, 2) / phase
-        factor = (self.measure * jacobian)[:, None, None]
-        if not self.groups:
-            return factor * _summed(kernel_mean(np.reciprocal, x, width), right, left).reshape(*x.shape[:2], -1)
-
-        def products(x: np.ndarray) -> np.ndarray:
-            return with_products(_summed(1 / x, right, left), self.groups, self.scale)
-
-        return factor * kernel_mean(products, x, width)
+        if len(self.levels) < len(self.orbitals):  # m times fewer numbers than all pairs of orbitals
+            weighted = right[:, None] * poles[:, :, None, :]  # (N, E, m, n)
+            return (weighted @ left.swapaxes(1, 2)[:, None]).reshape(*poles.shape[:2], -1)
+        pairs = right[:, :, None, :] * left[:, None, :, :]  # (N, m, m, n)
+        return poles @ pairs.reshape(len(x), -1, x.shape[2]).swapaxes(1, 2)
 
     def solves(self, width: float) -> float:
         return len(self.levels) * (ORDER if width else 1) * (1 + COLUMN * len(self.orbitals) / self.model.size)
@@ -195,47 +143,25 @@ class _Green:
         nodes, coefficients = (width * NODES, COEFFICIENTS) if width else (np.zeros(1, complex), np.ones(1, complex))
         levels = self.levels.astype(complex)[:, None] + nodes
         rows = min(4096, tile_rows(self.model, arrays=4 * levels.size))
+        (green,) = over_tiles(lambda part: (_resolvents(part, levels, coefficients, self.orbitals),), rows, h)
         phase = np.exp(2j * np.pi * k @ self.cells.T)
-        (values,) = over_tiles(
-            lambda *part: (_resolvents(*part, levels, coefficients, self.orbitals, self.groups, self.scale),),
-            rows,
-            h,
-            phase,
-        )
-        return values * (self.measure * jacobian)[:, None, None]
+        cells = phase[:, :, None] / phase[:, None] * (self.measure * jacobian)[:, None, None]
+        return (green * cells[:, None]).reshape(*green.shape[:2], -1)
 
     def at(self, levels: np.ndarray) -> _Green:
-        return _Green(self.model, levels, self.orbitals, self.cells, self.groups, self.scale)
-
-
-def _summed(poles: np.ndarray, right: np.ndarray, left: np.ndarray) -> np.ndarray:
-    """Σ_n R_mn p_n L_nm' for p (N, E, n), R and Lᵀ (N, m, n): (N, E, m, m)."""
-    m = right.shape[1]
-    if poles.shape[1] < m:  # m times fewer numbers than all pairs of orbitals
-        return (right[:, None] * poles[:, :, None, :]) @ left.swapaxes(1, 2)[:, None]
-    pairs = (right[:, :, None, :] * left[:, None, :, :]).reshape(len(right), m * m, -1)
-    return (poles @ pairs.swapaxes(1, 2)).reshape(*poles.shape[:2], m, m)
+        return _Green(self.model, levels, self.orbitals, self.cells)
 
 
 @eqx.filter_jit
-def _resolvents(
-    h: Array,
-    phase: Array,
-    levels: np.ndarray,
-    coefficients: np.ndarray,
-    orbitals: np.ndarray,
-    groups: Groups,
-    scale: float,
-) -> Array:
-    """Σ_j c_j :func:`with_products` of e^{iκ·R}⟨m|(ε_ij − H̃)⁻¹|m'⟩e^{−iκ·R'}, (N, E, numbers)."""
+def _resolvents(h: Array, levels: np.ndarray, coefficients: np.ndarray, orbitals: np.ndarray) -> Array:
+    """Σ_j c_j ⟨m|(ε_ij − H̃)⁻¹|m'⟩, (N, E, m, m)."""
     one = jnp.eye(h.shape[-1])
 
     def at(level: Array, h: Array) -> Array:
         return solve(level * one - h, one[:, orbitals].astype(complex))[orbitals]
 
     every = jax.vmap(lambda h: jax.vmap(jax.vmap(lambda level: at(level, h)))(levels))(h)
-    cells = (phase[:, :, None] / phase[:, None])[:, None, None]
-    return jnp.einsum("j,nejc->nec", coefficients, with_products(every * cells, groups, scale))
+    return jnp.einsum("j,nejab->neab", coefficients, every)
 
 
 class _Flux:
@@ -247,7 +173,7 @@ class _Flux:
 
     def __init__(self, model: BlochModel, thermal: Thermal):
         self.model, self.thermal = model, thermal
-        self.levels, self.measure, self.numbers = np.array([thermal.fermi_level]), float(model.measure), 3
+        self.levels, self.measure = np.array([thermal.fermi_level]), float(model.measure)
 
     def __call__(self, resolved: Resolved, width: float, jacobian: np.ndarray) -> np.ndarray:
         x = self.thermal.fermi_level - resolved.eigenvalues.astype(complex)

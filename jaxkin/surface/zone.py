@@ -13,8 +13,6 @@ FIRST = {1: 4, 2: 3, 3: 3}
 """Cells per direction of the first mesh."""
 CELLS = {1: 64, 2: 40, 3: 18}
 """Cells whose nodes one call of the integrand gets at most."""
-TOGETHER = 2**23
-"""Numbers that one call gives at most."""
 SPLIT = 0.1
 """A direction is bisected if its error is above this part of the largest direction's."""
 WORST = 0.02
@@ -154,10 +152,10 @@ def adaptive_integral(function: Function, cells: Cells, rtol: float, budget: int
     return Integral(total, error_of_all, scale, tree.points, cells, ((function, cells),))
 
 
-def nodes(cells: Cells) -> tuple[np.ndarray, np.ndarray]:
-    """The Gauss-Legendre nodes (N, d) of all cells and their weights (N,)."""
+def nodes(cells: Cells, count: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """The Gauss-Legendre nodes (N, d) of all cells and their weights (N,); ``count`` in a direction instead of all."""
     d = cells.low.shape[1]
-    x, w = np.polynomial.legendre.leggauss(NODES[d])
+    x, w = np.polynomial.legendre.leggauss(count or NODES[d])
     inside = np.stack(np.meshgrid(*(0.5 * (x + 1),) * d, indexing="ij"), axis=-1).reshape(-1, d)
     weights = np.prod(np.stack(np.meshgrid(*(0.5 * w,) * d, indexing="ij"), axis=-1), axis=-1).ravel()
     points = cells.low[:, None] + cells.size[:, None] * inside
@@ -176,10 +174,8 @@ class _Tree:
     def measure(self, cells: Cells) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Integrals (N, E, C), ∫|F| (N, E) and errors by direction (N, E, d) of the cells."""
         parts = []
-        numbers = getattr(self.function, "numbers", 1)  # of each point, if it knows
-        size = max(1, min(CELLS[self.d], TOGETHER // (numbers * len(self.nodes))))
-        for start in range(0, len(cells), size):
-            batch = cells[start : start + size]
+        for start in range(0, len(cells), CELLS[self.d]):
+            batch = cells[start : start + CELLS[self.d]]
             x = batch.low[:, None] + batch.size[:, None] * self.nodes
             self.points += x.shape[0] * x.shape[1]
             values = self.function(x.reshape(-1, self.d))
