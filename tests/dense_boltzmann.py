@@ -27,14 +27,15 @@ class Dense:
         u, du = states.bloch
         self.one, self.d, self.local = 0.0, np.zeros((3, len(u), len(u))), []
         for kind, centres in zip(self.two.kinds, scatterer.centres, strict=True):
-            t, phase, chosen = np.asarray(kind.matrix), np.asarray(kind.phase), list(kind.orbitals)
+            n, t = kind.amplitude[0], np.asarray(kind.amplitude[1])
+            phase, chosen = np.asarray(kind.phase), list(kind.orbitals)
             local = phase * u[:, chosen]
             slope = phase[:, None] * du[:, :, chosen] + 1j * np.asarray(centres).T * local[:, None]
             x = local.conj() @ t @ local.T
-            self.one = self.one + self.scaled(2 * np.pi * kind.density * np.abs(x) ** 2)
+            self.one = self.one + self.scaled(2 * np.pi * n * np.abs(x) ** 2)
             for c in range(3):  # Eq. (36): −2πn Im{[⟨Dp|T|p'⟩ + ⟨p|T|Dp'⟩]⟨p|T|p'⟩*}
                 z = slope[:, c].conj() @ t @ local.T + local.conj() @ t @ slope[:, c].T
-                self.d[c] += self.scaled(-2 * np.pi * kind.density * np.imag(z * x.conj()))
+                self.d[c] += self.scaled(-2 * np.pi * n * np.imag(z * x.conj()))
             self.local.append(local)
         delta = jnp.eye(len(self.w)) / self.w
         self.two_impurities = self.scaled(HBAR * np.asarray(self.two.apply(delta)[0]))
@@ -72,10 +73,10 @@ class Dense:
                 local_green_function(model, [level + e], site.orbitals, site.cells, rtol=1e-7).values[0]
                 for e in (step, -step)
             )
-            slope, t = (up - down) / (2 * step * float(model.state_volume)), np.asarray(kind.matrix)
+            slope, t = (up - down) / (2 * step * float(model.state_volume)), np.asarray(kind.amplitude.matrix)
             for found, amplitude in ((there, t), (back, t.conj().T)):
                 form = amplitude.conj().T @ slope @ amplitude
-                found -= kind.density * np.real(np.einsum("na,ab,nb->n", local.conj(), form, local))
+                found -= kind.amplitude.density * np.real(np.einsum("na,ab,nb->n", local.conj(), form, local))
         return there, back
 
 

@@ -76,8 +76,8 @@ def test_flux_conservation(contour, disorder, monkeypatch):
     size = np.abs(odd(matrices.two_impurities) @ np.diag(matrices.root[:, 0]) / matrices.root).sum(axis=1).max() / HBAR
     assert np.abs(there - back).max() < 1e-11 * size
     rate = np.zeros(len(there))
-    for kind, change, local in zip(matrices.two.kinds, matrices.two.changes, matrices.local, strict=True):
-        rate -= 2 * kind.density * np.imag(np.einsum("na,ab,nb->n", local.conj(), change, local)) / HBAR
+    for kind, change, local in zip(matrices.two.kinds, matrices.two.algebra.changes, matrices.local, strict=True):
+        rate -= 2 * kind.amplitude.density * np.imag(np.einsum("na,ab,nb->n", local.conj(), change, local)) / HBAR
     if rate.any():
         assert np.abs(there - rate).max() < 1e-11 * np.abs(rate).max()
     without_step(monkeypatch)
@@ -86,7 +86,7 @@ def test_flux_conservation(contour, disorder, monkeypatch):
 
 
 def without_step(monkeypatch):
-    monkeypatch.setattr(two_impurities, "_step", lambda w, q, bra, ket: jnp.zeros([q.shape[1] ** 2, q.shape[2] ** 2]))
+    monkeypatch.setattr(two_impurities, "step", lambda x, q, *_: jnp.zeros([1, q.shape[1] ** 2, q.shape[2] ** 2]))
 
 
 def test_both_directions_belong_to_one_kernel(contour):

@@ -123,6 +123,7 @@ class ResponseConfig(Section, frozen=True):
 
     solver: Literal["rta", "exact"] = "rta"
     skew_order: Literal["first", "all"] = "first"
+    theory: Literal["complete", "paper"] = "complete"
     frequency: Floats | Range = msgspec.field(default_factory=_default_frequencies)
     field: Vector = (0.0, 0.0, 1e4)
     optic_axis: Vector = (0.0, 0.0, 1.0)

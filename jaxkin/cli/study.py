@@ -118,6 +118,7 @@ def run(
                 frequency,
                 c.response.solver,
                 skew_order=c.response.skew_order,
+                theory=c.response.theory,
                 progress=progress,
             )
             response = joined(response, share)

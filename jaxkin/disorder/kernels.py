@@ -43,7 +43,7 @@ class Scatterer(eqx.Module):
         return ()
 
     def two_impurities(self, states: States) -> TwoImpurities | None:
-        """Scattering of the order n², where the potential that makes it is known."""
+        """Scattering of the order n², where the potential that makes it and what it needs of the states are known."""
         del states
         return None
 

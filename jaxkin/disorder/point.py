@@ -22,7 +22,7 @@ from jaxkin.disorder.onshell import on_shell_collisions
 from jaxkin.disorder.orbital_kernels import OrbitalJump, OrbitalKernel
 from jaxkin.disorder.pairwise import PairwiseCollisions
 from jaxkin.disorder.states import States
-from jaxkin.disorder.two_impurities import Kind, TwoImpurities
+from jaxkin.disorder.two_impurities import Amplitude, Kind, TwoImpurities
 from jaxkin.errors import JaxkinError
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.hamiltonian.tight_binding import TightBinding
@@ -192,13 +192,15 @@ class PointScatterer(Scatterer):
         parts = [self._site(states, number) for number in range(len(self.sites))]
         return parts[0] if len(parts) == 1 else SummedCollisions(states, parts)
 
-    def two_impurities(self, states: States) -> TwoImpurities:
+    def two_impurities(self, states: States) -> TwoImpurities | None:
+        if states.reduced is None:
+            return None
         kinds = []
         for number, (site, centres) in enumerate(zip(self.sites, self.centres, strict=True)):
             local = local_states(states, site.orbitals, centres)[0]
             terms = scattering_terms(self.orders[number], *self._potentials(number), self._density(states, local))
             phase = jnp.exp(1j * (jnp.asarray(states.k) @ jnp.asarray(centres).T))
-            kinds.append(Kind(self.densities[number], terms.amplitude, site.orbitals, phase))
+            kinds.append(Kind(Amplitude(self.densities[number], terms.amplitude), site.orbitals, phase))
         pairs = None if self.green is None else [[block[0] for block in row] for row in self.green.pairs]
         return TwoImpurities(states, kinds, pairs)
 

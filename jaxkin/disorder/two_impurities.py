@@ -23,18 +23,23 @@ Pairs = Sequence[Sequence[Complex[AnyArray, "a2 b2"]]]
 Σ_j F_ij[X_j] = ∫(dk) G X G on i; 1/(eV² Å^d)."""
 
 
+class Amplitude(NamedTuple):
+    """n per Å^d impurities with T (Born and third order: V), (d, d) in eV Å^d."""
+
+    density: Number
+    matrix: Complex[Array, "d d"]
+
+
 class Kind(NamedTuple):
     """One kind of impurity: all with the same amplitude on the same d orbitals.
 
     Attributes:
-        density: n per Å^d.
-        matrix: T (Born and third order: V), (d, d) in eV Å^d.
+        amplitude: and density.
         orbitals: their indices.
         phase: e^{ik·(R_m+τ_m)} of each state, (M, d).
     """
 
-    density: Number
-    matrix: Complex[Array, "d d"]
+    amplitude: Amplitude
     orbitals: tuple[int, ...]
     phase: Complex[Array, "M d"]
 
@@ -70,23 +75,32 @@ class TwoImpurities:
         u, reduced = jnp.asarray(states.bloch[0]), jnp.asarray(states.reduced)
         place = [np.array([states.orbitals.index(m) for m in kind.orbitals]) for kind in kinds]
         local = [kind.phase * u[:, np.array(kind.orbitals)] for kind in kinds]
+        amplitudes = [kind.amplitude for kind in kinds]
         densities = [jnp.einsum("s,sa,sb->ab", self._weights, u, u.conj()) for u in local]
-        sigma = [-1j * jnp.pi * scattered(kind, rho) for kind, rho in zip(kinds, densities, strict=True)]
-        mixed = [jnp.zeros_like(part) for part in local]  # |δp⟩
-        self._steps: list[list[Array]] = []
-        for i, first in enumerate(kinds):
-            row = []
-            for j, second in enumerate(kinds):
-                q = first.phase[:, :, None] * reduced[:, place[i][:, None], place[j]] * second.phase[:, None].conj()
-                mixed[i] = mixed[i] + jnp.einsum("sab,bc,sc->sa", q, sigma[j], local[j])
-                row.append(1j * jnp.pi * sum_over_tiles(_step, ROWS, self._weights, q, local[i], local[j]))
-            self._steps.append(row)
-        self._pairs = pairs
-        self.changes = [
-            jnp.zeros_like(kind.matrix) if pairs is None else kind.matrix @ _between(pairs[i], sigma) @ kind.matrix
-            for i, kind in enumerate(kinds)
+        sigma = self_energies(amplitudes, densities)
+        self._local = local
+        self._q = [
+            [
+                first.phase[:, :, None] * reduced[:, a[:, None], b] * second.phase[:, None].conj()
+                for second, b in zip(kinds, place, strict=True)
+            ]
+            for first, a in zip(kinds, place, strict=True)
+        ]
+        number = range(len(kinds))
+        steps = [[self.step(self._weights[:, None], i, j)[0] for j in number] for i in number]
+        self.algebra = TwoAmplitudes(amplitudes, sigma, steps, pairs)
+        mixed = [  # |δp⟩
+            sum(
+                (jnp.einsum("sab,bc,sc->sa", q, s, u) for q, s, u in zip(row, sigma, local, strict=True)),
+                jnp.zeros(()),
+            )
+            for row in self._q
         ]
         self._orbitals = [OrbitalMoments(jnp.concatenate(both, axis=1)) for both in zip(local, mixed, strict=True)]
+
+    def step(self, x: Float[Array, "M m"], i: int, j: int) -> Complex[Array, "m a2 b2"]:
+        """Σ_s x_s Q_s X P_s of X on kind j, on kind i: :func:`step`."""
+        return sum_over_tiles(step, ROWS, x, self._q[i][j], self._local[i], self._local[j])
 
     def apply(self, x: Float[Array, "M m"]) -> tuple[Float[Array, "M m"], Float[Array, "M m"]]:
         """∫(dp') w⁽²⁾_{pp'} δ(ε−ε') x_p' and the same with p and p' exchanged in w⁽²⁾, in 1/ps."""
@@ -97,10 +111,46 @@ class TwoImpurities:
         return self._combined(x, 0.5, -0.5)
 
     def _combined(self, x: Float[Array, "M m"], there: float, back: float) -> Float[Array, "M m"]:
-        """The two directions with factors; that of w⁽²⁾_{p'p} has T and T†, G^R and G^A exchanged."""
         moments = [orbitals.moment(self._weights[:, None] * x) for orbitals in self._orbitals]
-        total = jnp.zeros(())
-        forms = [jnp.zeros_like(moment) for moment in moments]  # in (|p⟩, |δp⟩)
+        forms = self.algebra.forms(moments, there, back)
+        expected = (orbitals.expected(form) for orbitals, form in zip(self._orbitals, forms, strict=True))
+        return sum(expected, jnp.zeros(()))
+
+
+class TwoAmplitudes:
+    """What :class:`TwoImpurities` is in the orbitals alone, once the states are summed over.
+
+    Args:
+        kinds: S amplitudes.
+        sigma: Σ of each, :func:`self_energies`.
+        steps: :func:`step` of the weights W from kind to kind.
+        pairs: F_ij, or None.
+    """
+
+    def __init__(
+        self,
+        kinds: Sequence[Amplitude],
+        sigma: Sequence[Array],
+        steps: Sequence[Sequence[Array]],
+        pairs: Pairs | None,
+    ):
+        self.kinds, self._steps, self._pairs = tuple(kinds), steps, pairs
+        self.changes = [
+            jnp.zeros_like(t) if pairs is None else t @ between(pairs[i], sigma) @ t for i, (_, t) in enumerate(kinds)
+        ]
+
+    def forms(
+        self, moments: Sequence[Complex[Array, "m 2d 2d"]], there: float, back: float
+    ) -> list[Complex[Array, "m 2d 2d"]]:
+        """F of each kind with ⟨P|F|P⟩ = ∫(dp') x_p' times w⁽²⁾_{pp'} and w⁽²⁾_{p'p}, with factors, for P = (|p⟩, |δp⟩).
+
+        w⁽²⁾_{p'p} is w⁽²⁾_{pp'} with T and T†, G^R and G^A exchanged.
+
+        Args:
+            moments: Σ W x |P⟩⟨P| of each kind.
+            there, back: factors.
+        """
+        forms = [jnp.zeros_like(moment) for moment in moments]
         for side, factor in ((1, there), (-1, back)):
             if not factor:
                 continue
@@ -109,25 +159,28 @@ class TwoImpurities:
             once = [scattered(kind, moment[:, :d, :d]) for kind, moment, d in zip(kinds, moments, sizes, strict=True)]
             for i, (kind, d) in enumerate(zip(kinds, sizes, strict=True)):
                 rho, mixed = moments[i][:, :d, :d], moments[i][:, d:, :d]
-                inner = _hermitian(2 * side * mixed + 2 * side * _between(self._steps[i], once))
+                inner = _hermitian(2 * side * (mixed + 1j * jnp.pi * between(self._steps[i], once)))
                 if self._pairs is not None:
-                    inner = inner + _hermitian(_between(self._pairs[i], once))
+                    inner = inner + _hermitian(between(self._pairs[i], once))
                 change = self.changes[i] if side > 0 else self.changes[i].conj().T
                 changed = _hermitian(2 * kind.density * (change @ rho @ kind.matrix.conj().T))
+                ends = -factor * side * once[i]
                 forms[i] = forms[i].at[:, :d, :d].add(factor * (scattered(kind, inner) + changed))
-                forms[i] = forms[i].at[:, d:, :d].add(-factor * side * once[i])
-                forms[i] = forms[i].at[:, :d, d:].add(-factor * side * once[i])
-        for orbitals, form in zip(self._orbitals, forms, strict=True):
-            total = total + orbitals.expected(form)
-        return golden_rule(1.0) * total
+                forms[i] = forms[i].at[:, d:, :d].add(ends).at[:, :d, d:].add(ends)
+        return [golden_rule(1.0) * form for form in forms]
 
 
-def scattered(kind: Kind, x: Complex[Array, "... d d"]) -> Complex[Array, "... d d"]:
+def self_energies(kinds: Sequence[Amplitude], densities: Sequence[Complex[Array, "d d"]]) -> list[Array]:
+    """Σ = −iπ n T ρ T† of each kind, ρ = Σ W |p⟩⟨p|."""
+    return [-1j * jnp.pi * scattered(kind, rho) for kind, rho in zip(kinds, densities, strict=True)]
+
+
+def scattered(kind: Amplitude, x: Complex[Array, "... d d"]) -> Complex[Array, "... d d"]:
     """K[X] = n T X T† of one kind."""
     return kind.density * (kind.matrix @ x @ kind.matrix.conj().T)
 
 
-def _between(row: Sequence[AnyArray], x: Sequence[Array]) -> Array:
+def between(row: Sequence[AnyArray], x: Sequence[Array]) -> Array:
     """Σ_j F_ij[X_j], (..., d_i, d_i)."""
     total = jnp.zeros(())
     for block, one in zip(row, x, strict=True):
@@ -140,9 +193,12 @@ def _hermitian(matrices: Complex[Array, "... d d"]) -> Complex[Array, "... d d"]
     return 0.5 * (matrices + dagger(matrices))
 
 
-def _step(weights: Array, q: Array, bra: Array, ket: Array) -> Complex[Array, "a2 b2"]:
-    """Σ_s W_s Q_s[a, a'] ⟨b'|s⟩⟨s|b⟩ as ((a b), (a' b'))."""
-    outer = jnp.einsum("s,sB,sb->sBb", weights, ket, bra.conj())
+def step(
+    x: Float[Array, "M m"], q: Complex[Array, "M a b"], bra: Complex[Array, "M a"], ket: Complex[Array, "M b"]
+) -> Complex[Array, "m a2 b2"]:
+    """Σ_s x_s Q_s[a, a'] ⟨b'|s⟩⟨s|b⟩ as ((a b), (a' b')): Σ_s x_s Q_s X P_s for X on the other kind."""
+    outer = ket[:, :, None] * bra.conj()[:, None]
+    outer = (x[:, :, None, None] * outer[:, None]).reshape(len(x), -1)
     a, b = q.shape[1:]
-    total = (q.reshape(len(q), -1).T @ outer.reshape(len(q), -1)).reshape(a, b, b, a)  # a a' b' b
-    return jnp.transpose(total, (0, 3, 1, 2)).reshape(a * a, b * b)
+    total = (q.reshape(len(q), -1).T @ outer).reshape(a, b, -1, b, a)  # a a' m b' b
+    return jnp.transpose(total, (2, 0, 4, 1, 3)).reshape(-1, a * a, b * b)

@@ -17,7 +17,7 @@ import numpy as np
 from jaxkin.disorder import FiniteRangeImpurity
 from jaxkin.errors import AccuracyWarning, JaxkinError
 from jaxkin.fitting.table import Table, Values, gather, shell_sums
-from jaxkin.response.sums import RelaxedSums
+from jaxkin.response.sums import RelaxedSums, Theory
 from jaxkin.surface.surface import Shell, Surface
 
 RTOL = 1e-4
@@ -25,7 +25,7 @@ RTOL = 1e-4
 nodes, that of the table is about its square ..."""
 FIRST, MOST = 4, 64
 """... and the first and the highest degree; each is twice that before."""
-SCALING = {"intrinsic": 0, "drude": 0, "skew": 3, "side_jump": 2}
+SCALING = {"intrinsic": 0, "drude": 0, "skew": 3, "side_jump": 2, "nonlocal": 2, "gaussian_skew": 0}
 """Powers of the strength in the sums of each mechanism, where the potential is weak; in 1/τ it is 2."""
 
 
@@ -50,6 +50,7 @@ class FiniteRangeTable(Table):
         cls,
         surface: Surface,
         disorder: FiniteRangeImpurity,
+        theory: Theory,
         strengths: tuple[float, float] | None,
         window: tuple[float, float] | None = None,
     ) -> FiniteRangeTable:
@@ -66,7 +67,7 @@ class FiniteRangeTable(Table):
         whole = gather(surface, window)
 
         def sampled(nodes: np.ndarray) -> RelaxedSums:
-            return _sampled(surface, whole.shells, disorder, strengths, nodes)
+            return _sampled(surface, whole.shells, disorder, theory, strengths, nodes)
 
         degree, values, error = FIRST, sampled(_nodes(FIRST)), np.inf
         while error > RTOL and degree < MOST:
@@ -114,6 +115,7 @@ def _sampled(
     surface: Surface,
     shells: list[list[Shell]],
     disorder: FiniteRangeImpurity,
+    theory: Theory,
     strengths: tuple[float, float],
     nodes: np.ndarray,
 ) -> RelaxedSums:
@@ -122,7 +124,7 @@ def _sampled(
     found = []
     for s in np.exp(0.5 * (low + high) + 0.5 * (high - low) * nodes):
         scatterer = eqx.tree_at(lambda d: d.strength, disorder, s * disorder.strength).on(surface)
-        sums = shell_sums(surface, scatterer, shells)
+        sums = shell_sums(surface, scatterer, shells, theory)
 
         def reduced(tensors: dict, s: float = s) -> dict:
             return {n: t / (s**p * disorder.density) if (p := SCALING[n]) else t for n, t in tensors.items()}
@@ -134,7 +136,7 @@ def _sampled(
 
 def _measured(sums: RelaxedSums) -> list[np.ndarray]:
     """The sums that the error of the table is that of."""
-    return [sums.tau, sums.moments["skew"], sums.moments["side_jump"]]
+    return [sums.tau, *(sums.moments[name] for name in ("skew", "side_jump", "nonlocal") if name in sums.moments)]
 
 
 def _nodes(degree: int) -> np.ndarray:

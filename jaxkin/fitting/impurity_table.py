@@ -8,7 +8,7 @@ velocities and of their products do not depend on the potential; T = (1 − VG)�
 from __future__ import annotations
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -18,13 +18,14 @@ from jaxtyping import Array, Complex, Float
 
 from jaxkin import units
 from jaxkin.disorder import PointImpurity, RelaxationTime
-from jaxkin.disorder.amplitude import Order, Term, golden_rule, scattering_terms
-from jaxkin.disorder.point import green_functions, local_states, located_site, placed
+from jaxkin.disorder.amplitude import Order, Term, Terms, golden_rule, scattering_terms
+from jaxkin.disorder.point import LocalGreen, PointScatterer, local_states, located_site
 from jaxkin.disorder.states import ShellStates, States
+from jaxkin.disorder.two_impurities import Amplitude, TwoAmplitudes, self_energies
 from jaxkin.errors import JaxkinError
 from jaxkin.fitting.table import Table, Values, gather, shell_sums
-from jaxkin.response.observables import LEVI_CIVITA
-from jaxkin.response.sums import MAGNETON, RelaxedSums
+from jaxkin.response.observables import LEVI_CIVITA, magnetoelectric
+from jaxkin.response.sums import MAGNETON, RelaxedSums, Theory, rotated
 from jaxkin.surface.surface import Shell, Surface
 
 
@@ -50,11 +51,24 @@ class SiteMoments(NamedTuple):
     turned: Array
 
 
+class PairMoments(NamedTuple):
+    """Integrals over one shell that scattering by two impurities needs, from site to site.
+
+    Attributes:
+        steps: Σ W x Q X P for x = 1, v_a and v_a v_b as :func:`step`, (S, S, 13, d², d²).
+        green: ∫(dk) G X G, (S, S, d², d²); None for real amplitudes.
+    """
+
+    steps: Array
+    green: Array | None
+
+
 class ImpurityTable(Table):
     """Parameters ``strength`` (in units of the impurity's potential; eV where that is 1) and ``density`` (Å^-d).
 
     Attributes:
         sites: moments with leading axes (replicas, energies, sites).
+        pairs: the same (replicas, energies) of pairs of sites; None for the paper's theory.
         potential: V of each site in eV, (sites, d, d).
         thermal: (R, E) thermal weight of each shell over its own.
         volume: of the cell in Å^d, 1 for a k·p model.
@@ -63,6 +77,7 @@ class ImpurityTable(Table):
     """
 
     sites: SiteMoments
+    pairs: PairMoments | None
     potential: Complex[Array, "S d d"]
     thermal: Float[Array, "R E"]
     volume: float = eqx.field(static=True)
@@ -70,7 +85,13 @@ class ImpurityTable(Table):
     order: Order = eqx.field(static=True)
 
     @classmethod
-    def of(cls, surface: Surface, disorder: PointImpurity, window: tuple[float, float] | None = None) -> ImpurityTable:
+    def of(
+        cls,
+        surface: Surface,
+        disorder: PointImpurity,
+        theory: Theory,
+        window: tuple[float, float] | None = None,
+    ) -> ImpurityTable:
         """Gather it from a surface.
 
         Raises:
@@ -82,24 +103,28 @@ class ImpurityTable(Table):
             raise JaxkinError(
                 "the impurity's sites have different numbers of orbitals; fit one kind of site at a time."
             )
-        green = green_functions(surface, sites, disorder.rtol) if disorder.order == "tmatrix" else None
-        d = len(sites[0].orbitals)
-        shell_states, moments, ratios = ShellStates(surface, bloch=True), [], []
-        sums = shell_sums(surface, RelaxationTime(1.0).on(surface), whole.shells)  # its moment and Drude tensors
+        scatterer, d = disorder.on(surface), len(sites[0].orbitals)
+        orbitals = scatterer.orbitals if theory == "complete" else ()
+        shell_states, moments, ratios, pairs = ShellStates(surface, True, orbitals), [], [], []
+        # its moment and Drude tensors
+        sums = shell_sums(surface, RelaxationTime(1.0).on(surface), whole.shells, "paper")
         for row in whole.shells:
-            mine = []
+            mine, couples = [], []
             for states in map(shell_states.of, row):
-                nearest = np.argmin(np.abs(surface.levels - states.level))
+                green = None if scatterer.green is None else scatterer.green.at(states.level)
+                local = [
+                    local_states(states, site.orbitals, centres)
+                    for site, centres in zip(sites, scatterer.centres, strict=True)
+                ]
                 parts = [
-                    _moments(
-                        states,
-                        local_states(states, site.orbitals, placed(surface.model, site)),
-                        np.zeros((d, d)) if green is None else green(site)[nearest],
-                    )
-                    for site in sites
+                    _moments(states, one, np.zeros((d, d)) if green is None else green.single[n][0])
+                    for n, one in enumerate(local)
                 ]
                 mine.append(SiteMoments(*(jnp.stack(column) for column in zip(*parts, strict=True))))
+                if orbitals:
+                    couples.append(_pair_moments(states, scatterer, green))
             moments.append(mine)
+            pairs.append(couples)
             ratios.append([_thermal_ratio(surface, shell) for shell in row])
         count = max(len(row) for row in ratios)
         return cls(
@@ -107,6 +132,7 @@ class ImpurityTable(Table):
             sums,
             *whole[1:4],
             _stacked(moments, count),
+            _stacked(pairs, count) if orbitals else None,
             jnp.asarray([site.potential for site in sites]),
             jnp.asarray([row + [0.0] * (count - len(row)) for row in ratios]),
             float(surface.model.state_volume),
@@ -122,25 +148,28 @@ class ImpurityTable(Table):
         one = partial(_site_sums, self.order, self.volume)
         over_sites = jax.vmap(one, in_axes=(0, 0, None))
         over_shells = jax.vmap(jax.vmap(over_sites, in_axes=(None, 0, None)), in_axes=(None, 0, None))
-        scale = golden_rule(1.0) * jnp.asarray(values["density"]) / len(self.potential)
-        rate, skew, jump, skewed, jumped = (
-            scale * jnp.sum(part, axis=2)
-            for part in over_shells(self.potential, self.sites, jnp.asarray(values["strength"]))
+        strength, density = jnp.asarray(values["strength"]), jnp.asarray(values["density"])
+        scale = golden_rule(1.0) * density / len(self.potential)
+        rate, skew, jump, moved, skewed, jumped = (
+            scale * jnp.sum(part, axis=2) for part in over_shells(self.potential, self.sites, strength)
         )
         thermal = self.thermal[..., None, None]
         drude = self.sums.currents["drude"]
         squares = jnp.trace(drude, axis1=2, axis2=3)
         present = self.thermal * squares > 0
         tau = jnp.where(present, squares, 1.0) / jnp.where(present, self.thermal * rate, 1.0)
-        return RelaxedSums(
-            tau,
-            {
-                "intrinsic": jnp.asarray(values["moment_scale"]) * self.sums.moments["intrinsic"],
-                "skew": thermal * skew,
-                "side_jump": thermal * jump,
-            },
-            {"drude": drude, "skew": thermal * skewed, "side_jump": thermal * jumped},
-        )
+        moments = {
+            "intrinsic": jnp.asarray(values["moment_scale"]) * self.sums.moments["intrinsic"],
+            "skew": thermal * skew,
+            "side_jump": thermal * jump,
+        }
+        currents = {"drude": drude, "skew": thermal * skewed, "side_jump": thermal * jumped}
+        if self.pairs is not None:
+            both = partial(_two_impurity_sums, self.order, self.volume, self.potential, strength, density)
+            turned, current = jax.vmap(jax.vmap(both))(self.sites, self.pairs)
+            moments |= {"nonlocal": thermal * moved, "gaussian_skew": thermal * turned}
+            currents["gaussian_skew"] = thermal * current
+        return RelaxedSums(tau, moments, currents)
 
 
 def _moments(states: States, orbitals: tuple[Array, Array], green: np.ndarray) -> SiteMoments:
@@ -166,6 +195,17 @@ def _moments(states: States, orbitals: tuple[Array, Array], green: np.ndarray) -
     )
 
 
+def _pair_moments(states: States, scatterer: PointScatterer, green: LocalGreen | None) -> PairMoments:
+    two = scatterer.two_impurities(states)
+    assert two is not None
+    w, v = states.weights[:, None], states.velocity
+    x = jnp.asarray(np.concatenate([w, w * v, w * (v[:, :, None] * v[:, None]).reshape(len(v), 9)], axis=1))
+    number = range(len(scatterer.sites))
+    steps = jnp.stack([jnp.stack([two.step(x, i, j) for j in number]) for i in number])
+    pairs = None if green is None else jnp.stack([jnp.stack([block[0] for block in row]) for row in green.pairs])
+    return PairMoments(steps, pairs)
+
+
 def _thermal_ratio(surface: Surface, shell: Shell) -> float:
     """Thermal over own weight of a shell's points."""
     ratio = surface.weight[shell.points] / surface.level_weight[shell.points]
@@ -174,7 +214,7 @@ def _thermal_ratio(surface: Surface, shell: Shell) -> float:
     return float(ratio[0])
 
 
-def _stacked(rows: list[list[SiteMoments]], count: int) -> SiteMoments:
+def _stacked(rows: list[list[Any]], count: int) -> Any:
     """Leading axes (replicas, energies), filled with zeros."""
     empty = jax.tree.map(jnp.zeros_like, next(one for row in rows for one in row))
     full = [row + [empty] * (count - len(row)) for row in rows]
@@ -182,15 +222,19 @@ def _stacked(rows: list[list[SiteMoments]], count: int) -> SiteMoments:
                         *[one for row in full for one in row])  # fmt: skip
 
 
-def _site_sums(order: Order, volume: float, potential: Array, m: SiteMoments, strength: Array):
-    """Σ W v·Lv, Σ W (Q×v)_a v_b, Σ W (v_sj×v)_a v_b, and Σ W v_a Q_b and Σ W v_a v_sj,b, of one site, per s = 2πn/ħ.
-
-    Of the last but one, what is symmetric in a and b is left out.
-    """
+def _terms(order: Order, volume: float, potential: Array, m: SiteMoments, strength: Array) -> Terms:
     v = strength * potential
     bare = volume * v
     dressed = jnp.linalg.solve(jnp.eye(len(v)) - v @ m.green, bare) if order == "tmatrix" else bare
-    terms = scattering_terms(order, bare, 0.5 * (dressed + _dagger(dressed)), m.states)
+    return scattering_terms(order, bare, 0.5 * (dressed + _dagger(dressed)), m.states)
+
+
+def _site_sums(order: Order, volume: float, potential: Array, m: SiteMoments, strength: Array):
+    """Σ W v·Lv; Σ W (Q×v)_a v_b, Σ W (v_sj×v)_a v_b, what D has in their place; Σ W v_a Q_b, Σ W v_a v_sj,b: of one site.
+
+    Per s = 2πn/ħ. Of the last but one, what is symmetric in a and b is left out.
+    """
+    terms = _terms(order, volume, potential, m, strength)
     gain = _sandwiched(terms.symmetric, m.velocity)
     loss = _sandwiched(terms.symmetric, m.states[None])[0]
     speed = jnp.trace(m.square)
@@ -209,8 +253,42 @@ def _site_sums(order: Order, volume: float, potential: Array, m: SiteMoments, st
     # Q's part along v is symmetric in Σ W v_a Q_b, and does not matter
     skewed_current = jnp.einsum("bmn,anm->ab", skewed, m.velocity).real
     jump_current = jnp.einsum("nm,abmn->ab", outer, m.drift).imag + jnp.einsum("bmn,anm->ab", inner, m.velocity).real
+    displaced = jnp.zeros((3, 3, 3))  # ⟨v_c|D_b|v_d⟩ as b, c, d
+    for one in (t, back):
+        displaced = displaced + jnp.einsum("cbmn,dnm->bcd", m.drift, one @ m.velocity @ _dagger(one)).imag
+        flow = one @ _dagger(m.drift) @ _dagger(one)
+        displaced = displaced + jnp.einsum("cmn,dbnm->bcd", m.velocity, flow).imag
+    moved = magnetoelectric(rotated(displaced))
     half = -0.5 * units.HBAR
-    return rate, MAGNETON * skew, half * MAGNETON * jump, skewed_current, half * jump_current
+    moments = (MAGNETON * skew, half * MAGNETON * jump, half * MAGNETON * moved)
+    return rate, *moments, skewed_current, half * jump_current
+
+
+def _two_impurity_sums(
+    order: Order, volume: float, potentials: Array, strength: Array, density: Array, m: SiteMoments, pairs: PairMoments
+) -> tuple[Array, Array]:
+    """Σ W (Q×v)_a v_b and Σ W v_a Q_b of the Q that two impurities make, of all sites together."""
+    sites = [jax.tree.map(lambda x, n=n: x[n], m) for n in range(len(potentials))]
+    kinds = [
+        Amplitude(density / len(sites), _terms(order, volume, v, site, strength).amplitude)
+        for v, site in zip(potentials, sites, strict=True)
+    ]
+    sigma = self_energies(kinds, [site.states for site in sites])
+    green = None if pairs.green is None else list(map(list, pairs.green))
+    algebra = TwoAmplitudes(kinds, sigma, [[block[0] for block in row] for row in pairs.steps], green)
+    weighted = []  # Σ W x |P⟩⟨P| for x = v_a and v_a v_b, where what is quadratic in |δp⟩ has no place
+    for site, row in zip(sites, pairs.steps, strict=True):
+        d = site.states.shape[0]
+        both = [jnp.einsum("xpq,q->xp", block, s.ravel()) for block, s in zip(row, sigma, strict=True)]
+        mixed = sum(both, jnp.zeros(()))[1:].reshape(-1, d, d)
+        rho = jnp.concatenate([site.velocity, site.square.reshape(9, d, d)])
+        top = jnp.concatenate([rho, _dagger(mixed)], axis=2)
+        weighted.append(jnp.concatenate([top, jnp.concatenate([mixed, 0 * rho], axis=2)], axis=1))
+    turned, current = jnp.zeros((3, 3, 3)), jnp.zeros((3, 3))
+    for form, moment in zip(algebra.forms([x[:3] for x in weighted], 0.5, -0.5), weighted, strict=True):
+        turned = turned + jnp.einsum("cmn,dbnm->cdb", form, moment[3:].reshape(3, 3, *moment.shape[1:])).real
+        current = current + jnp.einsum("bmn,anm->ab", form, moment[:3]).real
+    return MAGNETON * jnp.einsum("acd,cdb->ab", LEVI_CIVITA, turned), current
 
 
 def _sandwiched(terms: tuple[Term, ...], moments: Complex[Array, "m d d"]) -> Complex[Array, "m d d"]:

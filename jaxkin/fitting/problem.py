@@ -270,7 +270,8 @@ def _observed(table: Table, sums: RelaxedSums, factor: Array, points: Points, av
         # ½ ε_abc n_c is the matrix of n×
         across = 0.5 * jnp.einsum("abc,c->ab", LEVI_CIVITA, n)
         parts = conductivity(across)
-        hall = parts["skew"] + parts["side_jump"] + jnp.sum(across * table.intrinsic_hall)
+        extrinsic = [part for name, part in parts.items() if name != "drude"]
+        hall = sum(extrinsic, jnp.zeros(())) + jnp.sum(across * table.intrinsic_hall)
         return hall.real if points.quantity == "hall_conductivity" else hall.imag
     sigma = conductivity(plain)["drude"]
     return sigma.real if points.quantity == "conductivity" else sigma.imag

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from jaxkin.disorder import RelaxationTime
 from jaxkin.fitting.table import Table, Values, gather, shell_sums
-from jaxkin.response.sums import RelaxedSums
+from jaxkin.response.sums import RelaxedSums, Theory
 from jaxkin.surface.surface import Surface
 
 
@@ -24,12 +24,12 @@ class RelaxationTable(Table):
 
     @classmethod
     def of(
-        cls, surface: Surface, disorder: RelaxationTime, window: tuple[float, float] | None = None
+        cls, surface: Surface, disorder: RelaxationTime, theory: Theory, window: tuple[float, float] | None = None
     ) -> RelaxationTable:
         """Gather it from a surface."""
         whole = gather(surface, window)
         unit = RelaxationTime(1.0, 1.0, 1.0, tuple(disorder.axis), disorder.direction)
-        sums = shell_sums(surface, unit.on(surface), whole.shells)
+        sums = shell_sums(surface, unit.on(surface), whole.shells, theory)
         given = (float(disorder.tau), float(disorder.tau_skew), float(disorder.side_jump))
         return cls(whole.energies, sums, *whole[1:4], given)
 
@@ -45,7 +45,8 @@ class RelaxationTable(Table):
         tau = jnp.asarray(values["tau"])
         rate = jnp.asarray(values["skew_rate"]) if "skew_rate" in values else 1 / jnp.asarray(values["tau_skew"])
         jump = jnp.asarray(values["side_jump"]) / tau
-        scale = {"intrinsic": jnp.asarray(values["moment_scale"]), "drude": 1.0, "skew": rate, "side_jump": jump}
+        scale = {"drude": 1.0, "skew": rate, "side_jump": jump, "nonlocal": jump, "gaussian_skew": 0.0}
+        scale["intrinsic"] = jnp.asarray(values["moment_scale"])
         return RelaxedSums(
             tau,
             {name: scale[name] * tensor for name, tensor in self.sums.moments.items()},

@@ -26,7 +26,7 @@ from jaxkin.fitting.parameters import Transform
 from jaxkin.fitting.thermal import Energies, padded
 from jaxkin.namespace import is_traced
 from jaxkin.response.conductivity import intrinsic_conductivity
-from jaxkin.response.sums import RelaxedSums, Weigh, conductivity_parts, gyrotropic_parts, relaxed_sums
+from jaxkin.response.sums import RelaxedSums, Theory, Weigh, conductivity_parts, gyrotropic_parts, scattered_sums
 from jaxkin.surface.surface import Shell, Surface
 from jaxkin.surface.thermal import STEP, TAIL, Thermal
 
@@ -220,14 +220,14 @@ def gather(surface: Surface, window: tuple[float, float] | None = None) -> Gathe
     return Gathered(energies, jnp.asarray(hall), hall_error, surface.model.dimension, shells)
 
 
-def shell_sums(surface: Surface, scatterer: Scatterer, shells: list[list[Shell]]) -> RelaxedSums:
+def shell_sums(surface: Surface, scatterer: Scatterer, shells: list[list[Shell]], theory: Theory) -> RelaxedSums:
     """The sums of all shells, leaves (R, E, ...), filled up with zeros (τ with ones)."""
-    states = ShellStates(surface, scatterer.bloch)
+    states = ShellStates(surface, scatterer.bloch, scatterer.orbitals if theory == "complete" else ())
 
     def one(shell: Shell) -> RelaxedSums:
         count = shell.points.stop - shell.points.start
         mine = states.of(shell, filled_size(count, scatterer.pairs))
-        return jax.tree.map(np.asarray, _compiled_sums(len(mine), scatterer.at(shell.energy), mine))
+        return jax.tree.map(np.asarray, _compiled_sums(len(mine), scatterer.at(shell.energy), mine, theory))
 
     rows = [[one(shell) for shell in row] for row in shells]
     count = max(len(row) for row in rows)
@@ -238,5 +238,5 @@ def shell_sums(surface: Surface, scatterer: Scatterer, shells: list[list[Shell]]
 
 
 @compiled_for
-def _compiled_sums(scatterer: Scatterer, states: States) -> RelaxedSums:
-    return relaxed_sums(scatterer(states), jnp.asarray(states.thermal), jnp.asarray(states.orbital_moment))
+def _compiled_sums(scatterer: Scatterer, states: States, theory: Theory) -> RelaxedSums:
+    return scattered_sums(scatterer, states, theory)

@@ -17,6 +17,7 @@ from jaxkin.fitting.impurity_table import ImpurityTable
 from jaxkin.fitting.relaxation_table import RelaxationTable
 from jaxkin.fitting.table import Table
 from jaxkin.hamiltonian.bloch import BlochModel
+from jaxkin.response.sums import Theory
 from jaxkin.surface.fermi import fermi_surfaces
 from jaxkin.surface.plan import Progress
 from jaxkin.surface.rule import LineRule, Rule
@@ -37,6 +38,7 @@ def tabulate(
     window: tuple[float, float] | None = None,
     *,
     strengths: tuple[float, float] | None = None,
+    theory: Theory = "complete",
 ) -> Table:
     """Gather what the relaxation-time response of a surface needs, so that one evaluation takes microseconds.
 
@@ -51,6 +53,7 @@ def tabulate(
         window: interval of the surface's energies in eV, where it is not that of :func:`fermi_surface`.
         strengths: of a :class:`FiniteRangeImpurity`, between which factors on its own strength it is tabulated, at
             some 9 to 33 strengths; what that misses is ``table.interpolation_error``.
+        theory: as for :func:`gyrotropic_response`.
 
     Raises:
         JaxkinError: another kind of disorder, a surface without states.
@@ -69,11 +72,11 @@ def tabulate(
             f"no states at {surface.fermi_level:g} eV and {surface.temperature:g} K: nothing to tabulate."
         )
     if isinstance(disorder, RelaxationTime):
-        return RelaxationTable.of(surface, disorder, window)
+        return RelaxationTable.of(surface, disorder, theory, window)
     if isinstance(disorder, PointImpurity):
-        return ImpurityTable.of(surface, disorder, window)
+        return ImpurityTable.of(surface, disorder, theory, window)
     if isinstance(disorder, FiniteRangeImpurity):
-        return FiniteRangeTable.of(surface, disorder, strengths, window)
+        return FiniteRangeTable.of(surface, disorder, theory, strengths, window)
     raise JaxkinError(
         f"fits know RelaxationTime, PointImpurity and FiniteRangeImpurity, one kind in a sample, not "
         f"{type(disorder).__name__}."
@@ -90,6 +93,7 @@ def tabulate_window(
     seed: int = 0,
     *,
     strengths: tuple[float, float] | None = None,
+    theory: Theory = "complete",
     progress: Progress | None = None,
 ) -> Table:
     """A table over a whole window of energies, for wide ranges of the Fermi level and of temperature.
@@ -105,7 +109,7 @@ def tabulate_window(
         sampler: as for :func:`fermi_surface`.
         replicas: independent random shifts.
         seed: makes the result reproducible.
-        strengths: as for :func:`tabulate`.
+        strengths, theory: as for :func:`tabulate`.
         progress: called with (done, total, what).
 
     Raises:
@@ -138,7 +142,7 @@ def tabulate_window(
     joined = replace(_joined(surfaces, weights, Thermal(middle, float(temperature))), evaluations=scan.evaluations)
     for message in joined.warnings:
         warnings.warn(message, AccuracyWarning, stacklevel=2)
-    return tabulate(joined, disorder, (float(edges[0]), float(edges[-1])), strengths=strengths)
+    return tabulate(joined, disorder, (float(edges[0]), float(edges[-1])), strengths=strengths, theory=theory)
 
 
 def _panels(edges: np.ndarray, longest: float) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,6 @@ from numpy.typing import ArrayLike
 from jaxkin.errors import FileFormatError
 from jaxkin.estimate import Estimate
 from jaxkin.response.gyrotropic import GyrotropicResponse
-from jaxkin.response.sums import MECHANISMS
 from jaxkin.surface.surface import Surface
 
 XYZ = ["x", "y", "z"]
@@ -27,7 +26,7 @@ def gyrotropic_dataset(response: GyrotropicResponse, axis: ArrayLike) -> xr.Data
     """One response: dimensions mechanism, frequency and Cartesian a, b, c; complex in memory."""
     surface, d = response.surface, response.surface.model.dimension
     tensor = "S" if d == 3 else f"S m{_superscript(3 - d)}"
-    names = [*MECHANISMS, "total"]
+    names = list(response.g)
 
     def by_mechanism(each: dict[str, Estimate]) -> Estimate:
         return Estimate(np.stack([each[name].samples for name in names], axis=1))
@@ -85,6 +84,7 @@ def gyrotropic_dataset(response: GyrotropicResponse, axis: ArrayLike) -> xr.Data
     dataset["crossover_frequency"] = ((), response.crossover_frequency(), {"units": "THz"})
     dataset["flux_violation"] = ((), response.quality.flux, {"units": "1"})
     dataset["onsager_violation"] = ((), response.quality.onsager, {"units": "1"})
+    dataset["continuity_violation"] = ((), response.quality.continuity, {"units": "1"})
     dataset["surface_points"] = ((), len(surface), {"units": "1"})
     dataset["evaluations"] = ((), surface.evaluations, {"units": "1", "long_name": "H(k) diagonalised"})
     dataset = dataset.assign_coords(fermi_level=surface.fermi_level, temperature=surface.temperature)
@@ -97,6 +97,7 @@ def gyrotropic_dataset(response: GyrotropicResponse, axis: ArrayLike) -> xr.Data
         sampler=repr(surface.sampler),
         verdict=surface.verdict,
         solver=response.solver,
+        left_out=" ".join(response.left_out),
         point_group=surface.model.point_group or "not stated",
         warnings="\n".join(response.warnings),
     )

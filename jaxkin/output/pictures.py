@@ -10,7 +10,14 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 matplotlib.use("Agg")
-_COLOURS = {"intrinsic": "#1b6ca8", "skew": "#c0392b", "side_jump": "#e0a100", "total": "#222222"}
+_COLOURS = {
+    "intrinsic": "#1b6ca8",
+    "skew": "#c0392b",
+    "side_jump": "#e0a100",
+    "nonlocal": "#2e8b57",
+    "gaussian_skew": "#8e5bb5",
+    "total": "#222222",
+}
 _AXES = "xyz"
 
 
@@ -95,7 +102,8 @@ def spectrum(dataset: xr.Dataset) -> Figure | None:
     f = one.frequency.values
     figure = Figure(figsize=(10.5, 4.3), layout="constrained")
     left, right = figure.subplots(1, 2)
-    for name, colour in _COLOURS.items():
+    for name in one.mechanism.values:
+        colour = _COLOURS[str(name)]
         style = {"color": colour, "label": name.replace("_", " "), "ls": "--" if name == "total" else "-", "lw": 1.8}
         g = one.g.sel(mechanism=name).values[:, a, b]
         error = np.abs(one.g_stderr.sel(mechanism=name).values[:, a, b])

@@ -14,7 +14,6 @@ from jaxkin.output.uncertainty import with_uncertainty
 from jaxkin.response import Conductivity, GyrotropicResponse
 from jaxkin.response.scales import fermi_wave_vector
 
-_COLUMNS = ("intrinsic", "skew", "side_jump", "total")
 _AXES = "xyz"
 
 
@@ -24,6 +23,7 @@ def summary(response: GyrotropicResponse, sigma: Conductivity, allowed: np.ndarr
         _state(response, sigma),
         _tensor(response, allowed),
         _observables(response, field, axis),
+        *(Text(f"{name.replace('_', ' ')}: not known of this disorder", style="dim") for name in response.left_out),
         *(Text(f"warning: {message}", style="yellow") for message in response.warnings),
     )
 
@@ -85,11 +85,11 @@ def _tensor(response: GyrotropicResponse, allowed: np.ndarray) -> Table:
     part, take = ("Im", np.imag) if f == 0 else ("Re, Im", None)
     table = Table(title=f"gyrotropic tensor, {part} g_ab in S at {f:g} THz", title_justify="left")
     table.add_column("ab")
-    for name in _COLUMNS:
+    for name in response.g:
         table.add_column(name.replace("_", " "), justify="right")
     for a, b in np.argwhere(allowed):
         cells = []
-        for name in _COLUMNS:
+        for name in response.g:
             component = response.g[name].map(lambda g, a=a, b=b: g[:, index, a, b])
             if take:
                 cells.append(_show(component.map(take)))
@@ -108,7 +108,7 @@ def _observables(response: GyrotropicResponse, field, axis) -> Table:
         title=f"observables: M for E = {strength:g} V/m, rotation ρ along the optic axis", title_justify="left"
     )
     table.add_column("", no_wrap=True)
-    for name in _COLUMNS:
+    for name in response.g:
         table.add_column(name.replace("_", " "), justify="right", no_wrap=True)
     static = int(np.argmin(np.abs(response.frequency)))
     magnetization = response.magnetization_gauss(field)
@@ -120,14 +120,14 @@ def _observables(response: GyrotropicResponse, field, axis) -> Table:
     f0 = f" at {response.frequency[static]:g} THz"
     add(
         f"μ₀M∥E (G){f0}",
-        (magnetization[name].map(lambda m: (m[:, static] @ direction).real) for name in _COLUMNS),
+        (magnetization[name].map(lambda m: (m[:, static] @ direction).real) for name in response.g),
     )
-    add(f"Im Tr g (S){f0}", (response.trace()[name].map(lambda t: np.imag(t[:, static])) for name in _COLUMNS))
+    add(f"Im Tr g (S){f0}", (response.trace()[name].map(lambda t: np.imag(t[:, static])) for name in response.g))
     rotation = response.rotatory_power(axis)
     for index in _few(response.frequency):
         f = f"{response.frequency[index]:.3g} THz"
-        add(f"Re ρ (rad/m) at {f}", (rotation[name].map(lambda r, i=index: np.real(r[:, i])) for name in _COLUMNS))
-        add(f"Im ρ (rad/m) at {f}", (rotation[name].map(lambda r, i=index: np.imag(r[:, i])) for name in _COLUMNS))
+        add(f"Re ρ (rad/m) at {f}", (rotation[name].map(lambda r, i=index: np.real(r[:, i])) for name in response.g))
+        add(f"Im ρ (rad/m) at {f}", (rotation[name].map(lambda r, i=index: np.imag(r[:, i])) for name in response.g))
     return table
 
 

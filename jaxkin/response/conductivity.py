@@ -23,8 +23,8 @@ from jaxkin.symmetry.verify import is_symmetry
 class Conductivity(eqx.Module):
     """σ_ab(ω) by mechanism in ``unit``, each (frequency, 3, 3).
 
-    Keys ``drude``, ``intrinsic``, ``skew``, ``side_jump`` and ``total``; the last three before it are
-    antisymmetric and vanish with time reversal (the skew and side-jump parts to sampling error). Of a surface whose
+    Keys ``drude``, ``intrinsic``, ``skew``, ``side_jump``, ``gaussian_skew`` and ``total``; the four before it are
+    antisymmetric and vanish with time reversal (the parts of scattering to sampling error). Of a surface whose
     model or level is traced there is no ``intrinsic``, an integral over the filled states, and it is not in ``total``.
     """
 
@@ -47,10 +47,10 @@ def conductivity(
     - Drude: σ_ab = −ie²⟨v_a|R|v_b⟩, e² τ/(1−iωτ) ∫(dk)(−f⁰') v_a v_b in the relaxation-time approximation;
     - intrinsic: σ_ab = −(e²/ħ) ε_abc ∫(dk) f⁰ Ω_c, for models that break time reversal;
     - skew: −ie²⟨v_a|R iA R|v_b⟩, antisymmetrised;
-    - side jump: −ie²[⟨v_a|R|v_sj,b⟩ − ⟨v_sj,a|R|v_b⟩], half accumulation and half anomalous distribution.
+    - side jump: −ie²[⟨v_a|R|v_sj,b⟩ − ⟨v_sj,a|R|v_b⟩], half accumulation and half anomalous distribution;
+    - Gaussian skew: as skew, of w^A ∝ n², where the disorder has a potential (:func:`gyrotropic_response`).
 
-    These are the results without crossed diagrams: what a Boltzmann equation with the T-matrix of a
-    single impurity contains.
+    These are the results without crossed diagrams.
 
     Args:
         surface: from :func:`fermi_surface`.
@@ -58,6 +58,7 @@ def conductivity(
         frequency: f = ω/2π in THz.
         solver: ``"rta"`` or ``"exact"``.
         skew_order: ``"first"`` order in w^A, or ``"all"`` (exact solver only).
+        theory: ``"paper"`` leaves out the Gaussian part.
 
     >>> import jaxkin as jk
     >>> surface = jk.fermi_surface(jk.models.get("helical-isotropic"), 0.5, sampler=jk.Lines(n=16), replicas=2)

@@ -57,6 +57,11 @@ class GyrotropicResponse(eqx.Module):
         return self.transport.quality
 
     @property
+    def left_out(self) -> tuple[str, ...]:
+        """Mechanisms that this disorder does not determine and that are zero: it has no potential, only rates."""
+        return self.transport.left_out
+
+    @property
     def skew_acceleration(self) -> AnyArray:
         """Q at the surface's points, (N, 3), eV Å / ps."""
         return self.transport.skew_acceleration
@@ -157,7 +162,14 @@ def gyrotropic_response(
 
     - m_int, Eq. (4), from the surface's ``orbital_moment``;
     - m_sk = eτ²/(1−iωτ)² Q×v, Eq. (6), Q from the double integral over w^A;
-    - m_sj = eτ/(1−iωτ) v_sj×v, Eq. (7), v_sj from the double integral over w^S δr.
+    - m_sj = eτ/(1−iωτ) v_sj×v, Eq. (7), v_sj from the double integral over w^S δr;
+
+    and two parts of the same order in the impurity density as the intrinsic one, which the paper leaves out
+    (docs/complete_theory.md):
+
+    - ``"nonlocal"``: scattered electrons arrive δr away, λ_abc = −ie² ⟨v_a|R D_c R|v_b⟩ with D = w^S δr;
+    - ``"gaussian_skew"``: w^A ∝ n² that two impurities make without crossing. It needs the potential: of point
+      impurities it is computed, of other disorder it is zero and named in :attr:`GyrotropicResponse.left_out`.
 
     With ``solver="exact"`` the resolvent of the whole collision operator stands for 1/(ω+i/τ):
     :func:`jaxkin.response.shell.shell_response`. In cubic crystals only this gives a skew part.
@@ -172,6 +184,7 @@ def gyrotropic_response(
         frequency: f = ω/2π in THz, any number of them.
         solver: ``"rta"`` or ``"exact"``.
         skew_order: ``"first"`` order in w^A, or ``"all"`` (exact solver only).
+        theory: ``"complete"``, or ``"paper"`` without the last two parts.
         progress: called with (done, total, what).
 
     Raises:

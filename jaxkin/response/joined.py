@@ -86,13 +86,14 @@ def _surface(own: Surface, share: Share) -> JoinedSurface:
 def _quality(own: Quality, share: Share) -> Quality:
     """Means weighted with the density of states, and the largest of what is a maximum."""
     optical = np.nan if own.optical_theorem is None else own.optical_theorem
-    row = np.array([[own.flux, own.onsager, optical, own.residual, own.weight]])
-    flux, onsager, optical, residual, weight = share.gather(row, share.count).T
+    row = np.array([[own.flux, own.onsager, own.continuity, optical, own.residual, own.weight]])
+    flux, onsager, continuity, optical, residual, weight = share.gather(row, share.count).T
     total = float(weight.sum())
     return Quality(
         flux=float(weight @ flux) / (total or 1.0),
         optical_theorem=None if np.isnan(optical).any() else float(optical.max()),
         onsager=float(weight @ onsager) / (total or 1.0),
+        continuity=float(weight @ continuity) / (total or 1.0),
         residual=float(residual.max()),
         weight=total,
     )

@@ -7,7 +7,7 @@ import equinox as eqx
 from jaxkin.namespace import AnyArray, Number, is_traced, namespace
 from jaxkin.response.shell import Measures
 
-FLUX_LIMIT = ONSAGER_LIMIT = 0.02
+FLUX_LIMIT = ONSAGER_LIMIT = CONTINUITY_LIMIT = 0.02
 RESIDUAL_LIMIT = 1e-8
 
 
@@ -19,6 +19,7 @@ class Quality(eqx.Module):
         optical_theorem: |ħΓ/n + 2 Im T_pp| of ħΓ/n, the largest; None for a real T (Born, third order, prescribed
             kernels), which does not contain it.
         onsager: |λ_abc + λ_bac| without w^A; time reversal says zero.
+        continuity: |⟨1|D|v⟩ + ⟨v_sj|v⟩|, that electrons which jump are neither lost nor made; zero.
         residual: largest of the linear solves.
         weight: density of states of the shells.
     """
@@ -26,6 +27,7 @@ class Quality(eqx.Module):
     flux: Number = 0.0
     optical_theorem: Number | None = None
     onsager: Number = 0.0
+    continuity: Number = 0.0
     residual: Number = 0.0
     weight: Number = 0.0
 
@@ -40,13 +42,14 @@ class Quality(eqx.Module):
             flux=xp.sum(share * measures.flux),
             optical_theorem=None if optical is None else xp.max(optical, initial=0.0),
             onsager=xp.sum(share * measures.onsager),
+            continuity=xp.sum(share * measures.continuity),
             residual=xp.max(measures.residual, initial=0.0),
             weight=total,
         )
 
     def warnings(self) -> tuple[str, ...]:
         """One line for each violation, with its likely cause; none where nothing has a value yet."""
-        if is_traced(self.flux, self.onsager, self.residual):
+        if is_traced(self.flux, self.onsager, self.continuity, self.residual):
             return ()
         found = []
         if self.flux > FLUX_LIMIT:
@@ -60,6 +63,11 @@ class Quality(eqx.Module):
                 f"the Onsager relation λ_abc = −λ_bac is violated by {self.onsager:.2g}: H(k) breaks time reversal "
                 "(λ then has a symmetric part that g does not contain), or the surface is sampled too coarsely "
                 "(raise n)."
+            )
+        if self.continuity > CONTINUITY_LIMIT:
+            found.append(
+                f"w^S δr does not conserve electrons, by {self.continuity:.2g} of v_sj: the shift must change sign "
+                "when p and p' are exchanged."
             )
         if self.residual > RESIDUAL_LIMIT:
             found.append(

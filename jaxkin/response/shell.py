@@ -36,6 +36,9 @@ Solver = Literal["rta", "exact"]
 SkewOrder = Literal["first", "all"]
 SOLVERS, SKEW_ORDERS = ("rta", "exact"), ("first", "all")
 
+SLOW = 1e-6
+"""v_sj over v that does not matter."""
+
 Parts = dict[str, Complex[AnyArray, "frequency 3 3"]]
 
 
@@ -46,12 +49,14 @@ class Measures(eqx.Module):
         flux: |∫(dp') w^A δ| relative to ∫(dp') |w^A| δ.
         optical_theorem: its relative violation; None without an imaginary part of T.
         onsager: |λ_abc + λ_bac| of the zeroth order in w^A, which time reversal forbids, relative.
+        continuity: |⟨1|D_c|v_b⟩ + ⟨v_sj,c|v_b⟩|, relative: electrons that jump leave one place and arrive at another.
         residual: of the linear solves, relative.
     """
 
     flux: Float[AnyArray, "..."]
     optical_theorem: Float[AnyArray, "..."] | None
     onsager: Float[AnyArray, "..."]
+    continuity: Float[AnyArray, "..."]
     residual: Float[AnyArray, "..."]
 
 
@@ -129,10 +134,9 @@ def shell_response(
 
 
 def scattered_response(scatterer: Scatterer, states: States, omega: Array, *options: Any) -> ShellResponse:
-    """:func:`shell_response` of one shell's states; two impurities count where the states know what that needs."""
-    two = None if states.reduced is None else scatterer.two_impurities(states)
+    """:func:`shell_response` of one shell's states."""
     weights = (jnp.asarray(states.thermal), jnp.asarray(states.orbital_moment))
-    return shell_response(scatterer(states), two, *weights, omega, *options)
+    return shell_response(scatterer(states), scatterer.two_impurities(states), *weights, omega, *options)
 
 
 _compiled = compiled_for(scattered_response)
@@ -159,7 +163,7 @@ def _relaxed(
         sums.tau,
         collisions.skew_acceleration,
         collisions.side_jump_velocity,
-        _measures(collisions, _onsager(v, v, v, weight), jnp.zeros(())),
+        _measures(collisions, theory, _onsager(v, v, v, weight), jnp.zeros(())),
     )
 
 
@@ -212,6 +216,7 @@ def _exact(
         currents["gaussian_skew"] = 0.5j * antisymmetric(turned)
     drude = 1j * solve.project(w * v, x)
     static = jnp.argmin(jnp.abs(omega))
+    residual = jnp.max(jnp.stack([one.residual for one in solved]))
     path = jnp.real(1j * unweighted(x.at(static), solve.root))
     return ShellResponse(
         parts,
@@ -219,12 +224,22 @@ def _exact(
         jnp.real(jnp.trace(drude[static])) / jnp.sum(w * v * v),
         collisions.skew_acceleration,
         collisions.side_jump_velocity,
-        _measures(collisions, _onsager(path, v, path, weight), jnp.max(jnp.stack([one.residual for one in solved]))),
+        _measures(collisions, theory, _onsager(path, v, path, weight), residual),
     )
 
 
-def _measures(collisions: Collisions, onsager: Array, residual: Array) -> Measures:
-    return Measures(*jax.lax.stop_gradient((collisions.flux_violation, collisions.optical_theorem, onsager, residual)))
+def _measures(collisions: Collisions, theory: Theory, onsager: Array, residual: Array) -> Measures:
+    continuity = _continuity(collisions) if theory == "complete" else jnp.zeros(())
+    found = (collisions.flux_violation, collisions.optical_theorem, onsager, continuity, residual)
+    return Measures(*jax.lax.stop_gradient(found))
+
+
+def _continuity(collisions: Collisions) -> Array:
+    v, jump, w = collisions.velocity, collisions.side_jump_velocity, collisions.weights[:, None]
+    gained = collisions.displaced(jnp.ones_like(w), v)[:, 0]
+    speed, moved = (jnp.linalg.norm(x, axis=1, keepdims=True) for x in (v, jump))
+    size = jnp.sum(jnp.abs(w) * speed * jnp.maximum(moved, SLOW * speed))
+    return jnp.max(jnp.abs(gained + (w * jump).T @ v)) / jnp.maximum(size, 1e-300)
 
 
 def _onsager(left: Array, middle: Array, right: Array, w: Array) -> Array:

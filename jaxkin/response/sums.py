@@ -14,6 +14,8 @@ from jaxtyping import Array, Float
 
 from jaxkin import units
 from jaxkin.disorder.collisions import Collisions, unweighted
+from jaxkin.disorder.kernels import Scatterer
+from jaxkin.disorder.states import States
 from jaxkin.disorder.two_impurities import TwoImpurities
 from jaxkin.namespace import AnyArray
 from jaxkin.response.observables import LEVI_CIVITA, magnetoelectric
@@ -75,6 +77,12 @@ def relaxed_sums(
         moments["gaussian_skew"] = MAGNETON * (w * jnp.cross(turned, v)).T @ v
         currents["gaussian_skew"] = (w * v).T @ turned
     return RelaxedSums(tau=collisions.transport_time, moments=moments, currents=currents)
+
+
+def scattered_sums(scatterer: Scatterer, states: States, theory: Theory) -> RelaxedSums:
+    """:func:`relaxed_sums` of one shell's states."""
+    weights = (jnp.asarray(states.thermal), jnp.asarray(states.orbital_moment))
+    return relaxed_sums(scatterer(states), scatterer.two_impurities(states), *weights, theory)
 
 
 Weigh = Callable[[Array, Array], Array]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import equinox as eqx
@@ -61,6 +62,7 @@ class Transport(eqx.Module):
         skew_acceleration: Q at the surface's points, (N, 3), eV Å / ps.
         side_jump_velocity: v_sj at the surface's points, (N, 3), eV Å.
         quality: diagnostics.
+        left_out: parts that this disorder does not determine; they are zero.
     """
 
     frequency: AnyArray
@@ -70,6 +72,7 @@ class Transport(eqx.Module):
     skew_acceleration: AnyArray
     side_jump_velocity: AnyArray
     quality: Quality
+    left_out: tuple[str, ...] = eqx.field(static=True, default=())
 
 
 def transport(
@@ -106,8 +109,9 @@ def transport(
         return _gathered(surface, f, _nothing(len(f) + 1, theory), np.zeros((0, 3)), np.zeros((0, 3)))
     states = ShellStates(surface, scatterer.bloch, scatterer.orbitals if theory == "complete" else ())
     options = (solver, skew_order, theory)
+    left_out = ("gaussian_skew",) if theory == "complete" and not scatterer.orbitals else ()
     if traced:
-        return _compiled(surface, scatterer, states, f, omega, options)
+        return replace(_compiled(surface, scatterer, states, f, omega, options), left_out=left_out)
     positive = scatterer.pairs or solver == "exact"
     if positive and np.any(surface.level_weight < 0):
         raise JaxkinError(
@@ -129,7 +133,7 @@ def transport(
     sums = [eqx.tree_at(_points, part, (None, None)) for part in parts]
     found = _gathered(surface, f, jax.tree.map(lambda *x: np.stack(x), *sums), skew, jump)
     check_transport_time(found.tau.min())  # single shells of few points may have any in a bin of energies
-    return found
+    return replace(found, left_out=left_out)
 
 
 def _solved(scatterer: Scatterer, states: States, omega: Array, options: Options) -> ShellResponse:
@@ -199,7 +203,7 @@ def _nothing(frequencies: int, theory: Theory) -> ShellResponse:
         tau=none,
         skew_acceleration=none,
         side_jump_velocity=none,
-        measures=Measures(none, None, none, none),
+        measures=Measures(none, None, none, none, none),
     )
 
 

@@ -134,8 +134,8 @@ def surface_pair_green(
             error = np.abs(coarse - green).max(axis=(1, 2)) / np.abs(green).max(axis=(1, 2))
         if error.max(initial=0.0) > ENOUGH:
             warnings.warn(
-                f"pairs of Green functions, and so Gaussian skew scattering, are known to {error.max():.1g} only: lower "
-                "the impurity's `rtol`.",
+                f"pairs of Green functions, and so Gaussian skew scattering, are known to {error.max():.1g} only: "
+                "lower the impurity's `rtol`.",
                 AccuracyWarning,
                 stacklevel=2,
             )
