@@ -42,11 +42,40 @@ def test_json_has_what_scripts_read():
     assert document["fermi_level"] == -1.5
     assert document["frequency"] == [0.0, 1.0]
     for key in ("g", "g_stderr"):
-        assert set(document[key]) == {"intrinsic", "skew", "side_jump", "total"}
+        assert list(document[key]) == ["intrinsic", "skew", "side_jump", "nonlocal", "gaussian_skew", "total"]
         assert np.shape(document[key]["total"]) == (2, 3, 3, 2)
     assert document["evaluations"] > document["surface_points"] > 0
     assert document["seconds"] > 0
     assert document["warnings"] == []
+
+
+def test_theory_of_the_paper():
+    options = ("run", "kramers-weyl-d4", "--set", "fermi_level=-1.5", *QUICK, "--json")
+    whole, paper = (json.loads(run(*options, *more)[0])["g"] for more in ((), ("--set", "theory=paper")))
+    assert list(paper) == ["intrinsic", "skew", "side_jump", "total"]
+    for name in list(paper)[:3]:
+        assert paper[name] == whole[name]
+    difference = np.array(whole["total"]) - np.array(paper["total"])
+    np.testing.assert_allclose(difference, np.array(whole["nonlocal"]), rtol=1e-9, atol=1e-18)
+
+
+def test_quantum_solver(tmp_path):
+    """The library's numbers, in the table's, JSON's and NetCDF's clothes; what it cannot do is one line."""
+    impurity = 'disorder.impurities=[{kind="point",strength=1.0,density=1.0,orbitals=[0,1],order="born"}]'
+    options = ["--set", "fermi_level=-1.6", "--set", "solver=quantum", "--set", "grid=8", "--set", "sea=false"]
+    options += ["--set", "replicas=2", "--set", "frequency=[0.0]"]
+    text, _ = run("run", "kramers-weyl-o", *options, "--set", impurity, "--json", "--out", tmp_path)
+    disorder = jk.PointImpurity(1.0, [0, 1], 1.0, order="born")
+    exact = jk.quantum.gyrotropic(jk.models.get("kramers-weyl-o"), disorder, -1.6, grid=8, sea=False)
+    parts = np.array(json.loads(text)["g"]["total"])
+    np.testing.assert_allclose(parts[..., 1], exact.g["total"].mean.imag, rtol=1e-9, atol=1e-20)
+    saved = ds.load(tmp_path / "result.nc")
+    np.testing.assert_allclose(saved.g.sel(side="total").values[0], exact.g["total"].mean, rtol=1e-9, atol=1e-20)
+    table, _ = run("run", "kramers-weyl-o", *options, "--set", impurity)
+    assert "Im g_ab at 0 THz" in table and "(" in table.split("│ zz │")[1]
+    for refused in (options, [*options, "--set", impurity, "--set", "temperature=10.0"]):
+        _, error = run("run", "kramers-weyl-o", *refused, code=1)
+        assert "response.solver = 'quantum'" in error and error.count("\n") == 1
 
 
 def test_json_equals_the_library():
@@ -85,7 +114,7 @@ def test_netcdf_is_labelled_and_complete(folder):
     document = json.loads((folder / "result.json").read_text())
     assert len(document["points"]) == 4
     parts = np.array(document["points"][0]["g"]["total"])
-    np.testing.assert_allclose(parts[..., 1], data.g.values.imag[0, 0, 3], rtol=1e-12, atol=1e-25)
+    np.testing.assert_allclose(parts[..., 1], data.g.sel(mechanism="total").values.imag[0, 0], rtol=1e-12, atol=1e-25)
 
 
 def test_saved_configuration_gives_the_same_result(folder):

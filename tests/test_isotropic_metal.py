@@ -28,14 +28,18 @@ def response(surface, request):
 
 
 def closed_form(mechanism: str) -> np.ndarray:
-    """(14), (20) and (22) with the sign of the erratum, (frequency, 3, 3) in S."""
+    """(14), (20), (22) with the sign of the erratum, and (17) in nonlocal collisions; (frequency, 3, 3) in S."""
     e, tau, x = si.elementary_charge, TAU * 1e-12, 1 - 2j * np.pi * FREQUENCY * 1e12 * TAU * 1e-12
-    axial = np.diag([1.0, 1.0, -2.0])
+    axial, flat = np.diag([1.0, 1.0, -2.0]), np.diag([1.0, 1.0, 0.0])
     magneton = si.physical_constants["Bohr magneton"][0]
     factor, pattern = {
         "skew": (e**2 * tau**3 / (1j * x**3) * NU_F * V_F**3 / (45 * TAU_SKEW * 1e-12), axial),
         "side_jump": (-(e**2) * tau / (1j * x**2) * SIDE_JUMP * si.angstrom * NU_F * V_F**2 / 15, axial),
-        "intrinsic": (-e * MU_INT * magneton * tau / (1j * x) * NU_F * V_F / 3, np.diag([1.0, 1.0, 0.0])),
+        "nonlocal": (
+            -(e**2) * tau / (1j * x**2) * SIDE_JUMP * si.angstrom * NU_F * V_F**2 / 9,
+            np.diag([1.0, 1.0, 0.0]),
+        ),
+        "intrinsic": (-e * MU_INT * magneton * tau / (1j * x) * NU_F * V_F / 3, flat),
     }[mechanism]
     return np.multiply.outer(factor, pattern)
 
@@ -54,14 +58,14 @@ def test_few_points(surface):
     assert len(surface) <= 1e5
 
 
-@pytest.mark.parametrize("mechanism", ["intrinsic", "skew", "side_jump"])
+@pytest.mark.parametrize("mechanism", ["intrinsic", "skew", "side_jump", "nonlocal"])
 def test_gyrotropic_tensor(response, mechanism):
     exact = closed_form(mechanism)
     assert_within(response.g[mechanism], exact, np.abs(exact).max())
 
 
 def test_total_is_the_sum(response):
-    exact = sum(closed_form(name) for name in ("intrinsic", "skew", "side_jump"))
+    exact = sum(closed_form(name) for name in ("intrinsic", "skew", "side_jump", "nonlocal"))
     assert_within(response.g["total"], exact, np.abs(exact).max())
 
 

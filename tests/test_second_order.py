@@ -132,6 +132,22 @@ def test_relaxation_time_parts_from_the_kernels_themselves(contour):
         np.testing.assert_allclose(response.g[name].samples[0, 0] / unit, value, atol=1e-10 * np.abs(value).max())
 
 
+@pytest.mark.parametrize("order", ["tmatrix", "born"])
+def test_fit_table_equals_the_response(contour, order):
+    """At other strengths and densities, of an impurity on two sites that interfere."""
+
+    def impurity(strength, density):
+        return jk.PointImpurity(strength * np.array([[1.0, 0.2], [0.2, -0.4]]), [[0, 1], [1, 0]], density, order=order)
+
+    table = jk.tabulate(contour, impurity(1.0, 0.3))
+    found = table.gyrotropic({"strength": -1.7, "density": 0.1}, [0.0, 2.0])
+    exact = jk.gyrotropic_response(contour, impurity(-1.7, 0.1), [0.0, 2.0]).g
+    assert np.abs(exact["gaussian_skew"].mean).max() > 1e-3 * np.abs(exact["total"].mean).max()
+    for name, estimate in exact.items():
+        scale = np.abs(exact["total"].samples).max()
+        np.testing.assert_allclose(found[name], estimate.samples, rtol=1e-9, atol=1e-11 * scale, err_msg=name)
+
+
 @pytest.mark.parametrize("evaluation", ["pairwise", "on-shell"])
 def test_displacement_is_the_same_in_all_evaluations(contour, evaluation):
     """⟨x|D|y⟩, antisymmetric, whose sum over the second state is v_sj."""
@@ -172,14 +188,6 @@ def test_gaussian_skew_of_the_massive_dirac_band(mass, monkeypatch):
     whole = current()[0, 1]
     without_step(monkeypatch)
     assert abs(current()[0, 1] / whole - 2 / 3) < 1e-8
-
-
-def test_helical_metal_closed_form():
-    """g_nl = ie²τ/(1−iωτ)² · a_sj ν v²/9 · diag(1, 1, 0), from Eqs. (11), (17); Eq. (20) has /15 and diag(1, 1, −2)."""
-    surface = jk.fermi_surface(jk.models.get("helical-isotropic"), 0.5, sampler=jk.Lines(64), replicas=4)
-    g = jk.gyrotropic_response(surface, jk.RelaxationTime(0.8, None, 0.5), [0.0, 0.3]).g
-    shape = g["side_jump"].mean[:, 2, 2, None, None] * 15 / 9 / -2
-    np.testing.assert_allclose(g["nonlocal"].mean, shape * np.diag([1, 1, 0]), rtol=1e-6, atol=1e-6 * abs(shape).max())
 
 
 def test_sum_of_two_names_for_one_impurity(contour):

@@ -63,6 +63,9 @@ def run(
     start = time.perf_counter()
     budget = [] if memory is None else [f"resources.memory={memory}"]
     config = cfg.load(source, [*(set_ or []), *budget])
+    if config.response.solver == "quantum":
+        _run_quantum(config, out, json)
+        return
     share = _share(processes)
     if share is None:
         launch(processes, _command, sys.argv[1:])
@@ -105,6 +108,29 @@ def run(
             f"stopped after {len(study.points)} points ({str(stopped) or 'interrupted'}); what was computed is shown"
             + (f" and kept in {out}." if out else ", and kept with --out DIR.")
         ) from stopped
+
+
+def _run_quantum(config: cfg.Config, out: Path | None, json: bool) -> None:
+    from jaxkin.cli import quantum
+
+    start, points = time.perf_counter(), []
+    console = _console(quiet=json)
+
+    def done(point: quantum.Point) -> None:
+        points.append(point)
+        console.print(point.summary())
+        console.print()
+
+    with reporting(quiet=json) as progress, cfg.memory(config.resources):
+        quantum.run(config, progress, done)
+    document = {**points[0].document, "seconds": time.perf_counter() - start}
+    if len(points) > 1:
+        document["points"] = [point.document for point in points]
+    if json:
+        print(_dumps(document))
+    if out is not None:
+        written = quantum.write(points, config, _dumps(document), out)
+        console.print("wrote " + ", ".join(map(str, written)), style="dim", soft_wrap=True)
 
 
 def _share(processes: int) -> Share | None:

@@ -121,12 +121,20 @@ def _default_frequencies() -> list[float]:
 class ResponseConfig(Section, frozen=True):
     """What to compute: frequencies f = ω/2π in THz, a field in V/m, the optic axis; and how."""
 
-    solver: Literal["rta", "exact"] = "rta"
+    solver: Literal["rta", "exact", "quantum"] = "rta"
     skew_order: Literal["first", "all"] = "first"
     theory: Literal["complete", "paper"] = "complete"
     frequency: Floats | Range = msgspec.field(default_factory=_default_frequencies)
     field: Vector = (0.0, 0.0, 1e4)
     optic_axis: Vector = (0.0, 0.0, 1.0)
+
+
+class QuantumConfig(Section, frozen=True):
+    """Of ``solver = "quantum"``, as for :func:`jaxkin.quantum.gyrotropic`; points of k along each reciprocal vector."""
+
+    grid: int = 48
+    bands: Literal["bare", "dressed"] = "bare"
+    sea: bool = True
 
 
 class ResourcesConfig(Section, frozen=True):
@@ -142,6 +150,7 @@ class Config(Section, frozen=True):
     surface: SurfaceConfig = SurfaceConfig()
     disorder: DisorderConfig = DisorderConfig()
     response: ResponseConfig = ResponseConfig()
+    quantum: QuantumConfig = QuantumConfig()
     resources: ResourcesConfig = ResourcesConfig()
 
 
@@ -189,6 +198,7 @@ _SECTIONS = {
     "surface": SurfaceConfig,
     "disorder": DisorderConfig,
     "response": ResponseConfig,
+    "quantum": QuantumConfig,
     "resources": ResourcesConfig,
 }
 

@@ -89,6 +89,7 @@ def run(
     """
     share = share or Share()
     c = study.config
+    assert c.response.solver != "quantum"  # has no surface: jaxkin.cli.quantum
     sampler = cfg.build_sampler(c.surface)
     levels, temperatures = cfg.numbers(c.surface.fermi_level), cfg.numbers(c.surface.temperature)
     frequency = cfg.numbers(c.response.frequency)

@@ -230,9 +230,9 @@ def _terms(order: Order, volume: float, potential: Array, m: SiteMoments, streng
 
 
 def _site_sums(order: Order, volume: float, potential: Array, m: SiteMoments, strength: Array):
-    """Σ W v·Lv; Σ W (Q×v)_a v_b, Σ W (v_sj×v)_a v_b, what D has in their place; Σ W v_a Q_b, Σ W v_a v_sj,b: of one site.
+    """Σ W v·Lv; Σ W (Q×v)_a v_b, Σ W (v_sj×v)_a v_b, what D has in their place; Σ W v_a Q_b, Σ W v_a v_sj,b.
 
-    Per s = 2πn/ħ. Of the last but one, what is symmetric in a and b is left out.
+    Of one site, per s = 2πn/ħ. Of the last but one, what is symmetric in a and b is left out.
     """
     terms = _terms(order, volume, potential, m, strength)
     gain = _sandwiched(terms.symmetric, m.velocity)

@@ -57,6 +57,10 @@ def _state(response: GyrotropicResponse, sigma: Conductivity) -> Table:
     return table
 
 
+def _columns(response: GyrotropicResponse) -> list[str]:
+    return [name for name in response.g if name not in response.left_out]
+
+
 def _disorder(response: GyrotropicResponse) -> list[tuple[str, str]]:
     """τ_sk, a_sj, ℓ and k_Fℓ."""
     path, wave = response.mean_free_path(), fermi_wave_vector(response.surface)
@@ -85,11 +89,11 @@ def _tensor(response: GyrotropicResponse, allowed: np.ndarray) -> Table:
     part, take = ("Im", np.imag) if f == 0 else ("Re, Im", None)
     table = Table(title=f"gyrotropic tensor, {part} g_ab in S at {f:g} THz", title_justify="left")
     table.add_column("ab")
-    for name in response.g:
+    for name in _columns(response):
         table.add_column(name.replace("_", " "), justify="right")
     for a, b in np.argwhere(allowed):
         cells = []
-        for name in response.g:
+        for name in _columns(response):
             component = response.g[name].map(lambda g, a=a, b=b: g[:, index, a, b])
             if take:
                 cells.append(_show(component.map(take)))
@@ -103,12 +107,12 @@ def _tensor(response: GyrotropicResponse, allowed: np.ndarray) -> Table:
 
 
 def _observables(response: GyrotropicResponse, field, axis) -> Table:
-    strength = np.linalg.norm(field)
+    strength, columns = np.linalg.norm(field), _columns(response)
     table = Table(
         title=f"observables: M for E = {strength:g} V/m, rotation ρ along the optic axis", title_justify="left"
     )
     table.add_column("", no_wrap=True)
-    for name in response.g:
+    for name in columns:
         table.add_column(name.replace("_", " "), justify="right", no_wrap=True)
     static = int(np.argmin(np.abs(response.frequency)))
     magnetization = response.magnetization_gauss(field)
@@ -120,14 +124,20 @@ def _observables(response: GyrotropicResponse, field, axis) -> Table:
     f0 = f" at {response.frequency[static]:g} THz"
     add(
         f"μ₀M∥E (G){f0}",
-        (magnetization[name].map(lambda m: (m[:, static] @ direction).real) for name in response.g),
+        (magnetization[name].map(lambda m: (m[:, static] @ direction).real) for name in columns),
     )
-    add(f"Im Tr g (S){f0}", (response.trace()[name].map(lambda t: np.imag(t[:, static])) for name in response.g))
+    add(f"Im Tr g (S){f0}", (response.trace()[name].map(lambda t: np.imag(t[:, static])) for name in columns))
     rotation = response.rotatory_power(axis)
     for index in _few(response.frequency):
         f = f"{response.frequency[index]:.3g} THz"
-        add(f"Re ρ (rad/m) at {f}", (rotation[name].map(lambda r, i=index: np.real(r[:, i])) for name in response.g))
-        add(f"Im ρ (rad/m) at {f}", (rotation[name].map(lambda r, i=index: np.imag(r[:, i])) for name in response.g))
+        add(
+            f"Re ρ (rad/m) at {f}",
+            (rotation[name].map(lambda r, i=index: np.real(r[:, i])) for name in columns),
+        )
+        add(
+            f"Im ρ (rad/m) at {f}",
+            (rotation[name].map(lambda r, i=index: np.imag(r[:, i])) for name in columns),
+        )
     return table
 
 

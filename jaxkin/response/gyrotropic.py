@@ -16,7 +16,7 @@ from jaxkin.response import observables, scales
 from jaxkin.response.conductivity import Conductivity, from_transport
 from jaxkin.response.quality import Quality
 from jaxkin.response.shell import SkewOrder, Solver
-from jaxkin.response.sums import Theory
+from jaxkin.response.sums import MECHANISMS, Theory
 from jaxkin.response.transport import Transport, transport
 from jaxkin.surface.plan import Progress
 from jaxkin.surface.surface import Surface
@@ -214,7 +214,8 @@ def gyrotropic_response(
 
 def from_sums(surface: Surface, disorder: Disorder, sums: Transport, solver: Solver) -> GyrotropicResponse:
     """The response that the sums over the shells make."""
-    parts = {**sums.gyrotropic, "total": sum(sums.gyrotropic.values())}
+    parts = {name: sums.gyrotropic[name] for name in MECHANISMS["complete"] if name in sums.gyrotropic}
+    parts["total"] = sum(parts.values())
     return GyrotropicResponse(
         surface=surface,
         disorder=disorder,
