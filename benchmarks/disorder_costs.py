@@ -69,7 +69,7 @@ def apply(u, slope, terms, states, x):
 @jax.jit
 def solve(u, slope, terms, states, omega):
     c = FactorisedCollisions(states, u, slope, terms, 0.01)
-    return shell_response(c, states.weights, states.velocity, omega, "exact").gyrotropic
+    return shell_response(c, None, states.weights, states.velocity, omega, "exact").gyrotropic
 
 
 def main(largest: int = 1_000_000) -> None:

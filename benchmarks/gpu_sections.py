@@ -27,7 +27,6 @@ from disorder_costs import sample
 from gpu_check import Report
 
 import jaxkin as jk
-from jaxkin.disorder import factorised
 from jaxkin.disorder.amplitude import Terms
 from jaxkin.disorder.factorised import FactorisedCollisions
 from jaxkin.disorder.kernels import Scatterer
@@ -272,14 +271,17 @@ def operator(report: Report) -> None:
     scatterer, states, x = jax.device_put((scatterer, states, states.velocity))
     images = []
     for power in (18, 22, 25):
-        with mock.patch.object(factorised, "TILE_NUMBERS", {}), mock.patch.object(factorised, "LARGEST", 2**power):
+        with (
+            mock.patch.object(orbital_moments, "TILE_NUMBERS", {}),
+            mock.patch.object(orbital_moments, "LARGEST", 2**power),
+        ):
             apply = jax.jit(lambda scatterer, states, x: scatterer(states).symmetric(x))
             seconds = median(apply, scatterer, states, x, repeat=3)
             images.append(np.asarray(apply(scatterer, states, x)))
         report.row(points=count, orbitals=orbitals, tile_numbers=f"2^{power}", seconds=seconds, floor_seconds=floor)
         report.check(f"the same with tiles of 2^{power}", relative(images[-1], images[0]) < 1e-12)
     omega = jnp.linspace(0.0, 5.0, 3 if report.small else 26)
-    options = (omega, "exact", "first", "krylov", 48 if report.small else 160)
+    options = (omega, "exact", "first", "complete", "krylov", 48 if report.small else 160)
     start = time.perf_counter()
     part = jax.block_until_ready(compiled_response(scatterer, states, *options))
     first, residual = time.perf_counter() - start, float(part.measures.residual)

@@ -24,15 +24,19 @@ import numpy as np
 from record import save, shared_data
 
 import jaxkin as jk
+from jaxkin.disorder.point import located_orbitals, located_site
 from jaxkin.disorder.states import ShellStates, filled_size
 from jaxkin.response.shell import compiled_response
-from jaxkin.response.transport import FEW
+from jaxkin.response.transport import COLUMNS
+from jaxkin.surface.green_rule import surface_green_function
+from jaxkin.surface.pair_green import surface_pair_green
 from jaxkin.surface.points import point_geometry
 from jaxkin.surface.spectrum import Spectrum
 
 DEPTH = 0.020
 FREQUENCIES = np.linspace(0.0, 5.0, 26)
 POTENTIAL, DENSITY = 1.0, 1e-4
+TWO = "for two impurities"
 ROOT_ENERGIES = 3
 """Diagonalisations that a root takes, measured at N = 64 (tests/test_surface.py)."""
 
@@ -73,15 +77,30 @@ def job(model: jk.TightBinding, level: float, n: int, impurity: jk.PointImpurity
     clock.done(stage[0])
     point_geometry(model, surface.k, surface.band, energy=surface.energy)
     clock.done("of which geometry")
-    scatterer = impurity.on(surface)
+    orbitals, groups = located_orbitals([located_site(site, model) for site in impurity.sites])
+    surface_green_function(surface, orbitals, impurity.rtol)
     clock.done("local Green function")
-    states = ShellStates(surface, bloch=True).of(surface.shells[0], filled_size(len(surface), False))
+    surface_pair_green(surface, orbitals, groups, impurity.rtol)
+    clock.done(f"{TWO}: pairs of Green functions")
+    scatterer = impurity.on(surface).completed(surface)
+    shell, size = surface.shells[0], filled_size(len(surface), False)
+    states = ShellStates(surface, bloch=True).of(shell, size)
     clock.done("states")
+    whole = ShellStates(surface, True, scatterer.orbitals).of(shell, size)
+    clock.done("states once more, with reduced resolvents")
     omega = 2 * np.pi * FREQUENCIES
-    jax.block_until_ready(compiled_response(scatterer, states, omega[:1], "rta"))
+    jax.block_until_ready(compiled_response(scatterer, states, omega[:1], "rta", "first", "paper"))
     clock.done("kernels: rate, side jump")
-    part = jax.block_until_ready(compiled_response(scatterer, states, omega, "exact", "first", "krylov", FEW))
+    jax.block_until_ready(compiled_response(scatterer, whole, omega[:1], "rta", "first", "complete"))
+    clock.done("kernels once more, with all parts")
+    part = jax.block_until_ready(
+        compiled_response(scatterer, states, omega, "exact", "first", "paper", "krylov", COLUMNS[0])
+    )
     clock.done("collision operator at 26 frequencies")
+    part = jax.block_until_ready(
+        compiled_response(scatterer, whole, omega, "exact", "first", "complete", "krylov", COLUMNS[0])
+    )
+    clock.done("collision operator once more, with all parts")
     residual = float(part.measures.residual)
     return clock, surface, {"residual": residual, "g_zz": complex(part.gyrotropic["skew"][0, 2, 2]).imag}
 

@@ -19,7 +19,7 @@ class Dense:
 
     def __init__(self, surface, disorder):
         shell = surface.shells[0]
-        scatterer = disorder.on(surface).at(shell.energy)
+        scatterer = disorder.on(surface).completed(surface).at(shell.energy)
         states = ShellStates(surface, True, scatterer.orbitals).of(shell)
         self.surface, self.scatterer, self.two = surface, scatterer, scatterer.two_impurities(states)
         self.w, self.v, self.root = states.weights, states.velocity, np.sqrt(states.weights)[:, None]

@@ -52,7 +52,7 @@ def test_resolvents_against_dense_solves(collisions):
     v, n, root = collisions.velocity, len(collisions.weights), np.asarray(solve.root)
     loss, skew = (root * m / root.T for m in (np.diag(collisions.rate) - s, a))
     null = root @ root.T / np.sum(root**2)
-    x, z = solve.first_order(solve.scaled(v))
+    x, z = solve.first_order(solve.scaled(v), [collisions.antisymmetric])
     forward = solve.skewed(solve.scaled(v), 1)
     for f, w in enumerate(omega):
         # the null vector is given the eigenvalue 1, which no solution contains
@@ -100,7 +100,7 @@ def test_boltzmann_equation_at_finite_wave_vector(collisions):
 
     lam = np.stack([(sigma(step * e) - sigma(-step * e)) / (2 * step) for e in np.eye(3)], axis=-1)
     lam = 0.5 * (lam - np.swapaxes(lam, 0, 1))
-    g = shell_response(collisions, w, np.zeros_like(v), np.array([omega]), "exact", "all").gyrotropic["skew"][0]
+    g = shell_response(collisions, None, w, np.zeros_like(v), np.array([omega]), "exact", "all").gyrotropic["skew"][0]
     # λ = −ie²⟨·⟩ with f⁰' = −w; g = ½ε λ; MAGNETON stands for −e²
     from jaxkin.response.observables import gyrotropic
 
@@ -169,7 +169,7 @@ def test_only_odd_orders(collisions, tetragonal):
     parts = []
     for sign in (20, -20):  # enlarged, so that higher orders show
         c = DenseCollisions(states, s, sign * a, np.zeros((3, *s.shape)))
-        parts.append(shell_response(c, c.weights, c.velocity, np.zeros(1), "exact", "all").gyrotropic["skew"])
+        parts.append(shell_response(c, None, c.weights, c.velocity, np.zeros(1), "exact", "all").gyrotropic["skew"])
     assert np.abs(parts[0] + parts[1]).max() < 1e-9 * np.abs(parts[0]).max()
 
 
@@ -195,7 +195,7 @@ def test_sheets_that_scattering_does_not_couple(collisions, tetragonal):
         c = masked(collisions, tetragonal, between)
         solve = Resolvent(c, np.zeros(1))
         assert np.sum(np.linalg.norm(solve.null, axis=0) > 0) == (2 if between < 1e-12 else 1)
-        response = shell_response(c, c.weights, c.velocity, np.array([0.0, 2.0]), "exact")
+        response = shell_response(c, None, c.weights, c.velocity, np.array([0.0, 2.0]), "exact")
         assert response.measures.residual < 1e-10
         drude.append(response.conductivity["drude"])
     for other, size in zip(drude[1:], (1e-11, 2e-3, 2e-3), strict=True):
@@ -208,7 +208,7 @@ def test_dense_where_the_krylov_space_grows_without_end(collisions):
 
     def solved(*method):
         solve = Resolvent(collisions, omega, *method)
-        return solve.first_order(solve.velocity())
+        return solve.first_order(solve.velocity(), [collisions.antisymmetric])
 
     krylov = solved("krylov", 288)
     assert solved("krylov", 12)[0].residual > 1e3 * TOLERANCE

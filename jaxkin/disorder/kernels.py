@@ -42,6 +42,11 @@ class Scatterer(eqx.Module):
         """Those on which :meth:`two_impurities` needs the reduced resolvents of the states."""
         return ()
 
+    def completed(self, surface: Surface) -> Scatterer:
+        """With all that :meth:`two_impurities` needs of the surface it is on."""
+        del surface
+        return self
+
     def two_impurities(self, states: States) -> TwoImpurities | None:
         """Scattering of the order n², where the potential that makes it and what it needs of the states are known."""
         del states

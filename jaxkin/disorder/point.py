@@ -28,7 +28,7 @@ from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.hamiltonian.tight_binding import TightBinding
 from jaxkin.namespace import AnyArray, Number, is_traced, leaf, namespace
 from jaxkin.surface.green_rule import surface_green_function
-from jaxkin.surface.pair_green import surface_pair_green
+from jaxkin.surface.pair_green import Groups, surface_pair_green
 from jaxkin.surface.surface import Surface
 from jaxkin.symmetry.representation import partners
 
@@ -123,14 +123,15 @@ class PointImpurity(Disorder):
         model = surface.model
         sites = [(part, located_site(site, model)) for part in parts for site in part.sites]
         dressed = any(part.order == "tmatrix" for part in parts)
-        everywhere = tuple(site for _, site in sites)
+        everywhere, rtol = tuple(site for _, site in sites), min(part.rtol for part in parts)
         return PointScatterer(
             everywhere,
             tuple(placed(model, site) for site in everywhere),
             tuple(part.density / len(part.sites) for part, _ in sites),
             model.state_volume,
-            green_functions(surface, everywhere, min(part.rtol for part in parts)) if dressed else None,
+            local_green(surface, everywhere, rtol) if dressed else None,
             tuple(part.order for part, _ in sites),
+            rtol,
         )
 
 
@@ -140,12 +141,13 @@ class LocalGreen(eqx.Module):
     Attributes:
         levels: (E,) energies in eV.
         single: Re G at them on each site, (E, m, m) in 1/eV.
-        pairs: ∫(dk) G X G from site to site, see :data:`jaxkin.disorder.two_impurities.Pairs`, (E, m_i², m_j²).
+        pairs: ∫(dk) G X G from site to site, see :data:`jaxkin.disorder.two_impurities.Pairs`, (E, m_i², m_j²); None
+            where one impurity is all that matters.
     """
 
     levels: AnyArray
     single: tuple[AnyArray, ...]
-    pairs: tuple[tuple[AnyArray, ...], ...]
+    pairs: tuple[tuple[AnyArray, ...], ...] | None = None
 
     def at(self, level: AnyArray) -> LocalGreen:
         """At the nearest of its energies."""
@@ -165,6 +167,7 @@ class PointScatterer(Scatterer):
         volume: in which |u⟩ is normalised, Å^d.
         green: what a T-matrix needs; or None.
         orders: of each one's kernels in V.
+        rtol: accuracy of G.
         evaluation: of the kernels; all give the same.
     """
 
@@ -174,6 +177,7 @@ class PointScatterer(Scatterer):
     volume: Number
     green: LocalGreen | None
     orders: tuple[Order, ...] = eqx.field(static=True)
+    rtol: float = eqx.field(static=True)
     evaluation: Evaluation = eqx.field(static=True, default="factorised")
     bloch: ClassVar[bool] = True  # pyright: ignore[reportIncompatibleMethodOverride]
 
@@ -185,6 +189,12 @@ class PointScatterer(Scatterer):
     def orbitals(self) -> tuple[int, ...]:
         return tuple(sorted({orbital for site in self.sites for orbital in site.orbitals}))
 
+    def completed(self, surface: Surface) -> PointScatterer:
+        if self.green is None:
+            return self
+        pairs = surface_pair_green(surface, *located_orbitals(self.sites), self.rtol)
+        return replace(self, green=replace(self.green, pairs=tuple(map(tuple, pairs))))
+
     def at(self, level: AnyArray) -> PointScatterer:
         return self if self.green is None else replace(self, green=self.green.at(level))
 
@@ -195,13 +205,15 @@ class PointScatterer(Scatterer):
     def two_impurities(self, states: States) -> TwoImpurities | None:
         if states.reduced is None:
             return None
-        kinds = []
+        kinds, pairs = [], None
         for number, (site, centres) in enumerate(zip(self.sites, self.centres, strict=True)):
             local = local_states(states, site.orbitals, centres)[0]
             terms = scattering_terms(self.orders[number], *self._potentials(number), self._density(states, local))
             phase = jnp.exp(1j * (jnp.asarray(states.k) @ jnp.asarray(centres).T))
             kinds.append(Kind(Amplitude(self.densities[number], terms.amplitude), site.orbitals, phase))
-        pairs = None if self.green is None else [[block[0] for block in row] for row in self.green.pairs]
+        if self.green is not None:
+            assert self.green.pairs is not None
+            pairs = [[block[0] for block in row] for row in self.green.pairs]
         return TwoImpurities(states, kinds, pairs)
 
     def _potentials(self, number: int) -> tuple[Array, Array]:
@@ -234,19 +246,23 @@ class PointScatterer(Scatterer):
         return PairwiseCollisions(states, (local, derivative), OrbitalKernel(terms.symmetric, scale), skew, jump)
 
 
-def green_functions(surface: Surface, sites: Sequence[Site], rtol: float) -> LocalGreen:
-    """Green functions at the energies of all shells."""
-    number = {orbital: n for n, orbital in enumerate(dict.fromkeys(o for site in sites for o in _located(site)))}
-    groups = tuple(tuple(number[orbital] for orbital in _located(site)) for site in sites)
-    values = surface_green_function(surface, tuple(number), rtol)
+def local_green(surface: Surface, sites: Sequence[Site], rtol: float) -> LocalGreen:
+    """Re G at the energies of all shells."""
+    orbitals, groups = located_orbitals(sites)
+    values = surface_green_function(surface, orbitals, rtol)
 
     def block(group: tuple[int, ...]) -> AnyArray:
         chosen = np.array(group)
         g = values[:, chosen[:, None], chosen]
         return 0.5 * (g + g.conj().swapaxes(1, 2))
 
-    pairs = surface_pair_green(surface, tuple(number), groups, rtol)
-    return LocalGreen(surface.levels, tuple(map(block, groups)), tuple(map(tuple, pairs)))
+    return LocalGreen(surface.levels, tuple(map(block, groups)))
+
+
+def located_orbitals(sites: Sequence[Site]) -> tuple[tuple[tuple[int, tuple[int, ...]], ...], Groups]:
+    """All (orbital, cell) that sites act on, each once, and which of them each site does."""
+    number = {orbital: n for n, orbital in enumerate(dict.fromkeys(o for site in sites for o in _located(site)))}
+    return tuple(number), tuple(tuple(number[orbital] for orbital in _located(site)) for site in sites)
 
 
 def placed(model: BlochModel, site: Site) -> AnyArray:

@@ -73,9 +73,9 @@ class States(eqx.Module):
     orbital_moment: Float[AnyArray, "M 3"]
     sheet: Int[AnyArray, " M"]
     bloch: tuple[Complex[AnyArray, "M n"], Complex[AnyArray, "M 3 n"]] | None
-    reduced: Complex[AnyArray, "M o o"] | None
-    orbitals: tuple[int, ...] = eqx.field(static=True)
     sheets: int = eqx.field(static=True)
+    reduced: Complex[AnyArray, "M o o"] | None = None
+    orbitals: tuple[int, ...] = eqx.field(static=True, default=())
 
     def __len__(self) -> int:
         return len(self.weights)

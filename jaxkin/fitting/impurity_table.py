@@ -104,7 +104,9 @@ class ImpurityTable(Table):
                 "the impurity's sites have different numbers of orbitals; fit one kind of site at a time."
             )
         scatterer, d = disorder.on(surface), len(sites[0].orbitals)
-        orbitals = scatterer.orbitals if theory == "complete" else ()
+        orbitals = ()
+        if theory == "complete":
+            scatterer, orbitals = scatterer.completed(surface), scatterer.orbitals
         shell_states, moments, ratios, pairs = ShellStates(surface, True, orbitals), [], [], []
         # its moment and Drude tensors
         sums = shell_sums(surface, RelaxationTime(1.0).on(surface), whole.shells, "paper")
@@ -202,7 +204,9 @@ def _pair_moments(states: States, scatterer: PointScatterer, green: LocalGreen |
     x = jnp.asarray(np.concatenate([w, w * v, w * (v[:, :, None] * v[:, None]).reshape(len(v), 9)], axis=1))
     number = range(len(scatterer.sites))
     steps = jnp.stack([jnp.stack([two.step(x, i, j) for j in number]) for i in number])
-    pairs = None if green is None else jnp.stack([jnp.stack([block[0] for block in row]) for row in green.pairs])
+    pairs = None
+    if green is not None and green.pairs is not None:
+        pairs = jnp.stack([jnp.stack([block[0] for block in row]) for row in green.pairs])
     return PairMoments(steps, pairs)
 
 

@@ -105,6 +105,8 @@ def transport(
     if traced and scatterer.bloch and surface.bloch is None:  # states that are known would not follow
         surface = surface.at()
         scatterer = disorder.on(surface)
+    if theory == "complete":
+        scatterer = scatterer.completed(surface)
     if not len(surface.layout):
         return _gathered(surface, f, _nothing(len(f) + 1, theory), np.zeros((0, 3)), np.zeros((0, 3)))
     states = ShellStates(surface, scatterer.bloch, scatterer.orbitals if theory == "complete" else ())
