@@ -67,13 +67,6 @@ class Bundle:
             return found
         return Roots(*map(np.concatenate, zip(found, self._scanned(rough), strict=True)))
 
-    def starts_filled(self) -> float:
-        """Mean number of the pocket's bands below the level at the lines' starts."""
-        every = np.arange(len(self.across))
-        return float(
-            (self._energies(every, np.zeros(len(every)))[:, self.pocket.bands] < self.level).sum(axis=1).mean()
-        )
-
     def _solved(self, crossings: Crossings, band: np.ndarray, cell: float) -> tuple[np.ndarray, np.ndarray]:
         """Roots t by linear solves, and whether each is one and that of its band."""
         pocket, line, t = self.pocket, crossings.line, crossings.t

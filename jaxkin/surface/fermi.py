@@ -21,13 +21,11 @@ from jaxkin.surface.plan import Plan, Progress, Replica
 from jaxkin.surface.samples import Sampler
 from jaxkin.surface.spectrum import Spectrum
 from jaxkin.surface.surface import Surface
-from jaxkin.surface.thermal import Thermal
+from jaxkin.surface.thermal import FARTHEST, Thermal
 from jaxkin.symmetry.operations import Operation
 
 Target = Callable[[Surface], np.ndarray]
 """Values (N, ...) at the points of a surface."""
-FARTHEST = 200
-"""kT from a band beyond which a Fermi level in a gap counts as having no carriers (e^{-200})."""
 
 
 def fermi_surface(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -58,14 +58,13 @@ class Lines(LevelSets):
         rng: np.random.Generator,
     ) -> Samples:
         pieces = [self._along(spectrum, pocket, level, axis, rng) for axis in range(len(pocket.edges))]
-        x, band, filling = zip(*pieces, strict=True)
+        x, band = zip(*pieces, strict=True)
         return Samples(
             k=pocket.origin + pocket.edges * np.concatenate(x),
             band=np.concatenate(band),
             axis=np.repeat(np.arange(len(x)), [len(part) for part in x]),
             edges=pocket.edges,
             volume=float(np.prod(pocket.edges)) / self.n ** (len(pocket.edges) - 1),
-            filling=sum(filling),
             energy=np.full(sum(map(len, x)), level),
         )
 
@@ -88,24 +87,12 @@ class Lines(LevelSets):
         )
 
     def _along(self, spectrum: Spectrum, pocket: Pocket, level: float, axis: int, rng: np.random.Generator):
-        """All roots on the lines along ``axis``: their box coordinates and bands; and the filling."""
-        d = len(pocket.edges)
-        shift = rng.random(d - 1)
-        grid = np.array(list(np.ndindex((self.n,) * (d - 1))))  # one line, no coordinates across, for d = 1
-        bundle = Bundle(spectrum, pocket, level, axis, (grid + shift) / self.n)
-        line, t, band, rising = bundle.roots()
-        signed = float(np.sum(np.where(rising, t, -t))) / len(grid)
-        return bundle.points(line, t), band, self._filling(pocket, axis, signed, bundle.starts_filled)
+        """All roots on the lines along ``axis``: their box coordinates and bands."""
+        bundle = Bundle(spectrum, pocket, level, axis, shifted_lattice(self.n, len(pocket.edges) - 1, rng))
+        line, t, band, _ = bundle.roots()
+        return bundle.points(line, t), band
 
-    @staticmethod
-    def _filling(pocket: Pocket, axis: int, signed: float, starts_filled: Callable[[], float]) -> float:
-        """Filled volume from the mean over lines of Σ ± t at their roots (+1 where a line starts filled).
 
-        A closed direction counts from the outside of the pocket, so holes come out negative. A pocket
-        without a closed direction counts all electrons of its bands, along the first axis.
-        """
-        if pocket.closed.any():
-            length = signed / pocket.closed.sum() if pocket.closed[axis] else 0.0
-        else:
-            length = signed + starts_filled() if axis == 0 else 0.0
-        return float(np.prod(pocket.edges) * length)
+def shifted_lattice(n: int, d: int, rng: np.random.Generator) -> np.ndarray:
+    """(n^d, d) points of [0, 1)^d with one random shift; one point without coordinates for d = 0."""
+    return (np.array(list(np.ndindex((n,) * d))) + rng.random(d)) / n

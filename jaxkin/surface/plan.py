@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.memory import demand
 from jaxkin.parallel.share import Share
+from jaxkin.surface.carriers import Carriers
 from jaxkin.surface.images import Image, moved, pocket_images, stabiliser
 from jaxkin.surface.maps import ZoneMap
 from jaxkin.surface.nodes import Nodes
@@ -34,15 +36,13 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class Replica:
-    """Points of one random shift, all energies together, and what each pocket adds to the filling.
+    """Points of one random shift, all energies together.
 
-    ``columns`` hold geometry, ``level`` (eV), ``measure`` (the sampler's weight in Å^-d) and ``pocket``, an
-    index into ``pocket_level`` and ``filling`` (Å^-d).
+    ``columns`` hold geometry, ``level`` (eV), ``measure`` (the sampler's weight in Å^-d) and ``pocket``, a
+    number among those of all windows.
     """
 
     columns: dict[str, np.ndarray]
-    pocket_level: np.ndarray
-    filling: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,7 @@ class Plan:
         self.share = share or Share()
         self.report: Progress = progress or (lambda done, total, what: None)
         self.found: dict[tuple[float, float], Window] = {}
+        self.counted: dict[int, Carriers] = {}
         self.largest: float | None = None
         self.sampled = 0
 
@@ -100,14 +101,25 @@ class Plan:
             interval = intervals[number]
             if interval not in self.found:
                 self.report(done, len(intervals), "searching pockets")
-                detail = max(COARSEST, self.importance(float(factors[number])))
-                pockets = find_pockets(self.nodes, interval, detail, self.smallest)
+                pockets = self.pockets(interval, max(COARSEST, self.importance(float(factors[number]))))
                 own = [stabiliser(pocket, self.nodes.maps) for pocket in pockets]
                 self.found[interval] = Window(interval, pockets, pocket_images(pockets, self.nodes.maps), own)
             if self.found[interval].pockets and self.largest is None:
                 self.largest = float(factors[number])
         self.report(len(intervals), len(intervals), "searching pockets")
         return [self.found[interval] for interval in intervals]
+
+    def pockets(self, interval: tuple[float, float], detail: float = 1.0) -> list[Pocket]:
+        """The pockets of an interval of energies; known ones are not searched again."""
+        known = self.found.get(interval)
+        return find_pockets(self.nodes, interval, detail, self.smallest) if known is None else known.pockets
+
+    def carriers(self, sampler: Sampler, made: list[Replica]) -> Callable[[Thermal], np.ndarray]:
+        """Electrons and holes (Å^-d) of this process's replicas, (replicas, 2), by level and temperature."""
+        carriers = self.counted.setdefault(
+            sampler.n, Carriers(self.nodes, self.pockets, self.thermals, self.seed, sampler.n)
+        )
+        return partial(carriers, numbers=self.share.of(range(len(made) * self.share.count)))
 
     def _factors(self, sampler: Sampler, shift: float) -> np.ndarray:
         """Largest weight that each level has for any of the Fermi levels; levels that stand for windows are equal."""
@@ -143,25 +155,21 @@ class Plan:
     def _replica(self, sampler: Sampler, windows: list[Window], rng: np.random.Generator) -> Replica:
         shift = rng.random()
         levels, factors = sampler.levels(self.thermals, shift), self._factors(sampler, shift)
-        filling, of_level = [], []
         parts = [self._columns(sampler, _nothing(self.model), 0.0)]
         for window, level, factor in zip(windows, levels, factors, strict=True):
             # Levels that hardly count get fewer lines: the integral stays unbiased for any number.
             n = max(min(sampler.n, FEWEST), round(sampler.n * self.importance(factor)))
             resized = sampler.resized(n)
-            first = len(filling)
+            first = len(parts)
             for pocket, image, own in zip(window.pockets, window.images, window.stabilisers, strict=True):
                 if image.map is None:
                     samples = resized.sample(self.spectrum, pocket, window.interval, level, own, rng)
                     parts.append(self._columns(resized, samples, level))
-                    filling.append(float(self.model.measure) * samples.filling)
                 else:
-                    parts.append(moved(parts[1 + first + image.source], image.map))
-                    filling.append(filling[first + image.source])
-                of_level.append(level)
+                    parts.append(moved(parts[first + image.source], image.map))
         columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        columns["pocket"] = np.repeat(np.arange(-1, len(filling)), [len(part["k"]) for part in parts])
-        return Replica(columns, np.array(of_level), np.array(filling))
+        columns["pocket"] = np.repeat(np.arange(-1, len(parts) - 1), [len(part["k"]) for part in parts])
+        return Replica(columns)
 
     def _columns(self, sampler: Sampler, samples: Samples, level: float) -> dict[str, np.ndarray]:
         """Geometry and weights of one pocket's points with all their images; those of zero weight are dropped."""
@@ -218,7 +226,7 @@ class Plan:
             **{name: columns[name] for name in ("k", *VECTORS, "weight", "level_weight")},  # pyright: ignore[reportArgumentType]
             rule=sampler.rule(thermal, decided),
             heights=(levels - thermal.fermi_level) / (thermal.width or 1.0),
-            fillings=np.stack([part.fillings for part in parts]),
+            carriers=Kept(self.carriers(sampler, made)),
             bloch=None,
             sampler=sampler,
             replicas=len(made),
@@ -252,12 +260,11 @@ def _counts(sampler: Sampler, thermal: Thermal, replica: Replica) -> np.ndarray:
 
 
 class _ThermalPart(NamedTuple):
-    """One replica's columns for a Fermi level in the order of its shells, these shells, and the fillings."""
+    """One replica's columns for a Fermi level in the order of its shells, and these shells."""
 
     columns: dict[str, np.ndarray]
     shells: tuple[np.ndarray, np.ndarray]
     """Points of each shell, and its energy in eV."""
-    fillings: np.ndarray
 
 
 def _thermal_part(sampler: Sampler, thermal: Thermal, replica: Replica, used: np.ndarray) -> _ThermalPart:
@@ -276,16 +283,9 @@ def _thermal_part(sampler: Sampler, thermal: Thermal, replica: Replica, used: np
     part["pocket"] = np.searchsorted(used, part["pocket"])
     part["weight"] = measure * share[kept]
     part["level_weight"] = measure / width if width else measure
-    if width:  # the points lie in the window; deeper states are in the filling already
-        filled = np.bincount(
-            columns["pocket"], columns["measure"] * thermal.occupation(columns["energy"]), len(replica.filling)
-        )
-        fillings = replica.filling + filled
-    else:
-        fillings = replica.filling * sampler.share(thermal, replica.pocket_level, replica.pocket_level)
-    return _ThermalPart(part, (counts, values), fillings[used])
+    return _ThermalPart(part, (counts, values))
 
 
 def _nothing(model: BlochModel) -> Samples:
     d, none = model.dimension, np.zeros(0, int)
-    return Samples(k=np.zeros((0, d)), band=none, axis=none, edges=np.ones(d), volume=1.0, filling=0.0)
+    return Samples(k=np.zeros((0, d)), band=none, axis=none, edges=np.ones(d), volume=1.0)

@@ -25,7 +25,6 @@ class Samples:
         axis: (N,) direction of the line the point was found on.
         edges: (d,) edges of the pocket's box in model coordinates.
         volume: what each point stands for, in model coordinates, (N,) or one number.
-        filling: filled volume of the pocket: positive for electrons, negative for holes.
         energy: (N,) in eV, where it is known.
         images: maps of the zone under which every point stands for its images, each with the point's weight.
     """
@@ -35,7 +34,6 @@ class Samples:
     axis: np.ndarray
     edges: np.ndarray
     volume: np.ndarray | float
-    filling: float
     energy: np.ndarray | None = None
     images: tuple[ZoneMap, ...] = ()
 

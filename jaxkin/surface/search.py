@@ -293,6 +293,12 @@ def _pocket(nodes: Nodes, cells: _Cells) -> Pocket:
     )
 
 
+def boxed(nodes: Nodes, per_edge: int, corner: np.ndarray, band: int) -> Pocket:
+    """The pocket of one band's cells at integer corners (N, d)."""
+    mine = np.broadcast_to(np.arange(nodes.spectrum.model.size) == band, (len(corner), nodes.spectrum.model.size))
+    return _pocket(nodes, _Cells(per_edge, corner, mine, mine))
+
+
 def _merge(nodes: Nodes, found: list[tuple[Pocket, _Cells]]) -> list[Pocket]:
     """Join pockets of different bands whose boxes nearly coincide, so that one diagonalisation serves both."""
     groups: list[tuple[Pocket, _Cells]] = []

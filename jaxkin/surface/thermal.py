@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import expit
 
 from jaxkin import units
 
@@ -13,6 +14,9 @@ STEP = 1.5
 """Spacing of the energies in units of kT: the shifted sum of −f⁰' is 1 within 1e-4, and exactly 1 in the mean."""
 TAIL = 16.5
 """Energies are taken up to here, in kT beyond the band edge next to μ, or beyond μ; e^{-16.5} = 7e-8 is left out."""
+
+FARTHEST = 200
+"""kT from a band beyond which a Fermi level in a gap counts as having no carriers (e^{-200})."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,11 @@ class Thermal:
         """f⁰(ε)."""
         if self.temperature == 0:
             return np.asarray(energy < self.fermi_level, float)
-        return 0.5 * (1 - np.tanh(0.5 * (energy - self.fermi_level) / self.width))
+        return expit((self.fermi_level - energy) / self.width)
+
+    def emptiness(self, energy: np.ndarray) -> np.ndarray:
+        """1 − f⁰(ε), exact also where it is tiny."""
+        return 1 - self.occupation(energy) if self.temperature == 0 else expit((energy - self.fermi_level) / self.width)
 
     def density(self, energy: np.ndarray) -> np.ndarray:
         """−f⁰'(ε) in 1/eV, for T > 0."""
