@@ -23,7 +23,7 @@ from jaxkin.surface.nodes import Nodes
 from jaxkin.surface.pieces import Piece, filled_cells, pieces, wraps
 from jaxkin.surface.search import Pocket
 from jaxkin.surface.thermal import FARTHEST, TAIL, Thermal
-from jaxkin.surface.thermal_grid import ThermalGrid
+from jaxkin.surface.thermal_grid import UNRESOLVED, ThermalGrid
 
 LINES = {1: 2, 2: 128, 3: 32}
 """Lines across each direction at T = 0, or the sampler's, if more."""
@@ -61,19 +61,25 @@ class Carriers:
 
     Args:
         nodes: of the search.
-        find: the pockets of an interval of energies in eV.
+        find: the pockets of an interval of energies, and of variations that need no resolution, in eV.
         thermals: levels and temperatures that will be asked for, which share their lattices.
         seed: makes the result reproducible.
         n: lines or points of the sampler.
     """
 
     def __init__(
-        self, nodes: Nodes, find: Callable[[Interval], list[Pocket]], thermals: Sequence[Thermal], seed: int, n: int
+        self,
+        nodes: Nodes,
+        find: Callable[[Interval, float], list[Pocket]],
+        thermals: Sequence[Thermal],
+        seed: int,
+        n: int,
     ):
         self.nodes, self.find, self.seed = nodes, find, seed
         self.edges = np.ptp(np.array(nodes.spectrum.model.zone), axis=1)
         self.lines, self.points = (max(n, least[nodes.spectrum.model.dimension]) for least in (LINES, POINTS))
         warm = [self._window(thermal) for thermal in thermals if thermal.temperature]
+        self.unresolved = UNRESOLVED * min((t.width for t in thermals if t.temperature), default=0.0)
         self.shared = min((low for low, _ in warm), default=0.0), max((high for _, high in warm), default=0.0)
         self._pieces: dict[Interval, list[_Counted]] = {}
         self._held: dict[tuple[Interval, int], list[Held]] = {}
@@ -89,8 +95,7 @@ class Carriers:
     def _replica(self, thermal: Thermal, number: int) -> tuple[float, float]:
         full = self._full(thermal.fermi_level)
         excess, rest = np.zeros(len(full)), np.ones(len(full), bool)
-        window, added = self._added(thermal, number)
-        for (piece, _, _), held in zip(self._in(window), added, strict=True):
+        for piece, held in self._added(thermal, number):
             if piece.outside is None:
                 rest[piece.band] = False
             excess[piece.band] += held.beyond(thermal, full[piece.band] if piece.outside is None else piece.outside)
@@ -118,9 +123,9 @@ class Carriers:
         reach = [TAIL * width + (max(edge, 0.0) if edge < FARTHEST * width else 0.0) for edge in (down, up)]
         return thermal.fermi_level - reach[0], thermal.fermi_level + reach[1]
 
-    def _in(self, window: Interval) -> list[_Counted]:
+    def _in(self, window: Interval, smooth: float) -> list[_Counted]:
         if window not in self._pieces:
-            maps, found = self.nodes.maps, pieces(self.nodes, self.find(window), float(np.mean(window)))
+            maps, found = self.nodes.maps, pieces(self.nodes, self.find(window, smooth), float(np.mean(window)))
             images = pocket_images([piece.pocket for piece in found], maps)
             self._pieces[window] = [
                 _Counted(piece, stabiliser(piece.pocket, maps), None if image.map is None else image.source)
@@ -128,22 +133,23 @@ class Carriers:
             ]
         return self._pieces[window]
 
-    def _added(self, thermal: Thermal, number: int) -> tuple[Interval, list[Held]]:
-        """A window, and what each of its pieces holds; pieces that are images of others hold the same."""
-        level, window = thermal.fermi_level, self._window(thermal)
-        if thermal.temperature and self.shared[0] <= window[0] and window[1] <= self.shared[1]:
-            window = self.shared
+    def _added(self, thermal: Thermal, number: int) -> list[tuple[Piece, Held]]:
+        """What each piece of a window holds; pieces that are images of others hold the same."""
+        level, window, smooth = thermal.fermi_level, self._window(thermal), UNRESOLVED * thermal.width
+        if smooth and self.shared[0] <= window[0] and window[1] <= self.shared[1]:
+            window, smooth = self.shared, self.unresolved
+        found = self._in(window, smooth)
         if (window, number) not in self._held:
             rng, results = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(number, 0))), []
-            for piece, own, source in self._in(window):
+            for piece, own, source in found:
                 if source is not None:
                     results.append(results[source])
-                elif thermal.temperature:
+                elif smooth:
                     results.append(self._by_lattice(piece, window, own, rng))
                 else:
                     results.append(self._by_lines(piece, level, rng))
             self._held[window, number] = results
-        return window, self._held[window, number]
+        return [(one.piece, held) for one, held in zip(found, self._held[window, number], strict=True)]
 
     def _by_lines(self, piece: Piece, level: float, rng: np.random.Generator) -> Held:
         """Filled length of lines: at a root at t it grows by 1 − t where the band falls, and shrinks where it rises."""
@@ -155,6 +161,7 @@ class Carriers:
         full = 0.0
         if piece.outside is None:
             length, full = length + self._starts_filled(piece, bundle), 1.0
+        length = min(max(length, -1.0 if piece.outside else 0.0), 1.0)  # where a line grazes a root may be missed
         part = float(np.prod(pocket.edges / self.edges))
         return Held(np.zeros(0), np.zeros(0), part * length, part * (full - length))
 

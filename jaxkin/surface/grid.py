@@ -16,7 +16,7 @@ from jaxkin.surface.samples import Decided, LevelSets, Samples
 from jaxkin.surface.search import Pocket
 from jaxkin.surface.spectrum import Spectrum
 from jaxkin.surface.thermal import Thermal
-from jaxkin.surface.thermal_grid import ThermalGrid
+from jaxkin.surface.thermal_grid import UNRESOLVED, ThermalGrid
 
 
 def _gaussian(x: np.ndarray) -> np.ndarray:
@@ -84,6 +84,9 @@ class Grid(LevelSets):
     def windows(self, thermals: Sequence[Thermal]) -> list[tuple[float, float]]:
         margin = self.width * SMEARINGS[self.smearing][1] if self.width else 0.0
         return [(thermal.fermi_level - margin, thermal.fermi_level + margin) for thermal in thermals]
+
+    def smooth(self, thermals: Sequence[Thermal]) -> float:
+        return UNRESOLVED * (self.width or 0.0)
 
     def sample(
         self,

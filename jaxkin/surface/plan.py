@@ -19,6 +19,7 @@ from jaxkin.surface.nodes import Nodes
 from jaxkin.surface.points import VECTORS, point_geometry
 from jaxkin.surface.samples import Decided, Sampler, Samples
 from jaxkin.surface.search import Pocket, certain_diameter, find_pockets
+from jaxkin.surface.singular import flat_doubts, van_hove_doubts
 from jaxkin.surface.spectrum import Spectrum
 from jaxkin.surface.surface import Kept, Layout, Surface
 from jaxkin.surface.thermal import TAIL, Thermal
@@ -101,7 +102,8 @@ class Plan:
             interval = intervals[number]
             if interval not in self.found:
                 self.report(done, len(intervals), "searching pockets")
-                pockets = self.pockets(interval, max(COARSEST, self.importance(float(factors[number]))))
+                detail = max(COARSEST, self.importance(float(factors[number])))
+                pockets = self.pockets(interval, sampler.smooth(self.thermals), detail)
                 own = [stabiliser(pocket, self.nodes.maps) for pocket in pockets]
                 self.found[interval] = Window(interval, pockets, pocket_images(pockets, self.nodes.maps), own)
             if self.found[interval].pockets and self.largest is None:
@@ -109,10 +111,10 @@ class Plan:
         self.report(len(intervals), len(intervals), "searching pockets")
         return [self.found[interval] for interval in intervals]
 
-    def pockets(self, interval: tuple[float, float], detail: float = 1.0) -> list[Pocket]:
+    def pockets(self, interval: tuple[float, float], smooth: float, detail: float = 1.0) -> list[Pocket]:
         """The pockets of an interval of energies; known ones are not searched again."""
         known = self.found.get(interval)
-        return find_pockets(self.nodes, interval, detail, self.smallest) if known is None else known.pockets
+        return find_pockets(self.nodes, interval, detail, self.smallest, smooth) if known is None else known.pockets
 
     def carriers(self, sampler: Sampler, made: list[Replica]) -> Callable[[Thermal], np.ndarray]:
         """Electrons and holes (Å^-d) of this process's replicas, (replicas, 2), by level and temperature."""
@@ -240,18 +242,29 @@ class Plan:
     def doubts(self, thermal: Thermal, sampler: Sampler, made: list[Replica]) -> tuple[str, ...]:
         """Reasons to distrust the surface of ``thermal`` as a whole."""
         k = np.concatenate([replica.columns["k"][_counts(sampler, thermal, replica)] for replica in made])
-        if not self.share.total(len(k)):
+        level, singular = thermal.fermi_level, []
+        if not thermal.temperature:
+            lines = sampler.n * self.share.total(len(made))
+            pockets = [
+                pocket
+                for window in self.windows(sampler)
+                if window.interval[0] <= level <= window.interval[1]
+                for pocket, image in zip(window.pockets, window.images, strict=True)
+                if image.map is None
+            ]
+            singular = [*flat_doubts(self.nodes, level), *van_hove_doubts(self.nodes, pockets, level, lines)]
+        if not self.share.total(len(k)) and not singular:
             spread = f" ± {TAIL:.0f} kT" if thermal.temperature else ""
             return (
-                f"no state was found at {thermal.fermi_level:g} eV{spread}: the Fermi level lies in a gap or "
+                f"no state was found at {level:g} eV{spread}: the Fermi level lies in a gap or "
                 "outside the bands; compare with model.bands(k) or `jaxkin info`.",
             )
         if not self.model.periodic:
             lo, hi = np.array(self.model.zone).T
             edge = 0.5 * (hi - lo) / sampler.n  # a cut surface has points in the outermost half spacing of the lines
             if self.share.total(int(np.sum((k < lo + edge) | (k > hi - edge)))):
-                return ("the Fermi surface leaves the k·p model's box and is cut there; enlarge `box`.",)
-        return ()
+                singular.append("the Fermi surface leaves the k·p model's box and is cut there; enlarge `box`.")
+        return tuple(singular)
 
 
 def _counts(sampler: Sampler, thermal: Thermal, replica: Replica) -> np.ndarray:

@@ -79,6 +79,10 @@ class Sampler(Protocol):
         """Energy intervals (eV) to search for pockets, one for each level."""
         ...
 
+    def smooth(self, thermals: Sequence[Thermal]) -> float:
+        """Variations (eV) of a band that need no resolution; 0 for level sets, which all matter."""
+        ...
+
     def levels(self, thermals: Sequence[Thermal], shift: float) -> np.ndarray:
         """Levels (eV) to sample, which serve all ``thermals``, for one random shift in [0, 1)."""
         ...
@@ -123,6 +127,9 @@ class LevelSets:
 
     def levels(self, thermals: Sequence[Thermal], shift: float) -> np.ndarray:
         return levels(thermals, shift)
+
+    def smooth(self, thermals: Sequence[Thermal]) -> float:
+        return 0.0
 
     def share(self, thermal: Thermal, level: np.ndarray, energy: np.ndarray) -> np.ndarray:
         return thermal.share(level)

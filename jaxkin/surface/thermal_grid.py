@@ -27,6 +27,10 @@ NARROWEST = 2
 """... and its least half width."""
 COARSEST = 8
 """Points along the flattest edge of a pocket that are never gone below."""
+FLAT = 1e-9
+"""eV from one cell to the next: below, a band is flat, and no direction is its steepest."""
+UNRESOLVED = 0.1
+"""Of kT: variations of a band within a cell that the search need not resolve."""
 NODE_BYTES = 200
 """That a node takes from its index to its orbit."""
 
@@ -81,6 +85,9 @@ class ThermalGrid:
             else:
                 joined.append((low, high))
         return joined
+
+    def smooth(self, thermals: Sequence[Thermal]) -> float:
+        return UNRESOLVED * min(thermal.width for thermal in thermals)
 
     def levels(self, thermals: Sequence[Thermal], shift: float) -> np.ndarray:
         return np.mean(self.windows(thermals), axis=1)
@@ -157,7 +164,7 @@ class ThermalGrid:
         change = [
             np.sqrt(np.mean(np.diff(values, axis=axis + 1) ** 2)) * cells for axis, cells in enumerate(pocket.cells)
         ]
-        steep = np.array(change) / max(max(change), 1e-300)
+        steep = np.array(change) / max(*change, FLAT)
         across = np.maximum(self.n * steep, min(self.n, COARSEST))
         size = across * (hi - lo) / pocket.edges
         for axes in mixed_directions(stabiliser) if stabiliser else ():
