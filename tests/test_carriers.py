@@ -5,6 +5,9 @@ import pytest
 
 import jaxkin as jk
 
+# The surfaces are sampled coarsely, and say so: densities do not depend on it.
+pytestmark = pytest.mark.filterwarnings("ignore::jaxkin.AccuracyWarning")
+
 CELLS = {
     1: [[[1]]],
     2: [[[1, 0], [0, 1]], [[1, 1], [0, 1]], [[2, 1], [1, 1]], [[3, 1], [-1, 0]]],

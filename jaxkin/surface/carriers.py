@@ -15,9 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxkin.surface.bundle import Bundle
+from jaxkin.surface.bundle import Bundle, bundles
 from jaxkin.surface.images import pocket_images, stabiliser
-from jaxkin.surface.lines import shifted_lattice
 from jaxkin.surface.maps import ZoneMap
 from jaxkin.surface.nodes import Nodes
 from jaxkin.surface.pieces import Piece, filled_cells, pieces, wraps
@@ -27,6 +26,8 @@ from jaxkin.surface.thermal_grid import UNRESOLVED, ThermalGrid
 
 LINES = {1: 2, 2: 128, 3: 32}
 """Lines across each direction at T = 0, or the sampler's, if more."""
+MOST_LINES = {1: 2, 2: 4096, 3: 256}
+"""That add anything to an error that replicas show."""
 POINTS = {1: 2048, 2: 192, 3: 56}
 """Points along the steepest direction at T > 0, or the sampler's, if more."""
 
@@ -77,7 +78,9 @@ class Carriers:
     ):
         self.nodes, self.find, self.seed = nodes, find, seed
         self.edges = np.ptp(np.array(nodes.spectrum.model.zone), axis=1)
-        self.lines, self.points = (max(n, least[nodes.spectrum.model.dimension]) for least in (LINES, POINTS))
+        least, most = (bound[nodes.spectrum.model.dimension] for bound in (LINES, MOST_LINES))
+        self.lines = min(max(n, least), most)
+        self.points = max(min(n, most), POINTS[nodes.spectrum.model.dimension])
         warm = [self._window(thermal) for thermal in thermals if thermal.temperature]
         self.unresolved = UNRESOLVED * min((t.width for t in thermals if t.temperature), default=0.0)
         self.shared = min((low for low, _ in warm), default=0.0), max((high for _, high in warm), default=0.0)
@@ -153,27 +156,27 @@ class Carriers:
 
     def _by_lines(self, piece: Piece, level: float, rng: np.random.Generator) -> Held:
         """Filled length of lines: at a root at t it grows by 1 − t where the band falls, and shrinks where it rises."""
-        pocket = piece.pocket
-        across = shifted_lattice(self.lines, len(pocket.cells) - 1, rng)
-        bundle = Bundle(self.nodes.spectrum, pocket, level, piece.axis, across)
-        roots = bundle.roots()
-        length = float(np.sum(np.where(roots.rising, roots.t - 1, 1 - roots.t))) / len(across)
-        full = 0.0
-        if piece.outside is None:
-            length, full = length + self._starts_filled(piece, bundle), 1.0
-        length = min(max(length, -1.0 if piece.outside else 0.0), 1.0)  # where a line grazes a root may be missed
+        pocket, length, full, whole = piece.pocket, 0.0, 0.0, piece.outside is None
+        states = filled_cells(piece, level) if whole else None
+        for bundle in bundles(self.nodes.spectrum, pocket, level, piece.axis, self.lines, rng):
+            roots = bundle.roots()
+            length += float(np.sum(np.where(roots.rising, roots.t - 1, 1 - roots.t)))
+            if states is not None:
+                length += self._starts_filled(piece, bundle, states)
+            full += len(bundle.across)
+        length = min(max(length / full, -1.0 if piece.outside else 0.0), 1.0)  # grazing lines may miss a root
         part = float(np.prod(pocket.edges / self.edges))
-        return Held(np.zeros(0), np.zeros(0), part * length, part * (full - length))
+        return Held(np.zeros(0), np.zeros(0), part * length, part * (float(whole) - length))
 
-    def _starts_filled(self, piece: Piece, bundle: Bundle) -> float:
-        """Part of the lines that start in filled states, as far as this piece decides it."""
+    def _starts_filled(self, piece: Piece, bundle: Bundle, states: np.ndarray) -> int:
+        """How many lines start in filled states as this piece has them, ``states`` where it leaves cells out."""
         start = np.zeros(len(bundle.across))
         x = bundle.points(np.arange(len(start)), start)
         cell = tuple((x * np.array(piece.pocket.cells)).astype(int).T)
-        filled, cut = filled_cells(piece, bundle.level)[cell], piece.pocket.active[0][cell]
+        filled, cut = states[cell], piece.pocket.active[0][cell]
         k = piece.pocket.origin + piece.pocket.edges * x[cut]
         filled[cut] = self.nodes.spectrum(k)[:, piece.band] < bundle.level
-        return float(filled.mean())
+        return int(filled.sum())
 
     def _by_lattice(self, piece: Piece, window: Interval, own: tuple[ZoneMap, ...], rng: np.random.Generator) -> Held:
         spectrum, level = self.nodes.spectrum, float(np.mean(window))

@@ -17,6 +17,7 @@ from jaxkin.surface.images import Image, moved, pocket_images, stabiliser
 from jaxkin.surface.maps import ZoneMap
 from jaxkin.surface.nodes import Nodes
 from jaxkin.surface.points import VECTORS, point_geometry
+from jaxkin.surface.resolution import RESOLVED, energy_noise
 from jaxkin.surface.samples import Decided, Sampler, Samples
 from jaxkin.surface.search import Pocket, certain_diameter, find_pockets
 from jaxkin.surface.singular import flat_doubts, van_hove_doubts
@@ -28,6 +29,8 @@ FEWEST = 6
 """Lines that the least important thermal levels still get."""
 COARSEST = 0.5
 """How much less resolved the search may be for them."""
+FEW = 10
+"""Points of a lattice that carry a replica's density of states: fewer are too few."""
 COPIES = 3
 """Of the points that exist at once: by replica, joined, and sorted for one Fermi level."""
 
@@ -242,7 +245,7 @@ class Plan:
     def doubts(self, thermal: Thermal, sampler: Sampler, made: list[Replica]) -> tuple[str, ...]:
         """Reasons to distrust the surface of ``thermal`` as a whole."""
         k = np.concatenate([replica.columns["k"][_counts(sampler, thermal, replica)] for replica in made])
-        level, singular = thermal.fermi_level, []
+        level, doubts = thermal.fermi_level, self._unsampled(thermal, sampler, made)
         if not thermal.temperature:
             lines = sampler.n * self.share.total(len(made))
             pockets = [
@@ -252,8 +255,8 @@ class Plan:
                 for pocket, image in zip(window.pockets, window.images, strict=True)
                 if image.map is None
             ]
-            singular = [*flat_doubts(self.nodes, level), *van_hove_doubts(self.nodes, pockets, level, lines)]
-        if not self.share.total(len(k)) and not singular:
+            doubts += flat_doubts(self.nodes, level) + van_hove_doubts(self.nodes, pockets, level, lines)
+        if not self.share.total(len(k)) and not doubts:
             spread = f" ± {TAIL:.0f} kT" if thermal.temperature else ""
             return (
                 f"no state was found at {level:g} eV{spread}: the Fermi level lies in a gap or "
@@ -263,8 +266,27 @@ class Plan:
             lo, hi = np.array(self.model.zone).T
             edge = 0.5 * (hi - lo) / sampler.n  # a cut surface has points in the outermost half spacing of the lines
             if self.share.total(int(np.sum((k < lo + edge) | (k > hi - edge)))):
-                singular.append("the Fermi surface leaves the k·p model's box and is cut there; enlarge `box`.")
-        return tuple(singular)
+                doubts.append("the Fermi surface leaves the k·p model's box and is cut there; enlarge `box`.")
+        return tuple(doubts)
+
+    def _unsampled(self, thermal: Thermal, sampler: Sampler, made: list[Replica]) -> list[str]:
+        """Whether the replicas are too few, or too alike, for their scatter to be an error."""
+        mend, weights = "or leave the sampler to jaxkin (sampler=None).", []
+        for replica in made:
+            share = sampler.share(thermal, replica.columns["level"], replica.columns["energy"])
+            weights.append(replica.columns["measure"] * share)
+        empty, total = self.share.total(sum(not weight.any() for weight in weights)), self.share.total(len(made))
+        together = sampler.bin_width(thermal)
+        if thermal.temperature and not together and (noise := energy_noise(self.nodes, thermal)) > RESOLVED:
+            step = f"{thermal.step * thermal.width:.2g} eV apart, whose shift alone changes ν by {noise:.0%}"
+            return [f"bands are too narrow for energies {step}: use Grid, {mend}"]
+        if 0 < empty < total:
+            return [f"{empty} of {total} replicas found no state: scatter is no standard error; raise n, {mend}"]
+        if together and not empty:
+            least = self.share.numbers(min(float(w.sum() ** 2 / (w @ w)) for w in weights)).min()
+            if least < FEW:
+                return [f"some {least:.0f} points carry a replica: too few for a standard error; raise n, {mend}"]
+        return []
 
 
 def _counts(sampler: Sampler, thermal: Thermal, replica: Replica) -> np.ndarray:

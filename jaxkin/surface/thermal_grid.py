@@ -160,16 +160,20 @@ class ThermalGrid:
     def _size(self, model: BlochModel, pocket: Pocket, stabiliser: tuple[ZoneMap, ...]) -> np.ndarray:
         """Points along the edges of the zone, (d,) integers."""
         lo, hi = np.array(model.zone).T
-        values = pocket.elements.values
-        change = [
-            np.sqrt(np.mean(np.diff(values, axis=axis + 1) ** 2)) * cells for axis, cells in enumerate(pocket.cells)
-        ]
-        steep = np.array(change) / max(*change, FLAT)
+        change = self.changes(pocket)
+        steep = change / max(float(change.max()), FLAT)
         across = np.maximum(self.n * steep, min(self.n, COARSEST))
         size = across * (hi - lo) / pocket.edges
         for axes in mixed_directions(stabiliser) if stabiliser else ():
             size[axes] = size[axes].max()
         return np.maximum(np.rint(size).astype(int), 2)
+
+    @staticmethod
+    def changes(pocket: Pocket) -> np.ndarray:
+        """Root mean square change of an energy along the edges of a pocket's box in eV, (d,)."""
+        values = pocket.elements.values
+        steps = [np.sqrt(np.mean(np.diff(values, axis=axis + 1) ** 2)) for axis in range(len(pocket.cells))]
+        return np.array(steps) * pocket.cells
 
     @staticmethod
     def _varied(size: np.ndarray, stabiliser: tuple[ZoneMap, ...], rng: np.random.Generator) -> np.ndarray:
