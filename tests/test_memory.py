@@ -94,6 +94,24 @@ CASES = {
     jk.fermi_surface(model, -1.2, 100.0, sampler=jk.Grid(n=112 if full else 8), replicas=1)
 """,
     ),
+    "lines in parts": (
+        "160 MiB",  # 450 bytes for each of 150,000 points
+        """
+    model = jk.models.get("kramers-weyl-d4")
+    jk.fermi_surface(model, -1.2, sampler=jk.Lines(n=160 if full else 8), replicas=1)
+""",
+    ),
+    "lines that are refused": (
+        "500 MB",
+        """
+    model = jk.models.get("kramers-weyl-d4")
+    try:
+        jk.fermi_surface(model, -1.2, sampler=jk.Lines(n=4000 if full else 8), replicas=1)
+        assert not full
+    except jk.JaxkinError as error:
+        assert "points and more of one pocket need" in str(error) and "ask for a smaller n" in str(error)
+""",
+    ),
     "on-shell matrices": (
         490 * 1024**2,  # of 1024 padded points; 421 to 457 MiB measured
         """
@@ -170,6 +188,8 @@ def test_what_would_outgrow_the_budget_says_how_to_mend_it():
             jk.JaxkinError, match=r"the \d+ points of 1 of 2 replicas need .* fewer replicas or a smaller n"
         ):
             jk.fermi_surface(model, -1.2, sampler=jk.Lines(n=160), replicas=2)
+        with pytest.raises(jk.JaxkinError, match=r"the \d+ points and more of one pocket need .* a smaller n"):
+            jk.fermi_surface(model, -1.2, sampler=jk.Lines(n=400), replicas=2)
         with pytest.raises(jk.JaxkinError, match=r"the \d+ nodes of a lattice .* a smaller n"):
             jk.fermi_surface(model, -1.2, 300.0, sampler=jk.Grid(n=128), replicas=1)
         every = np.stack(np.meshgrid(*[np.arange(128)] * 3), axis=-1)

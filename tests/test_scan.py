@@ -56,7 +56,7 @@ def test_a_scan_agrees_with_single_levels(d3, sampler, kelvin):
         assert error.max() < 0.1 * largest
         mine, theirs = (s.carrier_density()["electrons"] for s in (together, alone))
         assert abs(mine.mean - theirs.mean) < 6 * np.hypot(mine.stderr, theirs.stderr) + 1e-6 * theirs.mean
-        assert len(together.pockets) == together.fillings.shape[1] > together.pocket.max()
+        assert len(together.pockets) > together.pocket.max()
 
 
 @pytest.mark.parametrize(("levels", "kelvin"), [([-1.2], 300.0), ([-1.1, -1.2], 0.0)])

@@ -182,7 +182,6 @@ def _joined(surfaces: list[Surface], weights: np.ndarray, thermal: Thermal) -> S
         fermi_level=thermal.fermi_level,
         temperature=thermal.temperature,
         decided=Kept(tuple(pocket for surface in surfaces for pocket in surface.pockets)),
-        fillings=np.concatenate([f * s.fillings for f, s in zip(factors, surfaces, strict=True)], axis=1),
         verdict=f"{len(surfaces)} energies",
         warnings=tuple(dict.fromkeys(m for s in surfaces if len(s) for m in s.warnings)),
     ).as_sampled()

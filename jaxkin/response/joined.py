@@ -12,6 +12,7 @@ from jaxkin.parallel.share import Share
 from jaxkin.response.gyrotropic import GyrotropicResponse, from_sums
 from jaxkin.response.quality import Quality
 from jaxkin.surface.surface import Kept, Layout, Surface
+from jaxkin.surface.thermal import Thermal
 
 
 class JoinedSurface(Surface):
@@ -70,8 +71,8 @@ def _surface(own: Surface, share: Share) -> JoinedSurface:
     levels = np.full((own.replicas, most), np.nan)
     for row, shells in zip(levels, of_replica, strict=True):
         row[: len(shells)] = np.array(own.layout.level)[shells]
-    assert own.fillings is not None  # it was sampled
-    levels, fillings = share.gather_all([levels, own.fillings], replicas)
+    thermal = Thermal(float(own.fermi_level), float(own.temperature))
+    levels, carriers = share.gather_all([levels, own.carriers.value(thermal)], replicas)
     counts, replica, level = [], [], []
     for number in range(replicas):
         present = levels[number][np.isfinite(levels[number])].astype(int).tolist()
@@ -79,7 +80,7 @@ def _surface(own: Surface, share: Share) -> JoinedSurface:
         counts += [own.layout.starts[n + 1] - own.layout.starts[n] for n in shells] or [0] * len(present)
         replica, level = replica + [number] * len(present), level + present
     kept = {name: getattr(own, name) for name in Surface.__dataclass_fields__}
-    kept |= {"replicas": replicas, "layout": Layout.of(counts, replica, level), "fillings": fillings}
+    kept |= {"replicas": replicas, "layout": Layout.of(counts, replica, level), "carriers": Kept(lambda _: carriers)}
     return JoinedSurface(**kept, own=Kept(own), share=Kept(share), points=points)
 
 

@@ -50,7 +50,7 @@ def fermi_wave_vector(surface: Surface) -> Estimate:
 
 def dilute_warning(surface: Surface, tau: np.ndarray) -> tuple[str, ...]:
     """A line where k_Fℓ is too small; nothing where it is not known, as of a surface evaluated elsewhere."""
-    if surface.fillings is None or is_traced(surface, tau):
+    if surface.elsewhere or is_traced(surface, tau):
         return ()
     product = float(np.mean(fermi_wave_vector(surface).samples * mean_free_path(surface, tau).samples))
     if not 0 < product < SMALLEST_KFL:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
+from jaxkin.memory import batch_bytes
 from jaxkin.surface.elements import Crossings
 from jaxkin.surface.newton import Approach, solved_roots
 from jaxkin.surface.points import SMALLEST_SOLVED
@@ -17,6 +18,10 @@ from jaxkin.surface.spectrum import Spectrum
 
 DOUBLE = 1e-7
 """Of a cell: nearer roots of two bands may be one."""
+
+
+CELL_BYTES, ACTIVE_BYTES = 6, 600
+"""That a cell on a line takes while its roots are sought, and an active one."""
 
 
 class Roots(NamedTuple):
@@ -66,13 +71,6 @@ class Bundle:
         if not rough.any():
             return found
         return Roots(*map(np.concatenate, zip(found, self._scanned(rough), strict=True)))
-
-    def starts_filled(self) -> float:
-        """Mean number of the pocket's bands below the level at the lines' starts."""
-        every = np.arange(len(self.across))
-        return float(
-            (self._energies(every, np.zeros(len(every)))[:, self.pocket.bands] < self.level).sum(axis=1).mean()
-        )
 
     def _solved(self, crossings: Crossings, band: np.ndarray, cell: float) -> tuple[np.ndarray, np.ndarray]:
         """Roots t by linear solves, and whether each is one and that of its band."""
@@ -127,6 +125,20 @@ class Bundle:
         line, band, low, high, f_low, f_high = (np.concatenate(part) for part in zip(*brackets, strict=True))
         t = bracketed_roots(self._excess(line, band), low, high, f_low, f_high)
         return Roots(line, t, band, f_high > f_low)
+
+
+def bundles(
+    spectrum: Spectrum, pocket: Pocket, level: float, axis: int, n: int, rng: np.random.Generator
+) -> Iterator[Bundle]:
+    """The n^{d−1} lines along ``axis`` of a lattice with one random shift, in parts that fit into the memory budget."""
+    d = len(pocket.edges) - 1
+    shift, count = rng.random(d), n**d
+    along = len(pocket.bands) * pocket.cells[axis] * CELL_BYTES
+    active = float(pocket.active.sum()) * pocket.cells[axis] / float(np.prod(pocket.cells)) * ACTIVE_BYTES
+    rows = int(max(1, batch_bytes() // (along + active)))
+    for first in range(0, count, rows):
+        place = np.arange(first, min(first + rows, count))[:, None] // n ** np.arange(d)[::-1] % n
+        yield Bundle(spectrum, pocket, level, axis, (place + shift) / n)
 
 
 def _double(line: np.ndarray, t: np.ndarray, width: float) -> np.ndarray:

@@ -14,20 +14,19 @@ from jaxkin.errors import AccuracyWarning, JaxkinError
 from jaxkin.estimate import Estimate
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.parallel.share import Share
-from jaxkin.surface.lines import Lines
+from jaxkin.surface.choice import Choice, chosen
 from jaxkin.surface.maps import zone_maps
 from jaxkin.surface.nodes import Nodes, level_distance
 from jaxkin.surface.plan import Plan, Progress, Replica
+from jaxkin.surface.resolution import resolving
 from jaxkin.surface.samples import Sampler
 from jaxkin.surface.spectrum import Spectrum
 from jaxkin.surface.surface import Surface
-from jaxkin.surface.thermal import Thermal
+from jaxkin.surface.thermal import FARTHEST, Thermal
 from jaxkin.symmetry.operations import Operation
 
 Target = Callable[[Surface], np.ndarray]
 """Values (N, ...) at the points of a surface."""
-FARTHEST = 200
-"""kT from a band beyond which a Fermi level in a gap counts as having no carriers (e^{-200})."""
 
 
 def fermi_surface(
@@ -52,7 +51,8 @@ def fermi_surface(
         model: any Bloch model.
         fermi_level: μ in eV.
         temperature: T in K.
-        sampler: :class:`Lines` (default) or :class:`Grid`.
+        sampler: :class:`Lines` or :class:`Grid`; None takes the one, and the size, that the bands and kT ask for
+            (:mod:`jaxkin.surface.choice`), and ``surface.verdict`` says which and why.
         replicas: independent random shifts; their scatter is the standard error.
         seed: makes the result reproducible.
         symmetry: of equivalent nodes of the search, and of a :class:`Grid` at T > 0, one is diagonalised, and of
@@ -76,7 +76,7 @@ def fermi_surface(
     (thermal,) = _thermals([fermi_level], [temperature])
     share = _checked(share, replicas, rtol)
     nodes = Nodes(Spectrum(model), zone_maps(model, symmetry))
-    thermal = _reaching(nodes, thermal)
+    (thermal,) = _resolved(nodes, [thermal], sampler)
     plan = Plan(nodes, [thermal], seed, progress, share, smallest_pocket)
     surface = _run(plan, sampler, replicas, rtol, target, budget).surface(thermal)
     for message in surface.warnings:
@@ -132,13 +132,13 @@ def fermi_surfaces(
     thermals = _thermals(*(part.ravel().tolist() for part in pairs))
     share = _checked(share, replicas, rtol)
     nodes = Nodes(Spectrum(model), zone_maps(model, symmetry))
-    thermals = tuple(_reaching(nodes, thermal) for thermal in thermals)
+    thermals = _resolved(nodes, thermals, sampler)
 
     def run(group: Sequence[Thermal]) -> _Run:
         plan = Plan(nodes, group, seed, progress, share, smallest_pocket)
         return _run(plan, sampler, replicas, rtol, target, budget)
 
-    return Surfaces(thermals, _groups(thermals, sampler or Lines()), nodes, run)
+    return Surfaces(thermals, _groups(thermals, sampler), nodes, run)
 
 
 class Surfaces(Sequence[Surface]):
@@ -186,6 +186,18 @@ def _thermals(fermi_levels: Sequence[float], temperatures: Sequence[float]) -> t
     return tuple(Thermal(float(mu), float(kelvin)) for mu, kelvin in zip(fermi_levels, temperatures, strict=True))
 
 
+def _resolved(nodes: Nodes, thermals: Sequence[Thermal], sampler: Sampler | None) -> tuple[Thermal, ...]:
+    """``thermals`` with the windows, and steps between energies, that the bands ask for."""
+    thermals = tuple(_reaching(nodes, thermal) for thermal in thermals)
+    takes_energies = sampler is None or any(t.temperature and not _together(sampler, t) for t in thermals)
+    return resolving(nodes, thermals) if takes_energies else thermals
+
+
+def _together(sampler: Sampler, thermal: Thermal) -> bool:
+    """Whether the sampler takes all energies of all levels and temperatures from the same points."""
+    return sampler.at(thermal.temperature).bin_width(thermal) is not None
+
+
 def _reaching(nodes: Nodes, thermal: Thermal) -> Thermal:
     """``thermal`` with a window that reaches the nearest band, if carriers there are not absurdly few."""
     if thermal.temperature == 0:
@@ -203,15 +215,16 @@ def _checked(share: Share | None, replicas: int, rtol: float | None) -> Share:
     return share
 
 
-def _groups(thermals: Sequence[Thermal], sampler: Sampler) -> dict[Thermal, tuple[Thermal, ...]]:
+def _groups(thermals: Sequence[Thermal], sampler: Sampler | None) -> dict[Thermal, tuple[Thermal, ...]]:
     """For each thermal those that one plan serves together with it.
 
-    They are itself at T = 0, those of its temperature, or all T > 0 for a sampler that takes them together.
+    They are itself at T = 0, those of its temperature (which may choose a sampler of their own), or all T > 0 for a
+    sampler that takes them together.
     """
     groups: dict[object, list[Thermal]] = {}
     keys = {}
     for thermal in dict.fromkeys(thermals):
-        together = sampler.at(thermal.temperature).bin_width(thermal)
+        together = thermal.temperature and sampler is not None and _together(sampler, thermal)
         keys[thermal] = "together" if together else thermal.temperature or thermal
         groups.setdefault(keys[thermal], []).append(thermal)
     return {thermal: tuple(groups[key]) for thermal, key in keys.items()}
@@ -247,11 +260,13 @@ class _Run:
 def _run(
     plan: Plan, sampler: Sampler | None, replicas: int, rtol: float | None, target: Target | None, budget: int
 ) -> _Run:
-    sampler = (sampler or Lines()).at(plan.thermals[0].temperature)
-    made = plan.replicas(sampler, range(replicas))
+    choice = chosen(plan) if sampler is None else Choice(sampler.at(plan.thermals[0].temperature), "")
+    made = plan.replicas(choice.sampler, range(replicas))
     if rtol is None:
-        return _Run(plan, sampler, made, plan.share.total(plan.sampled), f"{replicas} replicas as asked")
-    return _refined(plan, sampler, made, replicas, rtol, target or _moment_velocity, budget)
+        run = _Run(plan, choice.sampler, made, plan.share.total(plan.sampled), f"{replicas} replicas as asked")
+    else:
+        run = _refined(plan, choice.sampler, made, replicas, rtol, target or _moment_velocity, budget)
+    return replace(run, verdict=f"chosen: {choice.reason}; {run.verdict}") if choice.reason else run
 
 
 def _moment_velocity(surface: Surface) -> np.ndarray:

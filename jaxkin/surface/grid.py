@@ -16,7 +16,7 @@ from jaxkin.surface.samples import Decided, LevelSets, Samples
 from jaxkin.surface.search import Pocket
 from jaxkin.surface.spectrum import Spectrum
 from jaxkin.surface.thermal import Thermal
-from jaxkin.surface.thermal_grid import ThermalGrid
+from jaxkin.surface.thermal_grid import UNRESOLVED, ThermalGrid
 
 
 def _gaussian(x: np.ndarray) -> np.ndarray:
@@ -85,6 +85,9 @@ class Grid(LevelSets):
         margin = self.width * SMEARINGS[self.smearing][1] if self.width else 0.0
         return [(thermal.fermi_level - margin, thermal.fermi_level + margin) for thermal in thermals]
 
+    def smooth(self, thermals: Sequence[Thermal]) -> float:
+        return UNRESOLVED * (self.width or 0.0)
+
     def sample(
         self,
         spectrum: Spectrum,
@@ -99,14 +102,13 @@ class Grid(LevelSets):
         centres = self._cell_centres(spectrum, pocket)
         # beyond it the smeared δ vanishes for the steepest point of the pocket
         reach = SMEARINGS[self.smearing][1] * (self.width or self.adaptive * self._steepest(centres))
-        points, rows, filled = [], [], self._deep(pocket, level, centres)
+        points, rows = [], []
         for x, near in self._active(pocket, rng.random(len(pocket.edges))):
             k = pocket.origin + pocket.edges * x
             energies = spectrum(k)[:, bands].T
             row, point = np.nonzero(near & (np.abs(energies - level) < reach))
             points.append(k[point])
             rows.append(row)
-            filled += np.sum(near & (energies < level)) / self.n ** len(pocket.cells)
         row = np.concatenate(rows)
         return Samples(
             k=np.concatenate(points),
@@ -114,7 +116,6 @@ class Grid(LevelSets):
             axis=np.zeros(len(row), int),
             edges=pocket.edges,
             volume=float(np.prod(pocket.edges)) / self.n ** len(pocket.edges),
-            filling=float(filled * np.prod(pocket.edges)),
         )
 
     def _active(self, pocket: Pocket, shift: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -174,16 +175,6 @@ class Grid(LevelSets):
             if cells > 1:
                 squares = squares + (np.abs(np.diff(centres, axis=axis)).max() * cells / self.n) ** 2
         return 2 * sqrt(squares) + 1e-12
-
-    @staticmethod
-    def _deep(pocket: Pocket, level: float, centres: np.ndarray) -> float:
-        """Part of the box in filled cells away from the surface, less a filled outside."""
-        filled = 0.0
-        for row in range(len(pocket.bands)):
-            filled += np.mean((centres[..., row] < level) & ~pocket.active[row])
-            if pocket.closed.any():
-                filled -= centres[(0,) * (centres.ndim - 1)][row] < level
-        return filled
 
     def profile(self, samples: Samples, distance: np.ndarray, slope: np.ndarray) -> np.ndarray:
         """The smeared δ."""

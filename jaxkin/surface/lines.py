@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from jaxkin.surface.bundle import Bundle
+from jaxkin.memory import demand
+from jaxkin.surface.bundle import bundles
 from jaxkin.surface.maps import ZoneMap
 from jaxkin.surface.rule import LineRule, line_profile
 from jaxkin.surface.samples import Decided, LevelSets, Samples
 from jaxkin.surface.search import Pocket
 from jaxkin.surface.spectrum import Spectrum
 from jaxkin.surface.thermal import Thermal, level_windows
+
+POINT_BYTES = 450
+"""That a point takes with its geometry, copies included."""
 
 
 @dataclass(frozen=True)
@@ -57,15 +61,23 @@ class Lines(LevelSets):
         stabiliser: tuple[ZoneMap, ...],
         rng: np.random.Generator,
     ) -> Samples:
-        pieces = [self._along(spectrum, pocket, level, axis, rng) for axis in range(len(pocket.edges))]
-        x, band, filling = zip(*pieces, strict=True)
+        d = len(pocket.edges)
+        crossed = sum(float(pocket.active.any(axis=axis + 1).mean(axis=tuple(range(1, d))).sum()) for axis in range(d))
+        self._demand(0.5 * crossed * self.n ** (d - 1))  # nearly every such column has a root
+        x, band, axes = [np.zeros((0, d))], [np.zeros(0, int)], [np.zeros(0, int)]
+        for axis in range(d):
+            for bundle in bundles(spectrum, pocket, level, axis, self.n, rng):
+                line, t, of_band, _ = bundle.roots()
+                x.append(bundle.points(line, t))
+                band.append(of_band)
+                axes.append(np.full(len(t), axis))
+                self._demand(sum(map(len, x)))
         return Samples(
             k=pocket.origin + pocket.edges * np.concatenate(x),
             band=np.concatenate(band),
-            axis=np.repeat(np.arange(len(x)), [len(part) for part in x]),
+            axis=np.concatenate(axes),
             edges=pocket.edges,
             volume=float(np.prod(pocket.edges)) / self.n ** (len(pocket.edges) - 1),
-            filling=sum(filling),
             energy=np.full(sum(map(len, x)), level),
         )
 
@@ -87,25 +99,8 @@ class Lines(LevelSets):
             power=self.power,
         )
 
-    def _along(self, spectrum: Spectrum, pocket: Pocket, level: float, axis: int, rng: np.random.Generator):
-        """All roots on the lines along ``axis``: their box coordinates and bands; and the filling."""
-        d = len(pocket.edges)
-        shift = rng.random(d - 1)
-        grid = np.array(list(np.ndindex((self.n,) * (d - 1))))  # one line, no coordinates across, for d = 1
-        bundle = Bundle(spectrum, pocket, level, axis, (grid + shift) / self.n)
-        line, t, band, rising = bundle.roots()
-        signed = float(np.sum(np.where(rising, t, -t))) / len(grid)
-        return bundle.points(line, t), band, self._filling(pocket, axis, signed, bundle.starts_filled)
-
     @staticmethod
-    def _filling(pocket: Pocket, axis: int, signed: float, starts_filled: Callable[[], float]) -> float:
-        """Filled volume from the mean over lines of Σ ± t at their roots (+1 where a line starts filled).
-
-        A closed direction counts from the outside of the pocket, so holes come out negative. A pocket
-        without a closed direction counts all electrons of its bands, along the first axis.
-        """
-        if pocket.closed.any():
-            length = signed / pocket.closed.sum() if pocket.closed[axis] else 0.0
-        else:
-            length = signed + starts_filled() if axis == 0 else 0.0
-        return float(np.prod(pocket.edges) * length)
+    def _demand(points: float) -> None:
+        demand(
+            POINT_BYTES * points, f"the {points:.0f} points and more of one pocket", "raise it, or ask for a smaller n"
+        )

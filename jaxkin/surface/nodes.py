@@ -28,6 +28,13 @@ class Nodes:
         self.evaluations = 0
         self._known: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
+    @property
+    def first(self) -> np.ndarray:
+        """Energies (..., n) at the nodes of the first pass, a row of them for each direction."""
+        model, per_edge = self.spectrum.model, 2 * BASE_CELLS[self.spectrum.model.dimension]
+        every = np.meshgrid(*[np.arange(self.per_axis(per_edge))] * model.dimension, indexing="ij")
+        return self.energies(per_edge, np.stack(every, axis=-1))
+
     def per_axis(self, per_edge: int) -> int:
         """Nodes along each axis of the grid with ``per_edge`` cells per edge of the zone."""
         return per_edge + (not self.spectrum.model.periodic)
@@ -112,7 +119,5 @@ def zone_box(zone) -> tuple[np.ndarray, np.ndarray]:
 
 def level_distance(nodes: Nodes, level: float) -> float:
     """Distance in eV of ``level`` from the nearest band, as the nodes of the first pass see it; 0 inside a band."""
-    model, per_edge = nodes.spectrum.model, 2 * BASE_CELLS[nodes.spectrum.model.dimension]
-    every = np.stack(np.meshgrid(*[np.arange(per_edge)] * model.dimension, indexing="ij"), axis=-1)
-    energies = nodes.energies(per_edge, every.reshape(-1, model.dimension))
+    energies = nodes.first.reshape(-1, nodes.spectrum.model.size)
     return float(np.maximum(energies.min(axis=0) - level, level - energies.max(axis=0)).min().clip(0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -11,12 +12,15 @@ import numpy as np
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.memory import demand
 from jaxkin.parallel.share import Share
+from jaxkin.surface.carriers import Carriers
 from jaxkin.surface.images import Image, moved, pocket_images, stabiliser
 from jaxkin.surface.maps import ZoneMap
 from jaxkin.surface.nodes import Nodes
 from jaxkin.surface.points import VECTORS, point_geometry
+from jaxkin.surface.resolution import RESOLVED, energy_noise
 from jaxkin.surface.samples import Decided, Sampler, Samples
 from jaxkin.surface.search import Pocket, certain_diameter, find_pockets
+from jaxkin.surface.singular import flat_doubts, van_hove_doubts
 from jaxkin.surface.spectrum import Spectrum
 from jaxkin.surface.surface import Kept, Layout, Surface
 from jaxkin.surface.thermal import TAIL, Thermal
@@ -25,6 +29,8 @@ FEWEST = 6
 """Lines that the least important thermal levels still get."""
 COARSEST = 0.5
 """How much less resolved the search may be for them."""
+FEW = 10
+"""Points of a lattice that carry a replica's density of states: fewer are too few."""
 COPIES = 3
 """Of the points that exist at once: by replica, joined, and sorted for one Fermi level."""
 
@@ -34,15 +40,13 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class Replica:
-    """Points of one random shift, all energies together, and what each pocket adds to the filling.
+    """Points of one random shift, all energies together.
 
-    ``columns`` hold geometry, ``level`` (eV), ``measure`` (the sampler's weight in Å^-d) and ``pocket``, an
-    index into ``pocket_level`` and ``filling`` (Å^-d).
+    ``columns`` hold geometry, ``level`` (eV), ``measure`` (the sampler's weight in Å^-d) and ``pocket``, a
+    number among those of all windows.
     """
 
     columns: dict[str, np.ndarray]
-    pocket_level: np.ndarray
-    filling: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,7 @@ class Plan:
         self.share = share or Share()
         self.report: Progress = progress or (lambda done, total, what: None)
         self.found: dict[tuple[float, float], Window] = {}
+        self.counted: dict[int, Carriers] = {}
         self.largest: float | None = None
         self.sampled = 0
 
@@ -101,13 +106,25 @@ class Plan:
             if interval not in self.found:
                 self.report(done, len(intervals), "searching pockets")
                 detail = max(COARSEST, self.importance(float(factors[number])))
-                pockets = find_pockets(self.nodes, interval, detail, self.smallest)
+                pockets = self.pockets(interval, sampler.smooth(self.thermals), detail)
                 own = [stabiliser(pocket, self.nodes.maps) for pocket in pockets]
                 self.found[interval] = Window(interval, pockets, pocket_images(pockets, self.nodes.maps), own)
             if self.found[interval].pockets and self.largest is None:
                 self.largest = float(factors[number])
         self.report(len(intervals), len(intervals), "searching pockets")
         return [self.found[interval] for interval in intervals]
+
+    def pockets(self, interval: tuple[float, float], smooth: float, detail: float = 1.0) -> list[Pocket]:
+        """The pockets of an interval of energies; known ones are not searched again."""
+        known = self.found.get(interval)
+        return find_pockets(self.nodes, interval, detail, self.smallest, smooth) if known is None else known.pockets
+
+    def carriers(self, sampler: Sampler, made: list[Replica]) -> Callable[[Thermal], np.ndarray]:
+        """Electrons and holes (Å^-d) of this process's replicas, (replicas, 2), by level and temperature."""
+        carriers = self.counted.setdefault(
+            sampler.n, Carriers(self.nodes, self.pockets, self.thermals, self.seed, sampler.n)
+        )
+        return partial(carriers, numbers=self.share.of(range(len(made) * self.share.count)))
 
     def _factors(self, sampler: Sampler, shift: float) -> np.ndarray:
         """Largest weight that each level has for any of the Fermi levels; levels that stand for windows are equal."""
@@ -143,25 +160,21 @@ class Plan:
     def _replica(self, sampler: Sampler, windows: list[Window], rng: np.random.Generator) -> Replica:
         shift = rng.random()
         levels, factors = sampler.levels(self.thermals, shift), self._factors(sampler, shift)
-        filling, of_level = [], []
         parts = [self._columns(sampler, _nothing(self.model), 0.0)]
         for window, level, factor in zip(windows, levels, factors, strict=True):
             # Levels that hardly count get fewer lines: the integral stays unbiased for any number.
             n = max(min(sampler.n, FEWEST), round(sampler.n * self.importance(factor)))
             resized = sampler.resized(n)
-            first = len(filling)
+            first = len(parts)
             for pocket, image, own in zip(window.pockets, window.images, window.stabilisers, strict=True):
                 if image.map is None:
                     samples = resized.sample(self.spectrum, pocket, window.interval, level, own, rng)
                     parts.append(self._columns(resized, samples, level))
-                    filling.append(float(self.model.measure) * samples.filling)
                 else:
-                    parts.append(moved(parts[1 + first + image.source], image.map))
-                    filling.append(filling[first + image.source])
-                of_level.append(level)
+                    parts.append(moved(parts[first + image.source], image.map))
         columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        columns["pocket"] = np.repeat(np.arange(-1, len(filling)), [len(part["k"]) for part in parts])
-        return Replica(columns, np.array(of_level), np.array(filling))
+        columns["pocket"] = np.repeat(np.arange(-1, len(parts) - 1), [len(part["k"]) for part in parts])
+        return Replica(columns)
 
     def _columns(self, sampler: Sampler, samples: Samples, level: float) -> dict[str, np.ndarray]:
         """Geometry and weights of one pocket's points with all their images; those of zero weight are dropped."""
@@ -218,7 +231,7 @@ class Plan:
             **{name: columns[name] for name in ("k", *VECTORS, "weight", "level_weight")},  # pyright: ignore[reportArgumentType]
             rule=sampler.rule(thermal, decided),
             heights=(levels - thermal.fermi_level) / (thermal.width or 1.0),
-            fillings=np.stack([part.fillings for part in parts]),
+            carriers=Kept(self.carriers(sampler, made)),
             bloch=None,
             sampler=sampler,
             replicas=len(made),
@@ -232,18 +245,48 @@ class Plan:
     def doubts(self, thermal: Thermal, sampler: Sampler, made: list[Replica]) -> tuple[str, ...]:
         """Reasons to distrust the surface of ``thermal`` as a whole."""
         k = np.concatenate([replica.columns["k"][_counts(sampler, thermal, replica)] for replica in made])
-        if not self.share.total(len(k)):
+        level, doubts = thermal.fermi_level, self._unsampled(thermal, sampler, made)
+        if not thermal.temperature:
+            lines = sampler.n * self.share.total(len(made))
+            pockets = [
+                pocket
+                for window in self.windows(sampler)
+                if window.interval[0] <= level <= window.interval[1]
+                for pocket, image in zip(window.pockets, window.images, strict=True)
+                if image.map is None
+            ]
+            doubts += flat_doubts(self.nodes, level) + van_hove_doubts(self.nodes, pockets, level, lines)
+        if not self.share.total(len(k)) and not doubts:
             spread = f" ± {TAIL:.0f} kT" if thermal.temperature else ""
             return (
-                f"no state was found at {thermal.fermi_level:g} eV{spread}: the Fermi level lies in a gap or "
+                f"no state was found at {level:g} eV{spread}: the Fermi level lies in a gap or "
                 "outside the bands; compare with model.bands(k) or `jaxkin info`.",
             )
         if not self.model.periodic:
             lo, hi = np.array(self.model.zone).T
             edge = 0.5 * (hi - lo) / sampler.n  # a cut surface has points in the outermost half spacing of the lines
             if self.share.total(int(np.sum((k < lo + edge) | (k > hi - edge)))):
-                return ("the Fermi surface leaves the k·p model's box and is cut there; enlarge `box`.",)
-        return ()
+                doubts.append("the Fermi surface leaves the k·p model's box and is cut there; enlarge `box`.")
+        return tuple(doubts)
+
+    def _unsampled(self, thermal: Thermal, sampler: Sampler, made: list[Replica]) -> list[str]:
+        """Whether the replicas are too few, or too alike, for their scatter to be an error."""
+        mend, weights = "or leave the sampler to jaxkin (sampler=None).", []
+        for replica in made:
+            share = sampler.share(thermal, replica.columns["level"], replica.columns["energy"])
+            weights.append(replica.columns["measure"] * share)
+        empty, total = self.share.total(sum(not weight.any() for weight in weights)), self.share.total(len(made))
+        together = sampler.bin_width(thermal)
+        if thermal.temperature and not together and (noise := energy_noise(self.nodes, thermal)) > RESOLVED:
+            step = f"{thermal.step * thermal.width:.2g} eV apart, whose shift alone changes ν by {noise:.0%}"
+            return [f"bands are too narrow for energies {step}: use Grid, {mend}"]
+        if 0 < empty < total:
+            return [f"{empty} of {total} replicas found no state: scatter is no standard error; raise n, {mend}"]
+        if together and not empty:
+            least = self.share.numbers(min(float(w.sum() ** 2 / (w @ w)) for w in weights)).min()
+            if least < FEW:
+                return [f"some {least:.0f} points carry a replica: too few for a standard error; raise n, {mend}"]
+        return []
 
 
 def _counts(sampler: Sampler, thermal: Thermal, replica: Replica) -> np.ndarray:
@@ -252,12 +295,11 @@ def _counts(sampler: Sampler, thermal: Thermal, replica: Replica) -> np.ndarray:
 
 
 class _ThermalPart(NamedTuple):
-    """One replica's columns for a Fermi level in the order of its shells, these shells, and the fillings."""
+    """One replica's columns for a Fermi level in the order of its shells, and these shells."""
 
     columns: dict[str, np.ndarray]
     shells: tuple[np.ndarray, np.ndarray]
     """Points of each shell, and its energy in eV."""
-    fillings: np.ndarray
 
 
 def _thermal_part(sampler: Sampler, thermal: Thermal, replica: Replica, used: np.ndarray) -> _ThermalPart:
@@ -276,16 +318,9 @@ def _thermal_part(sampler: Sampler, thermal: Thermal, replica: Replica, used: np
     part["pocket"] = np.searchsorted(used, part["pocket"])
     part["weight"] = measure * share[kept]
     part["level_weight"] = measure / width if width else measure
-    if width:  # the points lie in the window; deeper states are in the filling already
-        filled = np.bincount(
-            columns["pocket"], columns["measure"] * thermal.occupation(columns["energy"]), len(replica.filling)
-        )
-        fillings = replica.filling + filled
-    else:
-        fillings = replica.filling * sampler.share(thermal, replica.pocket_level, replica.pocket_level)
-    return _ThermalPart(part, (counts, values), fillings[used])
+    return _ThermalPart(part, (counts, values))
 
 
 def _nothing(model: BlochModel) -> Samples:
     d, none = model.dimension, np.zeros(0, int)
-    return Samples(k=np.zeros((0, d)), band=none, axis=none, edges=np.ones(d), volume=1.0, filling=0.0)
+    return Samples(k=np.zeros((0, d)), band=none, axis=none, edges=np.ones(d), volume=1.0)

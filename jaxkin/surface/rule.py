@@ -143,12 +143,15 @@ class SmearedRule(Rule):
 
 
 def line_profile(slope: AnyArray, axis: AnyArray, power: AnyArray) -> AnyArray:
-    """P_i/|∂_iε| of points with slopes (N, d), so written that nothing overflows where all slopes are small."""
+    """P_i/|∂_iε| of points with slopes (N, d), so written that nothing overflows where all slopes are small.
+
+    Zero where all are zero: a band that only touches the level does not cross it.
+    """
     xp = namespace(slope)
     steepest = xp.maximum(xp.abs(jax.lax.stop_gradient(slope) if xp is jnp else slope).max(axis=1), 1e-300)
     relative = xp.abs(slope) / steepest[:, None]
     own = relative[np.arange(len(slope)), axis]
-    return own ** (power - 1) / (relative**power).sum(axis=1) / steepest
+    return own ** (power - 1) / xp.maximum((relative**power).sum(axis=1), 0.5) / steepest
 
 
 @eqx.filter_jit

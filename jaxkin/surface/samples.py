@@ -25,7 +25,6 @@ class Samples:
         axis: (N,) direction of the line the point was found on.
         edges: (d,) edges of the pocket's box in model coordinates.
         volume: what each point stands for, in model coordinates, (N,) or one number.
-        filling: filled volume of the pocket: positive for electrons, negative for holes.
         energy: (N,) in eV, where it is known.
         images: maps of the zone under which every point stands for its images, each with the point's weight.
     """
@@ -35,7 +34,6 @@ class Samples:
     axis: np.ndarray
     edges: np.ndarray
     volume: np.ndarray | float
-    filling: float
     energy: np.ndarray | None = None
     images: tuple[ZoneMap, ...] = ()
 
@@ -79,6 +77,10 @@ class Sampler(Protocol):
 
     def windows(self, thermals: Sequence[Thermal]) -> list[tuple[float, float]]:
         """Energy intervals (eV) to search for pockets, one for each level."""
+        ...
+
+    def smooth(self, thermals: Sequence[Thermal]) -> float:
+        """Variations (eV) of a band that need no resolution; 0 for level sets, which all matter."""
         ...
 
     def levels(self, thermals: Sequence[Thermal], shift: float) -> np.ndarray:
@@ -125,6 +127,9 @@ class LevelSets:
 
     def levels(self, thermals: Sequence[Thermal], shift: float) -> np.ndarray:
         return levels(thermals, shift)
+
+    def smooth(self, thermals: Sequence[Thermal]) -> float:
+        return 0.0
 
     def share(self, thermal: Thermal, level: np.ndarray, energy: np.ndarray) -> np.ndarray:
         return thermal.share(level)

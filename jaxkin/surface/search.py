@@ -28,6 +28,8 @@ FLAT = 0.6
 """... and in this fraction of its cells the band is nearly linear: the widening is at most half its range ..."""
 MOST_CELLS = 192
 """... or until it is this many cells long."""
+ROUNDING = 1e-12
+"""Of the largest energy: variations of a band below this are none."""
 DEEPEST = 12
 """Halvings after which an unresolved candidate (smaller than 1e-4 of the zone) is dropped."""
 
@@ -85,7 +87,11 @@ class _Cells:
 
 
 def find_pockets(
-    nodes: Nodes, window: tuple[float, float], detail: float = 1.0, smallest: float | None = None
+    nodes: Nodes,
+    window: tuple[float, float],
+    detail: float = 1.0,
+    smallest: float | None = None,
+    smooth: float = 0.0,
 ) -> list[Pocket]:
     """All pockets of the model with a level inside ``window`` (eV), largest first.
 
@@ -95,6 +101,8 @@ def find_pockets(
         detail: below one asks for less resolved cells, for windows that hardly count.
         smallest: diameter in Å⁻¹ of a ball inside a pocket that must not be missed; None is content with
             :func:`certain_diameter`.
+        smooth: variations in eV that need no resolution. Without any, cells in which a band is flat to rounding are
+            left out: they have no level set.
     """
     model = nodes.spectrum.model
     d, base = model.dimension, BASE_CELLS[model.dimension]
@@ -102,10 +110,11 @@ def find_pockets(
     everything = np.ones((len(corner), model.size), bool)
     start = _Cells(base, corner, everything, everything)
     if d == 1:  # level sets are points, which no box encloses: look at the whole zone
-        return [_pocket(nodes, start)]
-    found = _resolved(nodes, [_halve(nodes, start, window)], window, detail)
+        kept = _halve(nodes, start, window, smooth).band.any(axis=0) | (smooth > 0)
+        return [_pocket(nodes, replace(start, band=everything & kept))] if kept.any() else []
+    found = _resolved(nodes, [_halve(nodes, start, window, smooth)], window, detail, smooth)
     if smallest is not None and smallest < certain_diameter(model):
-        found += _resolved(nodes, [_overlooked(nodes, found, window, smallest)], window, detail)
+        found += _resolved(nodes, [_overlooked(nodes, found, window, smallest)], window, detail, smooth)
     merged = _merge(nodes, found)
     return sorted(merged, key=lambda pocket: -float(np.prod(pocket.edges)))
 
@@ -116,7 +125,7 @@ def certain_diameter(model: BlochModel) -> float:
 
 
 def _resolved(
-    nodes: Nodes, queue: list[_Cells], window: tuple[float, float], detail: float
+    nodes: Nodes, queue: list[_Cells], window: tuple[float, float], detail: float, smooth: float
 ) -> list[tuple[Pocket, _Cells]]:
     """Connected pieces of cells, halved until each is several cells across."""
     found = []
@@ -129,7 +138,7 @@ def _resolved(
                 ):
                     found.append((pocket, piece))
                 else:
-                    finer.append(_halve(nodes, piece, window))
+                    finer.append(_halve(nodes, piece, window, smooth))
         queue = finer
     return found
 
@@ -179,19 +188,19 @@ def _touched(cells: _Cells, pocket: Pocket, model: BlochModel) -> np.ndarray:
     return touched
 
 
-def _halve(nodes: Nodes, cells: _Cells, window: tuple[float, float]) -> _Cells:
+def _halve(nodes: Nodes, cells: _Cells, window: tuple[float, float], smooth: float) -> _Cells:
     """The children of ``cells`` that can hold a level of the window."""
     if not len(cells.corner):
         return replace(cells, per_edge=2 * cells.per_edge)
     parts = _parts(np.arange(len(cells.corner)), 3 ** cells.corner.shape[1] * cells.band.shape[1])
-    children = zip(*(_children(nodes, cells, part, window) for part in parts), strict=True)
+    children = zip(*(_children(nodes, cells, part, window, smooth) for part in parts), strict=True)
     in_order = [piece for parts_of_child in children for piece in parts_of_child]  # whatever the parts are
     corner, band, flat = (np.concatenate(column) for column in zip(*in_order, strict=True))
     return _Cells(2 * cells.per_edge, corner, band, flat)
 
 
 def _children(
-    nodes: Nodes, cells: _Cells, which: np.ndarray, window: tuple[float, float]
+    nodes: Nodes, cells: _Cells, which: np.ndarray, window: tuple[float, float], smooth: float
 ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """(corner, band, flat) of each of the 2^d children of some of the ``cells``, those that can hold a level."""
     d = cells.corner.shape[1]
@@ -201,13 +210,15 @@ def _children(
     widening = 0.5 * sum(
         np.abs(np.diff(energies, n=2, axis=axis)).max(axis=tuple(range(1, d + 1))) for axis in range(1, d + 1)
     )
-    axes = tuple(range(1, d + 1))
+    axes, rounding = tuple(range(1, d + 1)), ROUNDING * max(float(np.abs(energies).max()), 1.0)
     children = []
     for child in product(range(2), repeat=d):
         box = energies[(slice(None), *(slice(c, c + 2) for c in child))]
         low, high = box.min(axis=axes), box.max(axis=axes)
         holds = (low - widening <= window[1]) & (high + widening >= window[0]) & cells.band[which]
-        flat = holds & (widening <= 0.5 * (high - low))
+        if not smooth:
+            holds &= high + widening - low > rounding
+        flat = holds & (widening <= np.maximum(0.5 * (high - low), smooth))
         keep = holds.any(axis=1)
         children.append((2 * cells.corner[which][keep] + np.array(child), holds[keep], flat[keep]))
     return children
@@ -291,6 +302,12 @@ def _pocket(nodes: Nodes, cells: _Cells) -> Pocket:
         start=start,
         nodes=nodes,
     )
+
+
+def boxed(nodes: Nodes, per_edge: int, corner: np.ndarray, band: int) -> Pocket:
+    """The pocket of one band's cells at integer corners (N, d)."""
+    mine = np.broadcast_to(np.arange(nodes.spectrum.model.size) == band, (len(corner), nodes.spectrum.model.size))
+    return _pocket(nodes, _Cells(per_edge, corner, mine, mine))
 
 
 def _merge(nodes: Nodes, found: list[tuple[Pocket, _Cells]]) -> list[Pocket]:

@@ -19,6 +19,7 @@ from jaxkin.namespace import AnyArray, Number, is_traced, namespace
 from jaxkin.surface.rule import Rule
 from jaxkin.surface.samples import Sampler
 from jaxkin.surface.search import Pocket
+from jaxkin.surface.thermal import Thermal
 
 
 class Shell(NamedTuple):
@@ -79,8 +80,6 @@ class Surface(eqx.Module):
     """What was decided about the points, and how they follow μ, T and the model."""
     heights: np.ndarray
     """(E,) (ε−μ)/kT of the different energies of the shells, 0 at T = 0; where processes share the replicas, of all."""
-    fillings: np.ndarray | None
-    """(replicas, pockets) thermally averaged filled volume in Å^-d: electrons positive, holes negative."""
     bloch: tuple[AnyArray, AnyArray] | None
     """|u⟩ (N, n) and |D_a u⟩ (N, 3, n) in Å where they are there already."""
     sampler: Sampler = eqx.field(static=True)
@@ -92,6 +91,8 @@ class Surface(eqx.Module):
     """Å⁻¹: no pocket that contains a ball of this diameter was missed."""
     decided: Kept = eqx.field(static=True)
     """The pockets."""
+    carriers: Kept = eqx.field(static=True)
+    """Electrons and holes in Å^-d, a function Thermal → (replicas, 2), computed when they are asked for."""
     verdict: str = eqx.field(static=True, default="")
     warnings: tuple[str, ...] = eqx.field(static=True, default=())
     elsewhere: bool = eqx.field(static=True, default=False)
@@ -208,7 +209,6 @@ class Surface(eqx.Module):
             weight=xp.where(found.intact, found.weight, xp.nan),
             level_weight=xp.where(found.intact, found.level_weight, xp.nan),
             bloch=(geometry.state, geometry.covariant_derivative),
-            fillings=None,
             elsewhere=True,
         )
 
@@ -243,18 +243,15 @@ class Surface(eqx.Module):
         return self.integrate(np.ones(len(self)))
 
     def carrier_density(self) -> dict[str, Estimate]:
-        """Electrons and holes in Å^-d, from the filled lengths of the sampler's lines.
+        """Electrons and holes in Å^-d, bands counted as the model has them.
 
-        Closed pockets count from their outside: a pocket of filled states holds electrons, one of
-        empty states in a filled band holds holes. A surface that wraps round the zone in all
-        directions counts the electrons of its bands.
+        Per band, ∫(dk) f⁰ are its electrons, or ∫(dk) (1 − f⁰) its holes where the states that are empty at T = 0 are
+        enclosed: they nowhere wrap round the zone, and filled ones do. The same in every cell, whatever the sampler.
 
         Raises:
             JaxkinError: a surface evaluated elsewhere, whose filling was not sampled.
         """
-        if self.fillings is None:
+        if self.elsewhere:
             raise JaxkinError("carrier densities are not known of a surface evaluated elsewhere: sample one there.")
-        return {
-            "electrons": Estimate(np.clip(self.fillings, 0, None).sum(axis=1), self.evaluations),
-            "holes": Estimate(np.clip(-self.fillings, 0, None).sum(axis=1), self.evaluations),
-        }
+        electrons, holes = self.carriers.value(Thermal(float(self.fermi_level), float(self.temperature))).T
+        return {"electrons": Estimate(electrons, self.evaluations), "holes": Estimate(holes, self.evaluations)}

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import expit
 
 from jaxkin import units
 
@@ -14,18 +15,23 @@ STEP = 1.5
 TAIL = 16.5
 """Energies are taken up to here, in kT beyond the band edge next to μ, or beyond μ; e^{-16.5} = 7e-8 is left out."""
 
+FARTHEST = 200
+"""kT from a band beyond which a Fermi level in a gap counts as having no carriers (e^{-200})."""
+
 
 @dataclass(frozen=True)
 class Thermal:
     """Fermi level (eV) and temperature (K).
 
     ``distance`` (eV) from μ to the nearest band widens the window, so that in a gap it is the carriers' own
-    energies that are cut at 7e-8 of them, not −f⁰' at 7e-8 of its largest value.
+    energies that are cut at 7e-8 of them, not −f⁰' at 7e-8 of its largest value. ``step`` is the spacing of
+    :func:`levels` in kT: that of the shifted sum, less where bands are narrower.
     """
 
     fermi_level: float
     temperature: float
     distance: float = 0.0
+    step: float = STEP
 
     @property
     def width(self) -> float:
@@ -46,7 +52,11 @@ class Thermal:
         """f⁰(ε)."""
         if self.temperature == 0:
             return np.asarray(energy < self.fermi_level, float)
-        return 0.5 * (1 - np.tanh(0.5 * (energy - self.fermi_level) / self.width))
+        return expit((self.fermi_level - energy) / self.width)
+
+    def emptiness(self, energy: np.ndarray) -> np.ndarray:
+        """1 − f⁰(ε), exact also where it is tiny."""
+        return 1 - self.occupation(energy) if self.temperature == 0 else expit((energy - self.fermi_level) / self.width)
 
     def density(self, energy: np.ndarray) -> np.ndarray:
         """−f⁰'(ε) in 1/eV, for T > 0."""
@@ -60,13 +70,13 @@ class Thermal:
         """Weight in ∫dε (−f⁰') of each of :func:`levels`; at T = 0 one for the Fermi level and nothing for others."""
         if self.temperature == 0:
             return np.asarray(level == self.fermi_level, float)
-        return STEP * self.width * self.density(level) * self.inside(level)
+        return self.step * self.width * self.density(level) * self.inside(level)
 
 
 def levels(thermals: Sequence[Thermal], shift: float) -> np.ndarray:
     """Energies that serve all ``thermals`` of one temperature: their levels at T = 0, else a shifted trapezoid.
 
-    A uniform ``shift`` in [0, 1) of the trapezoid, whose step is 1.5 kT, makes each sum unbiased, whatever
+    A uniform ``shift`` in [0, 1) of the trapezoid, whose step is 1.5 kT or less, makes each sum unbiased, whatever
     band edges lie in its window.
 
     >>> energies = levels([Thermal(0.0, 300.0), Thermal(0.1, 300.0)], 0.3)
@@ -74,7 +84,7 @@ def levels(thermals: Sequence[Thermal], shift: float) -> np.ndarray:
     1.0
     """
     fermi = np.array([thermal.fermi_level for thermal in thermals])
-    step = STEP * thermals[0].width
+    step = thermals[0].step * thermals[0].width
     if step == 0:
         return fermi
     reach = np.array([thermal.reach for thermal in thermals])

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
-from scipy import ndimage
 
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.memory import batch_bytes, demand
@@ -27,8 +27,26 @@ NARROWEST = 2
 """... and its least half width."""
 COARSEST = 8
 """Points along the flattest edge of a pocket that are never gone below."""
+FLAT = 1e-9
+"""eV from one cell to the next: below, a band is flat, and no direction is its steepest."""
+UNRESOLVED = 0.1
+"""Of kT: variations of a band within a cell that the search need not resolve."""
 NODE_BYTES = 200
 """That a node takes from its index to its orbit."""
+
+
+class Passed(NamedTuple):
+    """Nodes of a pocket's box at which a window holds no band.
+
+    Attributes:
+        volume: of a node in model coordinates.
+        energy: near those of the bands at nodes of their active cells, eV.
+        per_cell: number of all nodes in each cell of the box.
+    """
+
+    volume: float
+    energy: np.ndarray
+    per_cell: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -68,6 +86,9 @@ class ThermalGrid:
                 joined.append((low, high))
         return joined
 
+    def smooth(self, thermals: Sequence[Thermal]) -> float:
+        return UNRESOLVED * min(thermal.width for thermal in thermals)
+
     def levels(self, thermals: Sequence[Thermal], shift: float) -> np.ndarray:
         return np.mean(self.windows(thermals), axis=1)
 
@@ -93,7 +114,17 @@ class ThermalGrid:
         rng: np.random.Generator,
     ) -> Samples:
         """Nodes of the pocket's active cells; ``edges`` are those of one node's volume here."""
-        model = spectrum.model
+        return self.drawn(spectrum.model, pocket, window, stabiliser, rng)[0]
+
+    def drawn(
+        self,
+        model: BlochModel,
+        pocket: Pocket,
+        window: tuple[float, float],
+        stabiliser: tuple[ZoneMap, ...],
+        rng: np.random.Generator,
+    ) -> tuple[Samples, Passed]:
+        """The nodes that may have a band in the window, and those that the bands pass by."""
         size = self._size(model, pocket, stabiliser)
         choices = random_shifts(stabiliser, 2 * np.pi * size[:, None] * np.asarray(model.dual)) if stabiliser else []
         shift, maps = rng.random(len(size)), ()
@@ -116,29 +147,33 @@ class ThermalGrid:
             k = place / size
         else:
             row_of, k, multiplicity = row[near], lattice.k[node[near]], 1.0
-        below = np.bincount(row[~near & (energy < level)], minlength=len(pocket.bands))
-        return Samples(
+        samples = Samples(
             k=k,
             band=np.array(pocket.bands)[row_of],
             axis=np.zeros(len(k), int),
             edges=lattice.edges,
             volume=np.prod(lattice.edges) / multiplicity,
-            filling=float((below + lattice.deep(level)).sum() * np.prod(lattice.edges)),
             images=maps if len(maps) > 1 else (),
         )
+        return samples, Passed(float(np.prod(lattice.edges)), energy[~near], lattice.nodes_per_cell)
 
     def _size(self, model: BlochModel, pocket: Pocket, stabiliser: tuple[ZoneMap, ...]) -> np.ndarray:
         """Points along the edges of the zone, (d,) integers."""
         lo, hi = np.array(model.zone).T
-        values = pocket.elements.values
-        change = [
-            np.sqrt(np.mean(np.diff(values, axis=axis + 1) ** 2)) * cells for axis, cells in enumerate(pocket.cells)
-        ]
-        across = np.maximum(self.n * np.array(change) / max(change), min(self.n, COARSEST))
+        change = self.changes(pocket)
+        steep = change / max(float(change.max()), FLAT)
+        across = np.maximum(self.n * steep, min(self.n, COARSEST))
         size = across * (hi - lo) / pocket.edges
         for axes in mixed_directions(stabiliser) if stabiliser else ():
             size[axes] = size[axes].max()
         return np.maximum(np.rint(size).astype(int), 2)
+
+    @staticmethod
+    def changes(pocket: Pocket) -> np.ndarray:
+        """Root mean square change of an energy along the edges of a pocket's box in eV, (d,)."""
+        values = pocket.elements.values
+        steps = [np.sqrt(np.mean(np.diff(values, axis=axis + 1) ** 2)) for axis in range(len(pocket.cells))]
+        return np.array(steps) * pocket.cells
 
     @staticmethod
     def _varied(size: np.ndarray, stabiliser: tuple[ZoneMap, ...], rng: np.random.Generator) -> np.ndarray:
@@ -215,24 +250,10 @@ class _Lattice:
         """In how many parts :attr:`active` is looked at, each with copies of the elements it lies in."""
         return 1 + 2 * 8 * 3 ** len(self.size) * len(self.active[0]) // batch_bytes()
 
-    def deep(self, level: float) -> np.ndarray:
-        """Nodes in filled cells that cannot hold the level, less all nodes where the outside is filled; (bands,)."""
-        pocket = self.pocket
-        count = np.ones(pocket.cells, int)
+    @property
+    def nodes_per_cell(self) -> np.ndarray:
+        """How many nodes each cell of the box holds, (*cells)."""
+        count = np.ones(self.pocket.cells, int)
         for axis, (_, along) in enumerate(self._along):
             count = count * along.reshape(-1, *(1,) * (len(self.size) - 1 - axis))
-        filled = np.zeros(len(pocket.bands), int)
-        for row, band in enumerate(pocket.bands):
-            labels, pieces = ndimage.label(~pocket.active[row])  # pyright: ignore[reportGeneralTypeIssues]
-            piece = np.asarray(labels, int)
-            # a cell next to the active ones: farther off other pockets may lie
-            near = np.asarray(ndimage.binary_dilation(pocket.active[row]), bool) & (piece > 0)
-            where = ndimage.minimum_position((~near).astype(int), piece, np.arange(1, pieces + 1))
-            cells = np.array([(0,) * count.ndim, *where], int).reshape(-1, count.ndim)
-            below = pocket.nodes.energies(pocket.per_edge, pocket.start + cells)[:, band] < level
-            state = below.copy()
-            state[0] = False  # active cells are counted node by node
-            filled[row] = count[state[piece]].sum()
-            if pocket.closed.any() and below[piece.flat[0]]:
-                filled[row] -= count.sum()
-        return filled
+        return count
