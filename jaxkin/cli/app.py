@@ -293,6 +293,8 @@ def _point_document(point: studies.Point, axis) -> dict:
         "g_stderr": {name: parts(estimate.stderr) for name, estimate in response.g.items()},
         "rotatory_power": {name: parts(e.mean) for name, e in response.rotatory_power(axis).items()},
         "sigma": parts(point.conductivity.sigma["total"].mean),
+        "sigma_stderr": parts(point.conductivity.sigma["total"].stderr),
+        "time_reversal": point.conductivity.time_reversal,
         "density_of_states": float(point.data.density_of_states),
         "crossover_frequency": response.crossover_frequency(),
         "verdict": surface.verdict,

@@ -24,6 +24,7 @@ from jaxkin.disorder import (
 from jaxkin.errors import ConfigError, nearest
 from jaxkin.hamiltonian import BlochModel, read_wannier90
 from jaxkin.memory import memory_limit
+from jaxkin.response.conductivity import HALL_BUDGET
 from jaxkin.surface import Grid, Lines
 
 Vector = tuple[float, float, float]
@@ -119,13 +120,18 @@ def _default_frequencies() -> list[float]:
 
 
 class ResponseConfig(Section, frozen=True):
-    """What to compute: frequencies f = ω/2π in THz, a field in V/m, the optic axis; and how."""
+    """What to compute: frequencies f = ω/2π in THz, a field in V/m, the optic axis; and how.
+
+    ``hall``: the intrinsic Hall conductivity too, where time reversal is broken, with ``hall_budget`` diagonalisations.
+    """
 
     solver: Literal["rta", "exact"] = "rta"
     skew_order: Literal["first", "all"] = "first"
     frequency: Floats | Range = msgspec.field(default_factory=_default_frequencies)
     field: Vector = (0.0, 0.0, 1e4)
     optic_axis: Vector = (0.0, 0.0, 1.0)
+    hall: bool = True
+    hall_budget: int = HALL_BUDGET
 
 
 class ResourcesConfig(Section, frozen=True):

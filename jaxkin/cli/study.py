@@ -17,6 +17,7 @@ from jaxkin.hamiltonian import BlochModel
 from jaxkin.output import dataset as ds
 from jaxkin.parallel import Share
 from jaxkin.response import Conductivity, GyrotropicResponse, gyrotropic_response
+from jaxkin.response.conductivity import HALL_RTOL, from_transport
 from jaxkin.response.joined import joined
 from jaxkin.surface import fermi_surfaces
 from jaxkin.surface.plan import Progress
@@ -121,7 +122,14 @@ def run(
                 progress=progress,
             )
             response = joined(response, share)
-            sigma = response.conductivity
+            sigma = from_transport(
+                response.surface,
+                response.transport,
+                hall=c.response.hall,
+                hall_rtol=c.surface.rtol or HALL_RTOL,
+                hall_budget=c.response.hall_budget,
+                progress=progress,
+            )
         study.warnings += share.lines([str(w.message) for w in caught if issubclass(w.category, AccuracyWarning)])
         data = _dataset(response, sigma, c.response.optic_axis)
         point = Point(response, sigma, data, time.perf_counter() - start)
@@ -137,4 +145,4 @@ def _dataset(response: GyrotropicResponse, conductivity: Conductivity, axis: cfg
     one, sigma, unit = response.to_dataset(axis), conductivity.sigma["total"], conductivity.unit
     one["sigma"] = (("frequency", "a", "b"), sigma.mean, {"units": unit, "long_name": "local conductivity"})
     one["sigma_stderr"] = (("frequency", "a", "b"), sigma.stderr, {"units": unit})
-    return one
+    return one.assign_attrs(time_reversal=conductivity.time_reversal)

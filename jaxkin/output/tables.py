@@ -49,6 +49,7 @@ def _state(response: GyrotropicResponse, sigma: Conductivity) -> Table:
     static = int(np.argmin(np.abs(sigma.frequency)))
     drude = sigma.sigma["total"].map(lambda s: np.diagonal(np.real(s[:, static]), axis1=1, axis2=2))
     rows.append((f"σ_xx, σ_yy, σ_zz at {sigma.frequency[static]:g} THz", f"{_show_all(drude)} {sigma.unit}"))
+    rows.append(("time reversal", sigma.time_reversal))
     crossover = response.crossover_frequency()
     if crossover > 0:
         rows.append(("skew → intrinsic crossover", f"{crossover:.3g} THz"))

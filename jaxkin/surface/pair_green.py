@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from jaxkin.errors import AccuracyWarning
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.surface.contour import Resolved, kernel_mean, singular_integral
+from jaxkin.surface.zone import Goal
 
 
 def pair_green(
@@ -49,7 +50,7 @@ def pair_green(
     """
     d = len(orbitals)
     integrand = _Pair(model, np.array([energy]), np.asarray(orbitals), np.asarray(cells, int))
-    result = singular_integral(model, integrand, rtol, budget)
+    result = singular_integral(model, integrand, Goal(rtol, budget))
     excess = float(np.max(result.error / result.scale))
     if excess > rtol:
         warnings.warn(
