@@ -28,6 +28,10 @@ class AccuracyWarning(UserWarning):
     """A result is less certain than asked for; says why and which argument to change."""
 
 
+class FileFormatWarning(UserWarning):
+    """A file is not quite as usual, or lacks a companion; says what was made of it."""
+
+
 def nearest(word: str, choices: Iterable[str]) -> str:
     """' (did you mean X?)' for the closest of ``choices``, or nothing."""
     close = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)

@@ -7,6 +7,7 @@ import json
 import re
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -313,10 +314,16 @@ def _command(arguments: list[str]) -> None:
     app(arguments)
 
 
+def _show_warning(message: Warning | str, *_: object) -> None:
+    print(f"jaxkin: warning: {message}", file=sys.stderr)
+
+
 def main() -> None:
-    """Entry point: errors are one line on standard error and exit code 1."""
+    """Entry point: errors are one line on standard error and exit code 1, warnings one line each."""
     try:
-        _command(sys.argv[1:])
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            _command(sys.argv[1:])
     except JaxkinError as error:
         print(f"jaxkin: {error}", file=sys.stderr)
         cluster.leave(1)

@@ -23,6 +23,7 @@ from jaxkin.disorder import (
 )
 from jaxkin.errors import ConfigError, nearest
 from jaxkin.hamiltonian import BlochModel, read_wannier90
+from jaxkin.hamiltonian.wannier90 import NAME
 from jaxkin.memory import memory_limit
 from jaxkin.response.conductivity import HALL_BUDGET
 from jaxkin.surface import Grid, Lines
@@ -61,6 +62,7 @@ class ModelConfig(Section, frozen=True):
     lattice: list[Vector] | None = None
     positions: list[Vector] | None = None
     point_group: str | None = None
+    minimal_distance: bool | None = None
 
 
 class SurfaceConfig(Section, frozen=True):
@@ -161,7 +163,7 @@ def load(source: str | None, settings: list[str]) -> Config:
         pass
     elif source.endswith(".toml"):
         tree = parse_file(Path(source))
-    elif re.search(r"_(tb|hr)\.dat(\.gz)?$", source):
+    elif NAME.fullmatch(Path(source).name.removesuffix(".gz")):
         tree = {"model": {"file": source}}
     else:
         models.builder(source)  # raises with the nearest name
@@ -283,6 +285,7 @@ def build_model(config: ModelConfig) -> BlochModel:
         positions=config.positions,
         position_matrices=config.position_matrices,
         point_group=config.point_group,
+        minimal_distance=config.minimal_distance,
     )
 
 

@@ -12,7 +12,7 @@ import xarray as xr
 
 from jaxkin.cli import config as cfg
 from jaxkin.disorder import Disorder
-from jaxkin.errors import AccuracyWarning, SymmetryError
+from jaxkin.errors import AccuracyWarning, FileFormatWarning, SymmetryError
 from jaxkin.hamiltonian import BlochModel
 from jaxkin.output import dataset as ds
 from jaxkin.parallel import Share
@@ -68,8 +68,11 @@ class Study:
 
 def prepare(config: cfg.Config) -> Study:
     """Build model and disorder; verify the stated point group on H(k) before anything uses it."""
-    model = cfg.build_model(config.model)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = cfg.build_model(config.model)
     study = Study(config, model, cfg.build_disorder(config.disorder, model), np.ones((3, 3), bool))
+    study.warnings += [str(w.message) for w in caught if issubclass(w.category, FileFormatWarning)]
     stated = config.model.point_group or model.point_group
     if stated:
         try:
