@@ -9,15 +9,16 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Complex, Float, Int
 from scipy.constants import physical_constants
 
 from jaxkin import units
+from jaxkin.checks import numbers
 from jaxkin.errors import ModelError
 from jaxkin.hamiltonian.bloch import BlochModel, KPoint
 from jaxkin.hamiltonian.eigenpair import Iterate, bordered, iterate
 from jaxkin.hamiltonian.eigensystem import DEGENERACY_TOLERANCE, eigensystem
+from jaxkin.namespace import is_traced
 
 ELECTRON_G = abs(physical_constants["electron g factor"][0])
 _NEXT = np.array([1, 2, 0])
@@ -105,12 +106,13 @@ def band_geometry(
     >>> round(float(geom.berry_curvature[2]), 6)  # −v²Δ/2ε³ of the upper band
     -2.0
     """
-    k = jnp.asarray(k, float)
+    k = jnp.asarray(k, float) if is_traced(k) else jnp.asarray(numbers("k", k, "finite model coordinates"))
     if k.shape[-1:] != (model.dimension,):
         raise ModelError(f"k has shape {k.shape}; the last axis must hold {model.dimension} coordinates.")
-    indices = np.asarray(band) if not isinstance(band, Tracer) else None
+    indices = None if is_traced(band) else numbers("band", band, "whole numbers", int)
     if indices is not None and (indices.size == 0 or indices.min() < 0 or indices.max() >= model.size):
         raise ModelError(f"band {indices.tolist()} is outside 0..{model.size - 1} of this model.")
+    band = band if indices is None or isinstance(band, Sequence) else indices
     if isinstance(band, Sequence):
         members = jnp.zeros(model.size).at[jnp.asarray(band)].set(1.0)
         function = eqx.filter_vmap(_trace_geometry, in_axes=(None, 0, None)) if k.ndim == 2 else _trace_geometry

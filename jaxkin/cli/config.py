@@ -12,6 +12,8 @@ import msgspec
 import numpy as np
 
 from jaxkin import models
+from jaxkin.checks import MOST_VALUES, cartesian, check_count, check_number
+from jaxkin.checks import numbers as finite
 from jaxkin.disorder import (
     Disorder,
     FiniteRangeImpurity,
@@ -44,10 +46,13 @@ class Range(Section, frozen=True):
     count: int
     spacing: Literal["linear", "log"] = "linear"
 
-    def values(self) -> np.ndarray:
+    def values(self, key: str) -> np.ndarray:
+        check_count(f"{key}: count", self.count, most=MOST_VALUES)
+        check_number(f"{key}: start", self.start, "a finite number")
+        check_number(f"{key}: stop", self.stop, "a finite number")
         if self.spacing == "log":
             if self.start <= 0 or self.stop <= 0:
-                raise ConfigError("a range with log spacing needs positive start and stop.")
+                raise ConfigError(f"{key}: a range with log spacing needs positive start and stop.")
             return np.geomspace(self.start, self.stop, self.count)
         return np.linspace(self.start, self.stop, self.count)
 
@@ -267,11 +272,11 @@ def convert(tree: dict[str, Any], source: str | None) -> Config:
         ) from None
 
 
-def numbers(value: Floats | Range) -> np.ndarray:
-    """A scalar, list or range as an array."""
-    values = value.values() if isinstance(value, Range) else np.atleast_1d(np.asarray(value, float))
+def numbers(key: str, value: Floats | Range) -> np.ndarray:
+    """The scalar, list or range of a key as an array."""
+    values = value.values(key) if isinstance(value, Range) else np.atleast_1d(finite(key, value, "finite numbers"))
     if not values.size:
-        raise ConfigError("an empty list where at least one number is needed.")
+        raise ConfigError(f"{key}: an empty list where at least one number is needed.")
     return values
 
 
@@ -302,6 +307,13 @@ def build_sampler(config: SurfaceConfig) -> Lines | Grid:
         return Grid(n=config.n, smearing=config.smearing, width=config.width)
     except ValueError as error:
         raise ConfigError(f"[surface]: {error}") from error
+
+
+def check_response(config: ResponseConfig) -> None:
+    """Refuse, before anything is computed, what could not be used in the end."""
+    cartesian(config.field, "field")
+    cartesian(config.optic_axis, "optic_axis")
+    check_count("hall_budget", config.hall_budget)
 
 
 def build_disorder(config: DisorderConfig, model: BlochModel) -> Disorder:

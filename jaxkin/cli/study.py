@@ -68,6 +68,7 @@ class Study:
 
 def prepare(config: cfg.Config) -> Study:
     """Build model and disorder; verify the stated point group on H(k) before anything uses it."""
+    cfg.check_response(config.response)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         model = cfg.build_model(config.model)
@@ -94,8 +95,9 @@ def run(
     share = share or Share()
     c = study.config
     sampler = cfg.build_sampler(c.surface)
-    levels, temperatures = cfg.numbers(c.surface.fermi_level), cfg.numbers(c.surface.temperature)
-    frequency = cfg.numbers(c.response.frequency)
+    levels = cfg.numbers("fermi_level", c.surface.fermi_level)
+    temperatures = cfg.numbers("temperature", c.surface.temperature)
+    frequency = cfg.numbers("frequency", c.response.frequency)
     scan = fermi_surfaces(
         study.model,
         np.array(levels),

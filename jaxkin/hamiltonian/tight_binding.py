@@ -74,14 +74,16 @@ class TightBinding(BlochModel):
         cell = _lattice_rows(lattice)
         d = len(cell)
         steps = _periodic_columns("translations", translations, d)
-        hop = known_array(hoppings, complex)
-        n = hop.shape[-1]
+        hop = known_array("hoppings", hoppings, complex)
+        n = hop.shape[-1] if hop.ndim == 3 else 0
+        if not n:
+            raise ModelError(f"hoppings have shape {hop.shape}; they need (translations, orbitals, orbitals).")
         if hop.shape != (len(steps), n, n):
             raise ModelError(
                 f"hoppings have shape {hop.shape}, but {len(steps)} translations of {n} orbitals "
                 f"need ({len(steps)}, {n}, {n})."
             )
-        centres = known_array(positions, float)
+        centres = known_array("positions", positions, float)
         if centres.ndim != 2 or len(centres) != n or centres.shape[1] < d:
             raise ModelError(f"positions need {n} rows of {d} reduced coordinates, one per orbital.")
         centres = centres[:, :d]
@@ -92,7 +94,7 @@ class TightBinding(BlochModel):
         _check_hermitian("hoppings", steps, hop)
         r = None
         if position_matrices is not None:
-            r = known_array(position_matrices, complex)
+            r = known_array("position_matrices", position_matrices, complex)
             if r.shape != (*hop.shape, 3):
                 raise ModelError(f"position_matrices have shape {r.shape}; they need {(*hop.shape, 3)}.")
             if _bad(r):
@@ -234,7 +236,7 @@ def _gathered(matrices: Any, place: np.ndarray, count: int) -> Array:
 
 
 def _lattice_rows(lattice: ArrayLike) -> Any:
-    cell = known_array(lattice, float)
+    cell = known_array("lattice", lattice, float)
     numpy = jnp if is_traced(cell) else np
     cell = numpy.atleast_2d(cell)
     d = len(cell)
@@ -247,10 +249,10 @@ def _lattice_rows(lattice: ArrayLike) -> Any:
 
 
 def _periodic_columns(name: str, values: ArrayLike, d: int) -> np.ndarray:
-    array = np.asarray(values)
-    steps = np.rint(np.asarray(array, float)).astype(int).reshape(len(array), -1)
-    if not np.allclose(steps, np.asarray(array, float).reshape(steps.shape)):
+    array = known_array(name, values, float)
+    if not array.size or not np.all(np.isfinite(array)) or np.any(np.abs(array - np.rint(array)) > 1e-5):
         raise ModelError(f"{name} must be integers.")
+    steps = np.rint(array).astype(int).reshape(len(array), -1)
     if steps.shape[1] < d or np.any(steps[:, d:]):
         raise ModelError(f"{name} need {d} integers each, one per lattice vector.")
     return steps[:, :d]

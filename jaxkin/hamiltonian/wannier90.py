@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxkin.checks import check_kind
 from jaxkin.errors import FileFormatError, ModelError
 from jaxkin.hamiltonian.crystal_files import centres_from_xyz, lattice_from_win, mesh_from_win
 from jaxkin.hamiltonian.replicas import Replicas, mesh_of, minimal_distance, read_wsvec, shifted_centres
@@ -63,6 +65,7 @@ def read_wannier90(
             exponents without E, no last newline), ⟨r⟩ that is not Hermitian, replicas that are missing, centres that
             seem to have been moved by a lattice vector.
     """
+    check_kind("path", path, (str, PathLike), "the path of a file")
     path = Path(path)
     named = NAME.fullmatch(path.name.removesuffix(".gz"))
     if named is None:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import constants as si
 
+from jaxkin.checks import check_count, check_number
 from jaxkin.disorder.kernels import Disorder
 from jaxkin.estimate import Estimate
 from jaxkin.namespace import AnyArray, is_traced, namespace
@@ -98,6 +99,8 @@ def conductivity(
     >>> round(float(sigma.mean[0, 0, 0].real) / 1e7, 1)  # n e² τ/m for n = 8.03e26 m⁻³
     2.3
     """
+    check_number("hall_rtol", hall_rtol, "a number above 0 and below 1", least=1e-12, most=1)
+    check_count("hall_budget", hall_budget)
     sums = transport(surface, disorder, frequency, solver, skew_order, progress)
     return from_transport(surface, sums, hall=hall, hall_rtol=hall_rtol, hall_budget=hall_budget, progress=progress)
 

@@ -12,6 +12,7 @@ from jaxtyping import Array
 from numpy.typing import ArrayLike
 
 from jaxkin import units
+from jaxkin.checks import check_kind, numbers, shown
 from jaxkin.devices import spread
 from jaxkin.disorder.collisions import check_transport_time
 from jaxkin.disorder.kernels import Disorder, Scatterer
@@ -87,10 +88,13 @@ def transport(
             between pairs of points or the exact solver cannot have them, a thermal lattice evaluated elsewhere.
     """
     check_solver(solver, skew_order)
-    f: AnyArray = jnp.atleast_1d(jnp.asarray(frequency, float))
-    f = f if is_traced(f) else np.asarray(f)
-    if not is_traced(f) and not np.all(np.isfinite(f)):
-        raise JaxkinError("frequency must be finite numbers in THz.")
+    check_kind("surface", surface, Surface, "a surface, from jaxkin.fermi_surface")
+    check_kind("disorder", disorder, Disorder, "disorder, such as jaxkin.RelaxationTime(tau=1.0)")
+    traced = is_traced(frequency)
+    f: AnyArray = jnp.asarray(frequency, float) if traced else numbers("frequency", frequency, "finite numbers in THz")
+    f = namespace(f).atleast_1d(f)
+    if f.ndim != 1 or not f.size:
+        raise JaxkinError(f"frequency={shown(frequency)} must be one number in THz or a list of them.")
     _check_bins(surface, disorder)
     omega = 2 * jnp.pi * jnp.append(0.0, jnp.asarray(f))  # 1/ps
     if not len(surface.layout):  # a gap: no states to scatter, or to screen with

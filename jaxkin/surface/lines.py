@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from jaxkin.checks import check_count, check_number, check_work
+from jaxkin.memory import demand
 from jaxkin.surface.bundle import Bundle
 from jaxkin.surface.maps import ZoneMap
 from jaxkin.surface.rule import LineRule, line_profile
@@ -14,6 +16,9 @@ from jaxkin.surface.samples import Decided, LevelSets, Samples
 from jaxkin.surface.search import Pocket
 from jaxkin.surface.spectrum import Spectrum
 from jaxkin.surface.thermal import Thermal, level_windows
+
+LINE_BYTES = 400
+"""That a line takes while its roots are looked for."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +41,8 @@ class Lines(LevelSets):
     power: float = 8
 
     def __post_init__(self):
-        if self.n < 2 or self.power < 1:
-            raise ValueError(f"Lines needs n >= 2 and power >= 1, not n={self.n}, power={self.power}.")
+        check_count("n", self.n, 2)
+        check_number("power", self.power, "a number from 1 to 100", least=1, most=100)
 
     def resized(self, n: int) -> Lines:
         return replace(self, n=n)
@@ -91,6 +96,8 @@ class Lines(LevelSets):
         """All roots on the lines along ``axis``: their box coordinates and bands; and the filling."""
         d = len(pocket.edges)
         shift = rng.random(d - 1)
+        check_work(self.n ** (d - 1), f"n = {self.n}: the lines along one direction of a pocket")
+        demand(LINE_BYTES * self.n ** (d - 1), f"{self.n}^{d - 1} lines", "raise it, or ask for a smaller n")
         grid = np.array(list(np.ndindex((self.n,) * (d - 1))))  # one line, no coordinates across, for d = 1
         bundle = Bundle(spectrum, pocket, level, axis, (grid + shift) / self.n)
         line, t, band, rising = bundle.roots()

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxkin import units
+from jaxkin.checks import check_number, check_positive, numbers
 from jaxkin.errors import JaxkinError
 from jaxkin.estimate import Estimate
 from jaxkin.hamiltonian.bloch import BlochModel
@@ -185,6 +186,8 @@ class Surface(eqx.Module):
         if temperature is not None and not is_traced(source.temperature) and not source.temperature:
             raise JaxkinError("a surface at T = 0 has no temperature to vary: sample it at T > 0.")
         model = self.model if model is None else model
+        check_number("fermi_level", fermi_level, "a finite energy in eV", optional=True)
+        check_positive("temperature", temperature, "a positive number of kelvin", optional=True)
         mu = self.fermi_level if fermi_level is None else fermi_level
         kelvin = self.temperature if temperature is None else temperature
         found = source.rule.at(model, mu, units.BOLTZMANN * kelvin)
@@ -230,6 +233,8 @@ class Surface(eqx.Module):
             values = values if is_traced(values) else np.asarray(values)
         xp = namespace(self.weight, values)
         values = xp.asarray(values)
+        if values.dtype.kind not in "fciub":
+            numbers("values", values, "numbers at the points, or a function F(k, band)", complex)
         if values.shape[:1] != (len(self),):
             raise JaxkinError(f"values have shape {values.shape}; the first axis must be the {len(self)} points.")
         terms = self.weight.reshape(-1, *(1,) * (values.ndim - 1)) * values

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 from scipy import ndimage
 
+from jaxkin.checks import check_count
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.memory import batch_bytes, demand
 from jaxkin.surface.cosets import mixed_directions, random_shifts
@@ -51,6 +52,9 @@ class ThermalGrid:
     """
 
     n: int
+
+    def __post_init__(self):
+        check_count("n", self.n, 2)
 
     def resized(self, n: int) -> ThermalGrid:
         return replace(self, n=n)

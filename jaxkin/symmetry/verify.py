@@ -10,6 +10,7 @@ import equinox as eqx
 import jax
 import numpy as np
 
+from jaxkin.checks import check_kind, check_positive
 from jaxkin.errors import SymmetryError
 from jaxkin.geometry import BandGeometry, band_geometry
 from jaxkin.hamiltonian.bloch import BlochModel
@@ -33,6 +34,8 @@ class _Probe:
     """Bands at a few random k, and whether an operation maps them on those at the mapped k."""
 
     def __init__(self, model: BlochModel, tolerance: float, vectors: float = VECTOR_TOLERANCE):
+        check_kind("model", model, BlochModel, "a Bloch model, such as jaxkin.models.get('tellurium')")
+        check_positive("tolerance", tolerance, "a positive energy in eV")
         self.model, self.tolerance, self.vectors = model, tolerance, vectors
         lo, hi = np.array(model.zone).T
         centre = np.zeros_like(lo) if model.periodic else 0.5 * (lo + hi)
@@ -136,6 +139,7 @@ def find_symmetries(model: BlochModel, *, tolerance: float = ENERGY_TOLERANCE) -
     Candidates are the lattice's rotations; for a k·p model those of a cube and of a hexagonal prism
     along z.
     """
+    probe = _Probe(model, tolerance)
     if isinstance(model, TightBinding):
         candidates = lattice_rotations(np.asarray(model.lattice))
     else:
@@ -145,7 +149,6 @@ def find_symmetries(model: BlochModel, *, tolerance: float = ENERGY_TOLERANCE) -
             flat = np.diag([1.0] * model.dimension + [0.0] * (3 - model.dimension))
             rest = np.eye(3) - flat
             candidates = [c for c in candidates if np.allclose(c @ rest, rest) and np.allclose(flat @ c @ rest, 0)]
-    probe = _Probe(model, tolerance)
     operations = [Operation(c, antiunitary) for antiunitary in (False, True) for c in candidates]
     return [op for op in operations if probe.fault(op) is None]
 
