@@ -25,6 +25,7 @@ from jaxkin.disorder import (
 )
 from jaxkin.errors import ConfigError, nearest
 from jaxkin.hamiltonian import BlochModel, read_wannier90
+from jaxkin.hamiltonian.eigensystem import DEGENERACY
 from jaxkin.hamiltonian.wannier90 import NAME
 from jaxkin.memory import memory_limit
 from jaxkin.response.conductivity import HALL_BUDGET
@@ -83,6 +84,7 @@ class SurfaceConfig(Section, frozen=True):
     replicas: int = 8
     seed: int = 0
     smallest_pocket: float | None = None
+    degeneracy: float = DEGENERACY
     rtol: float | None = None
     budget: int = 5_000_000
 

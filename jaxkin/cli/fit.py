@@ -130,6 +130,7 @@ def _table(config: cfg.Config, wanted: FitConfig, progress: Progress) -> Table:
         c.replicas,
         c.seed,
         smallest_pocket=c.smallest_pocket,
+        degeneracy=c.degeneracy,
         rtol=c.rtol,
         budget=c.budget,
         progress=progress,

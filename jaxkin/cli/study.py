@@ -106,6 +106,7 @@ def run(
         c.surface.replicas,
         c.surface.seed,
         smallest_pocket=c.surface.smallest_pocket,
+        degeneracy=c.surface.degeneracy,
         rtol=c.surface.rtol,
         budget=c.surface.budget,
         share=share,

@@ -179,7 +179,9 @@ class ShellStates:
         demand(2 * 16 * numbers, f"the states of {count} points", "raise it, or use fewer points (a smaller n)")
         k = np.asarray(surface.k)[points]
         band, energy = surface.sampled.band[points], np.asarray(surface.energy)[points]
-        geometry = point_geometry(surface.model, k[first_together(k)], band, STATES, energy)
+        geometry = point_geometry(
+            surface.model, k[first_together(k)], band, STATES, energy, degeneracy=surface.degeneracy
+        )
         return geometry["state"], geometry["covariant_derivative"]
 
 

@@ -37,6 +37,7 @@ def _state(response: GyrotropicResponse, sigma: Conductivity) -> Table:
         ("surface", f"{len(surface)} points {_where(surface)}, {surface.evaluations} H(k) evaluations"),
         ("", surface.verdict),
         ("", f"no pocket that holds a ball of {surface.smallest_pocket:.2g} Å⁻¹ was missed"),
+        ("", f"bands closer than {1e3 * surface.degeneracy:g} meV count as one set"),
         ("density of states", f"{_show(surface.density_of_states())} /(eV Å^{d})"),
         *(
             (f"density of {name}", f"{_show(density, scale=cm)} cm^-{d}")

@@ -22,6 +22,7 @@ from jaxkin.checks import (
 from jaxkin.errors import AccuracyWarning, JaxkinError
 from jaxkin.estimate import Estimate
 from jaxkin.hamiltonian.bloch import BlochModel
+from jaxkin.hamiltonian.eigensystem import DEGENERACY
 from jaxkin.parallel.share import Share
 from jaxkin.surface.lines import Lines
 from jaxkin.surface.maps import zone_maps
@@ -55,6 +56,7 @@ def fermi_surface(
     *,
     symmetry: bool | Sequence[Operation] = True,
     smallest_pocket: float | None = None,
+    degeneracy: float = DEGENERACY,
     rtol: float | None = None,
     target: Target | None = None,
     budget: int = 5_000_000,
@@ -75,6 +77,8 @@ def fermi_surface(
             (8 bands and more); a list of operations is verified first; False uses none.
         smallest_pocket: diameter in Å⁻¹ of a ball inside a pocket that must not be missed
             (:mod:`jaxkin.surface.certificate`); None takes what the search's first nodes make certain.
+        degeneracy: eV; bands that lie closer count as one set in moments, curvatures and scattering: Wannier functions
+            split what symmetry makes equal by some 0.1 to 1 meV, and moments of the parts are accidents.
         rtol: keep refining until the standard error of ``target`` is below ``rtol`` of its largest
             component, or ``budget`` diagonalisations are spent; ``surface.verdict`` says which.
         target: per-point values (N, ...) whose integral ``rtol`` refers to; m_a v_b by default.
@@ -88,11 +92,11 @@ def fermi_surface(
     Warns:
         AccuracyWarning: no state at the Fermi level, a surface that leaves a k·p model's box, or ``rtol`` not met.
     """
-    share = _checked(model, sampler, symmetry, share, replicas, seed, smallest_pocket, rtol, budget)
+    share = _checked(model, sampler, symmetry, share, replicas, seed, smallest_pocket, degeneracy, rtol, budget)
     (thermal,) = _thermals([fermi_level], [temperature])
     nodes = Nodes(Spectrum(model), zone_maps(model, symmetry))
     thermal = _reaching(nodes, thermal)
-    plan = Plan(nodes, [thermal], int(seed), progress, share, smallest_pocket)
+    plan = Plan(nodes, [thermal], int(seed), progress, share, smallest_pocket, degeneracy)
     surface = _run(plan, sampler, replicas, rtol, target, budget).surface(thermal)
     for message in surface.warnings:
         warnings.warn(message, AccuracyWarning, stacklevel=2)
@@ -109,6 +113,7 @@ def fermi_surfaces(
     *,
     symmetry: bool | Sequence[Operation] = True,
     smallest_pocket: float | None = None,
+    degeneracy: float = DEGENERACY,
     rtol: float | None = None,
     target: Target | None = None,
     budget: int = 5_000_000,
@@ -122,7 +127,7 @@ def fermi_surfaces(
     little more than one; their errors are then correlated.
 
     Args:
-        model, sampler, replicas, seed, symmetry, smallest_pocket, target, budget, share, progress: as in
+        model, sampler, replicas, seed, symmetry, smallest_pocket, degeneracy, target, budget, share, progress: as in
             :func:`fermi_surface`.
         fermi_levels, temperatures: μ in eV and T in K, broadcast against each other.
         rtol: met by every one of those that share their points.
@@ -140,7 +145,7 @@ def fermi_surfaces(
     >>> [round(float(surface.density_of_states().mean), 3) for surface in scan]
     [0.29, 0.304, 0.321, 0.346, 0.369]
     """
-    share = _checked(model, sampler, symmetry, share, replicas, seed, smallest_pocket, rtol, budget)
+    share = _checked(model, sampler, symmetry, share, replicas, seed, smallest_pocket, degeneracy, rtol, budget)
     levels = numbers("fermi_levels", fermi_levels, "finite energies in eV")
     kelvin = numbers("temperatures", temperatures, f"numbers of kelvin from 0 to {HOTTEST:g}")
     for name, values in (("fermi_levels", levels), ("temperatures", kelvin)):
@@ -154,7 +159,7 @@ def fermi_surfaces(
     thermals = tuple(_reaching(nodes, thermal) for thermal in thermals)
 
     def run(group: Sequence[Thermal]) -> _Run:
-        plan = Plan(nodes, group, int(seed), progress, share, smallest_pocket)
+        plan = Plan(nodes, group, int(seed), progress, share, smallest_pocket, degeneracy)
         return _run(plan, sampler, replicas, rtol, target, budget)
 
     return Surfaces(thermals, _groups(thermals, sampler or Lines()), nodes, run)
@@ -198,7 +203,7 @@ class Surfaces(Sequence[Surface]):
 
 def _thermals(fermi_levels: Sequence[float], temperatures: Sequence[float]) -> tuple[Thermal, ...]:
     for level, temperature in zip(fermi_levels, temperatures, strict=True):
-        check_number("fermi_level", level, "one finite energy in eV (many: fermi_surfaces)")
+        check_number("fermi_level", level, "a finite energy in eV (many: fermi_surfaces)")
         check_number("temperature", temperature, f"a number of kelvin from 0 to {HOTTEST:g}", least=0, most=HOTTEST)
     return tuple(Thermal(float(mu), float(kelvin)) for mu, kelvin in zip(fermi_levels, temperatures, strict=True))
 
@@ -219,6 +224,7 @@ def _checked(
     replicas: int,
     seed: int,
     smallest: float | None,
+    degeneracy: float,
     rtol: float | None,
     budget: int,
 ) -> Share:
@@ -229,6 +235,7 @@ def _checked(
     check_count("replicas", replicas, most=MOST_REPLICAS)
     check_count("seed", seed, 0)
     check_count("budget", budget)
+    check_number("degeneracy", degeneracy, "a distance in eV from 0 to 0.1", least=0, most=0.1)
     check_number("rtol", rtol, "a number above 0 and below 1", least=SMALLEST_RTOL, most=1, optional=True)
     edge = float(np.max(np.linalg.norm(np.asarray(model.basis), axis=1) * np.ptp(model.zone, axis=1)))
     least = SMALLEST_BALL * edge

@@ -16,6 +16,7 @@ from jaxkin.checks import check_number, check_positive, numbers
 from jaxkin.errors import JaxkinError
 from jaxkin.estimate import Estimate
 from jaxkin.hamiltonian.bloch import BlochModel
+from jaxkin.hamiltonian.eigensystem import DEGENERACY
 from jaxkin.namespace import AnyArray, Number, is_traced, namespace
 from jaxkin.surface.rule import Rule
 from jaxkin.surface.samples import Sampler
@@ -93,6 +94,8 @@ class Surface(eqx.Module):
     """Å⁻¹: no pocket that contains a ball of this diameter was missed."""
     decided: Kept = eqx.field(static=True)
     """The pockets."""
+    degeneracy: float = eqx.field(static=True, default=DEGENERACY)
+    """eV: bands that lie closer count as one set in moments and curvatures."""
     verdict: str = eqx.field(static=True, default="")
     warnings: tuple[str, ...] = eqx.field(static=True, default=())
     elsewhere: bool = eqx.field(static=True, default=False)
@@ -190,7 +193,7 @@ class Surface(eqx.Module):
         check_positive("temperature", temperature, "a positive number of kelvin", optional=True)
         mu = self.fermi_level if fermi_level is None else fermi_level
         kelvin = self.temperature if temperature is None else temperature
-        found = source.rule.at(model, mu, units.BOLTZMANN * kelvin)
+        found = source.rule.at(model, mu, units.BOLTZMANN * kelvin, source.degeneracy)
         xp = namespace(found.weight)
         if not is_traced(found.intact) and not found.intact:
             raise JaxkinError(
