@@ -9,7 +9,15 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from jaxkin import models, symmetry, units
-from jaxkin.errors import AccuracyWarning, ConfigError, FileFormatError, JaxkinError, ModelError, SymmetryError
+from jaxkin.errors import (
+    AccuracyWarning,
+    ConfigError,
+    FileFormatError,
+    FileFormatWarning,
+    JaxkinError,
+    ModelError,
+    SymmetryError,
+)
 from jaxkin.memory import memory_limit
 from jaxkin.hamiltonian import BlochModel, KdotP, TightBinding, read_wannier90
 from jaxkin.symmetry import find_symmetries, verify_point_group, verify_symmetries
@@ -70,6 +78,7 @@ __all__ = [
     "Disorder",
     "Estimate",
     "FileFormatError",
+    "FileFormatWarning",
     "FiniteRangeImpurity",
     "FitProblem",
     "FitResult",

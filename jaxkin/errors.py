@@ -28,7 +28,11 @@ class AccuracyWarning(UserWarning):
     """A result is less certain than asked for; says why and which argument to change."""
 
 
-def nearest(word: str, choices: Iterable[str]) -> str:
+class FileFormatWarning(UserWarning):
+    """A file is not quite as usual, or lacks a companion; says what was made of it."""
+
+
+def nearest(word: object, choices: Iterable[str]) -> str:
     """' (did you mean X?)' for the closest of ``choices``, or nothing."""
-    close = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)
+    close = difflib.get_close_matches(str(word), list(choices), n=1, cutoff=0.5)
     return f" (did you mean {close[0]!r}?)" if close else ""

@@ -15,10 +15,12 @@ class Estimate(eqx.Module):
     Attributes:
         samples: (replicas, ...) one value per replica.
         evaluations: how many H(k) were diagonalised or factorised for it.
+        shared: error that all replicas have in common, so that their scatter does not show it; shape of the value.
     """
 
     samples: AnyArray
     evaluations: int = eqx.field(static=True, default=0)
+    shared: AnyArray | None = None
 
     @property
     def mean(self) -> AnyArray:
@@ -29,16 +31,25 @@ class Estimate(eqx.Module):
     def stderr(self) -> AnyArray:
         """Standard error of the mean; of the real and imaginary parts for complex values; NaN from one replica.
 
-        (mean − exact)/stderr follows Student's t with replicas − 1 degrees of freedom.
+        (mean − exact)/stderr follows Student's t with replicas − 1 degrees of freedom; a ``shared`` error
+        is added to it in squares.
         """
         xp = namespace(self.samples)
         if xp.iscomplexobj(self.samples):
-            return _standard_error(xp.real(self.samples)) + 1j * _standard_error(xp.imag(self.samples))
-        return _standard_error(self.samples)
+            return self._error(xp.real) + 1j * self._error(xp.imag)
+        return self._error(lambda x: x)
+
+    def _error(self, part: Callable[[AnyArray], AnyArray]) -> AnyArray:
+        scatter = _standard_error(part(self.samples))
+        return scatter if self.shared is None else namespace(scatter).hypot(scatter, part(self.shared))
 
     def map(self, function: Callable[[AnyArray], AnyArray]) -> Estimate:
         """The estimate of ``function`` of the value, applied replica by replica (leading axis kept)."""
-        return Estimate(function(self.samples), self.evaluations)
+        samples = function(self.samples)
+        if self.shared is None:
+            return Estimate(samples, self.evaluations)
+        moved = (function(self.samples + self.shared) - samples).mean(axis=0)
+        return Estimate(samples, self.evaluations, moved)
 
 
 def _standard_error(samples: AnyArray) -> AnyArray:

@@ -9,15 +9,16 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Complex, Float, Int
 from scipy.constants import physical_constants
 
 from jaxkin import units
+from jaxkin.checks import check_number, numbers
 from jaxkin.errors import ModelError
 from jaxkin.hamiltonian.bloch import BlochModel, KPoint
 from jaxkin.hamiltonian.eigenpair import Iterate, bordered, iterate
-from jaxkin.hamiltonian.eigensystem import DEGENERACY_TOLERANCE, eigensystem
+from jaxkin.hamiltonian.eigensystem import DEGENERACY, DEGENERACY_TOLERANCE, eigensystem
+from jaxkin.namespace import AnyArray, is_traced
 
 ELECTRON_G = abs(physical_constants["electron g factor"][0])
 _NEXT = np.array([1, 2, 0])
@@ -76,6 +77,8 @@ def band_geometry(
     model: BlochModel,
     k: Float[Array | np.ndarray, "*batch d"],
     band: int | Sequence[int] | Int[Array | np.ndarray, "*batch"],
+    *,
+    degeneracy: float = DEGENERACY,
 ) -> BandGeometry:
     """Velocity, Berry curvature and moment of a band, by automatic differentiation of H(k).
 
@@ -86,8 +89,9 @@ def band_geometry(
       m_z = +(|e|/ħ) Im⟨D_x u|(h−ε)|D_y u⟩; plus −½ g_s μ_B⟨σ⟩ if the model has spin operators, plus
       the model's prescribed ``moment``.
 
-    A degenerate set is projected out of D as a whole. For an integer ``band`` the quantities are the
-    mean over the set the band belongs to (so that adding up its bands gives the trace). For a sequence
+    A degenerate set, bands each closer than ``degeneracy`` to the next, is projected out of D as a whole. For an
+    integer ``band`` curvature and moment are the mean over the set the band belongs to (so that adding up its bands
+    gives the trace); the velocity is its own, and a mean where energies are equal to rounding. For a sequence
     of bands they are the trace over just these bands, which must be separated from the others (``energy``
     is their mean).
 
@@ -95,6 +99,7 @@ def band_geometry(
         model: any Bloch model.
         k: model coordinates, (d,) or (N, d).
         band: index from 0 upwards, or (N,) indices for (N, d) k; or a tuple of indices: their trace.
+        degeneracy: eV; what Wannier functions split by less is one set, whose bands' own moments are accidents.
 
     Raises:
         ModelError: a band index outside 0..n−1, or k of the wrong dimension.
@@ -105,27 +110,29 @@ def band_geometry(
     >>> round(float(geom.berry_curvature[2]), 6)  # −v²Δ/2ε³ of the upper band
     -2.0
     """
-    k = jnp.asarray(k, float)
+    k = jnp.asarray(k, float) if is_traced(k) else jnp.asarray(numbers("k", k, "finite model coordinates"))
     if k.shape[-1:] != (model.dimension,):
         raise ModelError(f"k has shape {k.shape}; the last axis must hold {model.dimension} coordinates.")
-    indices = np.asarray(band) if not isinstance(band, Tracer) else None
+    check_number("degeneracy", degeneracy, "a distance in eV, zero or more", least=0)
+    indices = None if is_traced(band) else numbers("band", band, "whole numbers", int)
     if indices is not None and (indices.size == 0 or indices.min() < 0 or indices.max() >= model.size):
         raise ModelError(f"band {indices.tolist()} is outside 0..{model.size - 1} of this model.")
+    band = band if indices is None or isinstance(band, Sequence) else indices
     if isinstance(band, Sequence):
         members = jnp.zeros(model.size).at[jnp.asarray(band)].set(1.0)
         function = eqx.filter_vmap(_trace_geometry, in_axes=(None, 0, None)) if k.ndim == 2 else _trace_geometry
         return eqx.filter_jit(function)(model, k, members)
     if k.ndim == 1:
-        return eqx.filter_jit(_mean_geometry)(model, k, jnp.asarray(band))
-    return batched_geometry(model, k, jnp.broadcast_to(jnp.asarray(band), k.shape[:1]))
+        return eqx.filter_jit(_mean_geometry)(model, k, jnp.asarray(band), jnp.asarray(degeneracy))
+    return batched_geometry(model, k, jnp.broadcast_to(jnp.asarray(band), k.shape[:1]), jnp.asarray(degeneracy))
 
 
 @eqx.filter_jit
 def batched_geometry(
-    model: BlochModel, k: Float[Array | np.ndarray, "N d"], band: Int[Array | np.ndarray, " N"]
+    model: BlochModel, k: Float[Array | np.ndarray, "N d"], band: Int[Array | np.ndarray, " N"], degeneracy: AnyArray
 ) -> BandGeometry:
     """:func:`band_geometry` of N points, compiled; no checks."""
-    return jax.vmap(lambda point, index: _mean_geometry(model, point, index))(k, band)
+    return jax.vmap(lambda point, index: _mean_geometry(model, point, index, degeneracy))(k, band)
 
 
 @eqx.filter_jit
@@ -138,7 +145,7 @@ def separate_geometry(
 ) -> tuple[dict[str, Array], Float[Array, "N m"]]:
     """Attributes ``names`` of :class:`BandGeometry`, (N, m, ...), of m bands at each k as if they were not degenerate.
 
-    Also the distance to the nearest other band: those below ``DEGENERACY_TOLERANCE`` need :func:`mean_geometry`.
+    Also the distance to the nearest other band: those with one closer than a set's distance need :func:`mean_geometry`.
     """
 
     def one(point: KPoint, eigen: Eigen, bands: Array) -> tuple[dict[str, Array], Array]:
@@ -165,10 +172,14 @@ def separate_geometry(
 
 @eqx.filter_jit
 def mean_geometry(
-    model: BlochModel, k: Float[Array | np.ndarray, "N d"], eigen: Eigen, band: Int[Array | np.ndarray, " N"]
+    model: BlochModel,
+    k: Float[Array | np.ndarray, "N d"],
+    eigen: Eigen,
+    band: Int[Array | np.ndarray, " N"],
+    degeneracy: AnyArray,
 ) -> BandGeometry:
     """:func:`batched_geometry` of points that are diagonalised already."""
-    return jax.vmap(lambda point, one, index: _mean_of(model, point, one, index))(k, eigen, band)
+    return jax.vmap(lambda point, one, index: _mean_of(model, point, one, index, degeneracy))(k, eigen, band)
 
 
 def pair_geometry(
@@ -223,14 +234,16 @@ def _diagonalised(model: BlochModel, k: KPoint) -> Eigen:
     return Eigen(*eigensystem(h), derivative)
 
 
-def _mean_geometry(model: BlochModel, k: KPoint, band) -> BandGeometry:
-    return _mean_of(model, k, _diagonalised(model, k), band)
+def _mean_geometry(model: BlochModel, k: KPoint, band, degeneracy) -> BandGeometry:
+    return _mean_of(model, k, _diagonalised(model, k), band, degeneracy)
 
 
-def _mean_of(model: BlochModel, k: KPoint, eigen: Eigen, band) -> BandGeometry:
+def _mean_of(model: BlochModel, k: KPoint, eigen: Eigen, band, degeneracy) -> BandGeometry:
     energies = eigen.energies
-    members = (jnp.abs(energies - energies[band]) < DEGENERACY_TOLERANCE).astype(float)
-    full = _geometry(model, k, eigen, members, members / members.sum())
+    number = jnp.cumsum(jnp.diff(energies, prepend=energies[:1]) >= degeneracy)  # of each band's set
+    members = (number == number[band]).astype(float)
+    equal = (jnp.abs(energies - energies[band]) < DEGENERACY_TOLERANCE).astype(float)
+    full = _geometry(model, k, eigen, members, members / members.sum(), equal / equal.sum())
     return eqx.tree_at(
         lambda g: (g.energy, g.state, g.covariant_derivative),
         full,
@@ -239,12 +252,12 @@ def _mean_of(model: BlochModel, k: KPoint, eigen: Eigen, band) -> BandGeometry:
 
 
 def _trace_geometry(model: BlochModel, k: KPoint, members: Float[Array, " n"]) -> BandGeometry:
-    full = _geometry(model, k, _diagonalised(model, k), members, members)
+    full = _geometry(model, k, _diagonalised(model, k), members, members, members)
     return eqx.tree_at(lambda g: g.state, full, full.state @ members)
 
 
-def _geometry(model: BlochModel, k: KPoint, eigen: Eigen, members, weights) -> BandGeometry:
-    """Sums over the set ``members`` (0/1 per band) with ``weights``; states are columns."""
+def _geometry(model: BlochModel, k: KPoint, eigen: Eigen, members, weights, equal) -> BandGeometry:
+    """Sums over ``members`` (0/1 per band) of a set with ``weights``, of velocities with ``equal``."""
     energies, states = eigen.energies, eigen.states
     velocity = _dagger(states) @ eigen.derivative @ states  # (3, n, n), eigenbasis
     gap = energies[None, :] - energies[:, None]  # ε_b − ε_m of ⟨m|…|b⟩
@@ -253,7 +266,7 @@ def _geometry(model: BlochModel, k: KPoint, eigen: Eigen, members, weights) -> B
     curvature, moment = _vectors(model, k, mixing, gap, states)
     return BandGeometry(
         energy=energies @ weights / weights.sum(),
-        velocity=jnp.real(jnp.diagonal(velocity, axis1=1, axis2=2)) @ weights,
+        velocity=jnp.real(jnp.diagonal(velocity, axis1=1, axis2=2)) @ equal,
         berry_curvature=curvature @ weights,
         orbital_moment=moment @ weights,
         state=states,

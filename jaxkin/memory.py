@@ -76,9 +76,9 @@ def parse_size(size: str | float) -> int:
         number = float(match[1]) if match else -1.0
     except ValueError:
         number = -1.0
-    if match is None or number < 0 or (match[3] and not match[2]):
+    if match is None or not 0 <= number < float("inf") or (match[3] and not match[2]):
         raise JaxkinError(f'memory={size!r} is not a size; write bytes, or for example "2GiB" or "500MB".')
-    total = int(number * (1024 if match[3] else 1000) ** _UNITS[match[2] or ""])
+    total = int(min(number * (1024 if match[3] else 1000) ** _UNITS[match[2] or ""], 2.0**62))
     if total < SMALLEST:
         raise JaxkinError(f"memory={size!r} is too little to compute in: at least {_readable(SMALLEST)} are needed.")
     return total

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from jaxkin.errors import ModelError
+
 AnyArray = Any
 """An array of NumPy or of JAX."""
 Number = Any
@@ -29,18 +31,31 @@ def is_traced(*values: Any) -> bool:
     return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(values))
 
 
-def known_array(x: Any, dtype: type) -> Any:
-    """``x`` as a NumPy array of its own, or as a traced one where any part of it is traced."""
+def known_array(name: str, x: Any, dtype: type) -> Any:
+    """``x`` as a NumPy array of its own, or as a traced one where any part of it is traced.
+
+    Raises:
+        JaxkinError: it is no array of numbers.
+    """
     try:
         return np.array(x, dtype)
     except jax.errors.JAXTypeError:
         return jnp.array(x, dtype)
+    except (TypeError, ValueError):
+        raise ModelError(f"{name} must be an array of numbers with rows of one length.") from None
 
 
 def leaf(x: Any) -> Any:
     """A number as an array of NumPy's, so that another one compiles nothing; what is traced, an array or None stays.
 
+    What is no number stays too: whoever knows its name refuses it.
+
     >>> leaf(1.5), leaf(None)
     (array(1.5), None)
     """
-    return x if x is None or is_traced(x) or isinstance(x, jax.Array) else np.asarray(x, float)
+    if x is None or is_traced(x) or isinstance(x, jax.Array):
+        return x
+    try:
+        return np.asarray(x, float)
+    except (TypeError, ValueError):
+        return x

@@ -20,6 +20,9 @@ HBAR2_OVER_2M = _si.hbar**2 / (2 * _si.electron_mass * _si.elementary_charge) * 
 MAGNETON_PER_EV_A2 = 1 / HBAR2_OVER_2M
 """(|e|/ħ)/μ_B = 2mₑ/ħ² in 1/(eV Å²): from Im⟨Du|×(h−ε)|Du⟩ in eV Å² to a moment in μ_B."""
 
+BOHR = _si.physical_constants["Bohr radius"][0] / _si.angstrom
+"""Å."""
+
 _VELOCITY = _si.angstrom * _si.elementary_charge / _si.hbar  # m/s for 1 eV Å of ∂ε/∂k
 _PER_EV = 1 / _si.elementary_charge  # 1/J for 1/eV
 _BOHR_MAGNETON = _si.physical_constants["Bohr magneton"][0]

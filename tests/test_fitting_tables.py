@@ -137,7 +137,7 @@ def test_hall_conductivity_equals_the_response(case):
     model = jk.models.get("haldane")
     surface = jk.fermi_surface(model, LEVEL, sampler=jk.Lines(n=24), replicas=2)
     table = jk.tabulate(surface, tabulated, strengths=(0.5, 2.0) if case == "finite" else None)
-    response = jk.conductivity(surface, disorder, FREQUENCY)
+    response = jk.conductivity(surface, disorder, FREQUENCY, hall_rtol=1e-8, hall_budget=500_000)
     found = table.hall_conductivity(values, FREQUENCY)
     scale = max(np.abs(response.sigma[name].samples).max() for name in ("intrinsic", "skew", "side_jump"))
     for name in ("intrinsic", "skew", "side_jump"):

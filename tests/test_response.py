@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from kernels import helical_shift, helical_skew, isotropic
+from scipy import constants as si
 
 import jaxkin as jk
 from jaxkin import units
@@ -309,3 +310,31 @@ def test_pair_integral_stays_in_memory():
     exact = np.array([np.sum(weights * np.cos(float(s) - np.asarray(states))) for s in states[::997]])
     np.testing.assert_allclose(result[::997], exact, rtol=1e-12)
     assert growth < 0.3
+
+
+GAP_DISORDER = [
+    jk.PointImpurity(0.7, [0], 1e-3),
+    jk.FiniteRangeImpurity(jk.Gaussian(1.0), 0.7, 1e-3),
+    jk.FiniteRangeImpurity(jk.ScreenedCoulomb(10.0), 1.0, 1e-3),
+]
+
+
+@pytest.mark.parametrize("disorder", GAP_DISORDER, ids=["point", "gaussian", "coulomb"])
+@pytest.mark.parametrize("temperature", [0.0, 20.0])
+def test_a_scan_goes_on_past_a_gap_and_the_ends_of_the_bands(disorder, temperature):
+    """Haldane's model: σ_xy = ±e²/h and nothing else in the gap, nothing at all outside the bands."""
+    levels = [-50.0, 0.0, 50.0, -2.0]
+    scan = jk.fermi_surfaces(jk.models.get("haldane"), levels, temperature, jk.Lines(8), replicas=2)
+    for level, solver in [(level, solver) for level in levels for solver in ("rta", "exact")]:
+        if level == -2.0:
+            surface = scan[3]
+        else:
+            with pytest.warns(jk.AccuracyWarning, match="lies in a gap or outside the bands"):
+                surface = scan[levels.index(level)]
+        found = jk.gyrotropic_response(surface, disorder, solver=solver)
+        sigma = found.conductivity.sigma
+        assert (sigma["drude"].mean[0, 0, 0].real > 0) == (level == -2.0)
+        if level != -2.0:
+            assert not any(part.samples.any() for part in [*found.g.values(), *found.static.values()])
+            hall = si.e**2 / si.h if level == 0.0 else 0.0
+            assert abs(abs(sigma["total"].mean[0, 0, 1]) - hall) < 1e-6 * si.e**2 / si.h

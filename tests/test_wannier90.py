@@ -1,8 +1,10 @@
 """Wannier90 files: what is read, and that a damaged file is refused by name and line."""
 
 import gzip
+import itertools
 import json
 import re
+import warnings
 
 import numpy as np
 import pytest
@@ -80,10 +82,15 @@ def put(folder, name, content):
 def refusal(path, **options):
     """The message of the FileFormatError that reading ``path`` raises: one line that begins with the file."""
     with pytest.raises(jk.FileFormatError) as caught:
-        jk.read_wannier90(path, **options)
+        read(path, **options)
     message = str(caught.value)
     assert "\n" not in message and message.startswith(str(path)), message
     return message.removeprefix(str(path))
+
+
+def read(path, **options):
+    """The model, of files whose replicas are not what the test is about."""
+    return jk.read_wannier90(path, **{"minimal_distance": False} | options)
 
 
 def same_model(found, expected, *, position_matrices):
@@ -99,7 +106,7 @@ def same_model(found, expected, *, position_matrices):
 @pytest.mark.parametrize("name", ["x_tb.dat", "x_tb.dat.gz"])
 @pytest.mark.parametrize("position_matrices", [False, True])
 def test_tb_file_gives_the_model_back(tmp_path, name, position_matrices):
-    found = jk.read_wannier90(put(tmp_path, name, TB), position_matrices=position_matrices, point_group="C1")
+    found = read(put(tmp_path, name, TB), position_matrices=position_matrices, point_group="C1")
     same_model(found, MODEL, position_matrices=position_matrices)
     assert found.point_group == "C1"
 
@@ -109,12 +116,102 @@ def test_tb_file_gives_the_model_back(tmp_path, name, position_matrices):
 def test_hr_file_takes_lattice_and_centres_from_its_neighbours(tmp_path, name, unit, scale):
     put(tmp_path, "x.win", win(unit, scale))
     put(tmp_path, "x_centres.xyz", XYZ)
-    same_model(jk.read_wannier90(put(tmp_path, name, HR)), MODEL, position_matrices=False)
+    same_model(read(put(tmp_path, name, HR)), MODEL, position_matrices=False)
 
 
 def test_hr_file_takes_lattice_and_centres_from_the_caller(tmp_path):
     path = put(tmp_path, "x_hr.dat", HR)
-    same_model(jk.read_wannier90(path, lattice=LATTICE, positions=MODEL.positions), MODEL, position_matrices=False)
+    same_model(read(path, lattice=LATTICE, positions=MODEL.positions), MODEL, position_matrices=False)
+
+
+def swapped(text, first, second):
+    lines = text.splitlines()
+    lines[first], lines[second] = lines[second], lines[first]
+    return "\n".join(lines) + "\n"
+
+
+def other_order_of_positions(text):
+    """The R blocks of the position matrices from the last to the first."""
+    lines = text.splitlines()
+    blocks = [lines[start : start + 6] for start in range(len(lines) - 18, len(lines), 6)]
+    return "\n".join([*lines[:-18], *itertools.chain(*reversed(blocks))]) + "\n"
+
+
+def fortran(text):
+    return re.sub(r"E([+-])", r"D\1", text)
+
+
+def no_letter(text):
+    """As Fortran writes exponents of three digits."""
+    return re.sub(r"E([+-])(\d\d)\b", r"\g<1>0\2", text)
+
+
+USUAL = [
+    ("rows of H swapped", "x_tb.dat", lambda: swapped(TB, 10, 12), "rows in another order"),
+    ("rows of hr swapped", "x_hr.dat", lambda: swapped(HR, 4, 6), "rows in another order"),
+    ("blocks of r reversed", "x_tb.dat", lambda: other_order_of_positions(TB), "another order were read as they"),
+    ("counts on one line", "x_tb.dat", lambda: TB.replace("\n2\n3\n", "\n2 3\n"), "counts that share a line"),
+    ("count with a comment", "x_hr.dat", lambda: HR.replace("\n2\n3\n", "\n2 ! num_wann\n3 # R\n"), "before a comment"),
+    ("exponents with D", "x_tb.dat", lambda: fortran(TB), "written with D, or without a letter"),
+    ("exponents with d", "x_hr.dat", lambda: fortran(HR).replace("D", "d"), "written with D, or without a letter"),
+    ("exponent without a letter", "x_hr.dat", lambda: no_letter(HR), "written with D, or without a letter"),
+    ("no last newline", "x_tb.dat", lambda: TB[:-1], "the last line has no end"),
+    ("no last newline, hr", "x_hr.dat", lambda: HR[:-1], "the last line has no end"),
+]
+SILENT = [
+    ("form feed in the comment", "x_tb.dat", lambda: TB.replace("by a", "by\fa\vb\x1c", 1)),
+    ("line separator in the comment", "x_hr.dat", lambda: HR.replace("by a", "by\u2028a\x85", 1)),
+    ("Windows line ends", "x_tb.dat", lambda: TB.replace("\n", "\r\n")),
+    ("blank lines at the end", "x_hr.dat", lambda: HR + "\n  \n"),
+    ("appended name", "x_hr.dat_symm", lambda: HR),
+    ("appended name, gz", "x_tb.dat.new.gz", lambda: TB),
+    ("appended name, underscore", "x_hr.dat_nonsymm", lambda: HR),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "said"), [c[1:] for c in USUAL], ids=[c[0] for c in USUAL])
+def test_what_has_one_meaning_is_read_and_said(tmp_path, name, text, said):
+    assert text() not in (TB, HR)
+    with pytest.warns(jk.FileFormatWarning, match=said) as caught:
+        found = read(put(tmp_path, name, text()), lattice=LATTICE, positions=MODEL.positions)
+    assert len(caught) == 1
+    same_model(found, MODEL, position_matrices=False)
+
+
+@pytest.mark.parametrize(("name", "text"), [c[1:] for c in SILENT], ids=[c[0] for c in SILENT])
+def test_what_does_not_touch_the_numbers_is_read_in_silence(tmp_path, name, text):
+    found = read(put(tmp_path, name, text()), lattice=LATTICE, positions=MODEL.positions)
+    same_model(found, MODEL, position_matrices=False)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace("Begin Unit_Cell_Cart", "\tBEGIN\t  unit_cell_cart"),
+        lambda text: text.replace("Begin Unit_Cell_Cart", "begin  unit_cell_cart ! cell"),
+        lambda text: text.replace("\nAng\n", "\nAngstrom\n"),
+        lambda text: text.replace("\nAng\n", "\n  ANG  # of course\n"),
+        lambda text: text.replace("E+", "D+").replace("E-", "d-"),
+        lambda text: text.replace(" ", "\t"),
+    ],
+)
+def test_win_as_people_write_it(tmp_path, change):
+    put(tmp_path, "x.win", change(win()))
+    put(tmp_path, "x_centres.xyz", XYZ)
+    same_model(read(put(tmp_path, "x_hr.dat", HR)), MODEL, position_matrices=False)
+
+
+@pytest.mark.parametrize(("error", "accepted"), [(3e-6, True), (3e-4, False)])
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3, 1e8])
+def test_hermiticity_is_judged_by_each_element(error, accepted, scale):
+    """An on-site energy of any size hides nothing, and rounding is allowed in models of any size."""
+    hoppings = np.array([np.diag([scale, 0.0]), [[0, 0.001], [0, 0]], [[0, 0], [0.001, 0]]], complex)
+    hoppings[1, 0, 1] += error
+    if accepted:
+        jk.TightBinding(LATTICE, [[0, 0, 0], [1, 0, 0], [-1, 0, 0]], hoppings, np.zeros((2, 3)))
+        return
+    with pytest.raises(jk.ModelError, match="not Hermitian"):
+        jk.TightBinding(LATTICE, [[0, 0, 0], [1, 0, 0], [-1, 0, 0]], hoppings, np.zeros((2, 3)))
 
 
 # --- what is refused ---------------------------------------------------------------------------
@@ -164,11 +261,26 @@ WRONG = {
     "hr orbitals swapped": ("w_hr.dat", HR, HR_ROW, "0 0 0 1 2 0 0", HR_ROW, "expected orbitals 2 1, found 1 2"),
     "tb orbitals swapped": ("w_tb.dat", TB, TB_ROW, "1 2 0 0", TB_ROW, "expected orbitals 2 1, found 1 2"),
     "tb position orbitals": ("w_tb.dat", TB, TB_POSITION, "1 2 0 0 0 0 0 0", TB_POSITION, "expected orbitals 2 1"),
-    "tb other R of the positions": ("w_tb.dat", TB, TB_POSITION - 2, "0 0 7", TB_POSITION - 2, r"should be \[0 0 0\]"),
+    "tb other R of the positions": (
+        "w_tb.dat",
+        TB,
+        TB_POSITION - 2,
+        "0 0 7",
+        TB_POSITION - 2,
+        "is not among those of H",
+    ),
     "tb R not integer": ("w_tb.dat", TB, TB_ROW - 2, "0 0.5 0", TB_ROW - 2, "integer"),
     "hr R changes in its block": ("w_hr.dat", HR, HR_ROW, "0 0 1 2 1 0 0", HR_ROW, "R vector changes"),
     "hr not Hermitian": ("w_hr.dat", HR, HR_ROW, "0 0 0 2 1 9 9", None, r"line \d+: .*not Hermitian"),
     "tb not Hermitian": ("w_tb.dat", TB, TB_ROW, "2 1 9 9", None, r"line \d+: .*not Hermitian"),
+    "tb R twice": ("w_tb.dat", TB, TB_ROW + 4, "0 0 0", TB_ROW + 4, r"R = \(0, 0, 0\) for the second time"),
+    "hr no R = 0": ("w_hr.dat", re.sub(r"(?m)^0 0 0 ", "0 0 5 ", HR), 1, "x", None, "must appear once, found 0"),
+    "tb trailing content": ("w_tb.dat", TB + "\n", len(TB.splitlines()) + 1, "0 0 9", None, "content after the end"),
+    "hr trailing content": ("w_hr.dat", HR + "\n", len(HR.splitlines()) + 1, "1 0 0 1 1 0 0", None, "content after"),
+    "counts three": ("w_tb.dat", TB, 5, "2 3 4", 5, "expected"),
+    "count a word": ("w_tb.dat", TB, 5, "two", 5, "expected the number of Wannier functions"),
+    "one R fewer than said": ("w_hr.dat", HR, 3, "4", None, "degeneracy weights|expected|too early"),
+    "underscore in a number": ("w_tb.dat", TB, TB_ROW, "2 1 1_0 0", TB_ROW, "'1_0' is not a number"),
     "weights too many": ("w_tb.dat", TB, 7, "2 1 2 1", 7, "4 degeneracy weights for 3"),
     "weight zero": ("w_tb.dat", TB, 7, "2 0 2", 7, "must be positive integers"),
     "orbital number not integer": ("w_tb.dat", TB, 5, "2.5", 5, "number of Wannier functions"),
@@ -200,10 +312,9 @@ def cut_is_refused_or_harmless(path, whole, keep):
     if whole[keep:].strip():
         refusal(path, **options)
         return
-    try:
-        found = jk.read_wannier90(path, **options)
-    except jk.FileFormatError:  # a reader may insist on the last newline
-        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", jk.FileFormatWarning)  # that the last line has no end
+        found = read(path, **options)
     same_model(found, MODEL, position_matrices=False)
 
 

@@ -7,6 +7,7 @@ import json
 import re
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -319,6 +320,8 @@ def _point_document(point: studies.Point, axis) -> dict:
         "g_stderr": {name: parts(estimate.stderr) for name, estimate in response.g.items()},
         "rotatory_power": {name: parts(e.mean) for name, e in response.rotatory_power(axis).items()},
         "sigma": parts(point.conductivity.sigma["total"].mean),
+        "sigma_stderr": parts(point.conductivity.sigma["total"].stderr),
+        "time_reversal": point.conductivity.time_reversal,
         "density_of_states": float(point.data.density_of_states),
         "crossover_frequency": response.crossover_frequency(),
         "verdict": surface.verdict,
@@ -337,10 +340,16 @@ def _command(arguments: list[str]) -> None:
     app(arguments)
 
 
+def _show_warning(message: Warning | str, *_: object) -> None:
+    print(f"jaxkin: warning: {message}", file=sys.stderr)
+
+
 def main() -> None:
-    """Entry point: errors are one line on standard error and exit code 1."""
+    """Entry point: errors are one line on standard error and exit code 1, warnings one line each."""
     try:
-        _command(sys.argv[1:])
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            _command(sys.argv[1:])
     except JaxkinError as error:
         print(f"jaxkin: {error}", file=sys.stderr)
         cluster.leave(1)

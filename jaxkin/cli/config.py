@@ -12,6 +12,8 @@ import msgspec
 import numpy as np
 
 from jaxkin import models
+from jaxkin.checks import MOST_VALUES, cartesian, check_count, check_number
+from jaxkin.checks import numbers as finite
 from jaxkin.disorder import (
     Disorder,
     FiniteRangeImpurity,
@@ -23,7 +25,10 @@ from jaxkin.disorder import (
 )
 from jaxkin.errors import ConfigError, nearest
 from jaxkin.hamiltonian import BlochModel, read_wannier90
+from jaxkin.hamiltonian.eigensystem import DEGENERACY
+from jaxkin.hamiltonian.wannier90 import NAME
 from jaxkin.memory import memory_limit
+from jaxkin.response.conductivity import HALL_BUDGET
 from jaxkin.surface import Grid, Lines
 
 Vector = tuple[float, float, float]
@@ -42,10 +47,13 @@ class Range(Section, frozen=True):
     count: int
     spacing: Literal["linear", "log"] = "linear"
 
-    def values(self) -> np.ndarray:
+    def values(self, key: str) -> np.ndarray:
+        check_count(f"{key}: count", self.count, most=MOST_VALUES)
+        check_number(f"{key}: start", self.start, "a finite number")
+        check_number(f"{key}: stop", self.stop, "a finite number")
         if self.spacing == "log":
             if self.start <= 0 or self.stop <= 0:
-                raise ConfigError("a range with log spacing needs positive start and stop.")
+                raise ConfigError(f"{key}: a range with log spacing needs positive start and stop.")
             return np.geomspace(self.start, self.stop, self.count)
         return np.linspace(self.start, self.stop, self.count)
 
@@ -60,6 +68,7 @@ class ModelConfig(Section, frozen=True):
     lattice: list[Vector] | None = None
     positions: list[Vector] | None = None
     point_group: str | None = None
+    minimal_distance: bool | None = None
 
 
 class SurfaceConfig(Section, frozen=True):
@@ -75,6 +84,7 @@ class SurfaceConfig(Section, frozen=True):
     replicas: int = 8
     seed: int = 0
     smallest_pocket: float | None = None
+    degeneracy: float = DEGENERACY
     rtol: float | None = None
     budget: int = 5_000_000
 
@@ -119,7 +129,10 @@ def _default_frequencies() -> list[float]:
 
 
 class ResponseConfig(Section, frozen=True):
-    """What to compute: frequencies f = ω/2π in THz, a field in V/m, the optic axis; and how."""
+    """What to compute: frequencies f = ω/2π in THz, a field in V/m, the optic axis; and how.
+
+    ``hall``: the intrinsic Hall conductivity too, where time reversal is broken, with ``hall_budget`` diagonalisations.
+    """
 
     solver: Literal["rta", "exact", "quantum"] = "rta"
     skew_order: Literal["first", "all"] = "first"
@@ -127,6 +140,8 @@ class ResponseConfig(Section, frozen=True):
     frequency: Floats | Range = msgspec.field(default_factory=_default_frequencies)
     field: Vector = (0.0, 0.0, 1e4)
     optic_axis: Vector = (0.0, 0.0, 1.0)
+    hall: bool = True
+    hall_budget: int = HALL_BUDGET
 
 
 class QuantumConfig(Section, frozen=True):
@@ -165,7 +180,7 @@ def load(source: str | None, settings: list[str]) -> Config:
         pass
     elif source.endswith(".toml"):
         tree = parse_file(Path(source))
-    elif re.search(r"_(tb|hr)\.dat(\.gz)?$", source):
+    elif NAME.fullmatch(Path(source).name.removesuffix(".gz")):
         tree = {"model": {"file": source}}
     else:
         models.builder(source)  # raises with the nearest name
@@ -270,11 +285,11 @@ def convert(tree: dict[str, Any], source: str | None) -> Config:
         ) from None
 
 
-def numbers(value: Floats | Range) -> np.ndarray:
-    """A scalar, list or range as an array."""
-    values = value.values() if isinstance(value, Range) else np.atleast_1d(np.asarray(value, float))
+def numbers(key: str, value: Floats | Range) -> np.ndarray:
+    """The scalar, list or range of a key as an array."""
+    values = value.values(key) if isinstance(value, Range) else np.atleast_1d(finite(key, value, "finite numbers"))
     if not values.size:
-        raise ConfigError("an empty list where at least one number is needed.")
+        raise ConfigError(f"{key}: an empty list where at least one number is needed.")
     return values
 
 
@@ -288,6 +303,7 @@ def build_model(config: ModelConfig) -> BlochModel:
         positions=config.positions,
         position_matrices=config.position_matrices,
         point_group=config.point_group,
+        minimal_distance=config.minimal_distance,
     )
 
 
@@ -304,6 +320,13 @@ def build_sampler(config: SurfaceConfig) -> Lines | Grid:
         return Grid(n=config.n, smearing=config.smearing, width=config.width)
     except ValueError as error:
         raise ConfigError(f"[surface]: {error}") from error
+
+
+def check_response(config: ResponseConfig) -> None:
+    """Refuse, before anything is computed, what could not be used in the end."""
+    cartesian(config.field, "field")
+    cartesian(config.optic_axis, "optic_axis")
+    check_count("hall_budget", config.hall_budget)
 
 
 def build_disorder(config: DisorderConfig, model: BlochModel) -> Disorder:

@@ -105,7 +105,7 @@ def _table(config: cfg.Config, wanted: FitConfig, progress: Progress) -> Table:
     c = config.surface
     model = cfg.build_model(config.model)
     disorder, sampler = cfg.build_disorder(config.disorder, model), cfg.build_sampler(c)
-    levels, temperatures = cfg.numbers(c.fermi_level), cfg.numbers(c.temperature)
+    levels, temperatures = cfg.numbers("fermi_level", c.fermi_level), cfg.numbers("temperature", c.temperature)
     if len(levels) > 1 or len(temperatures) > 1:
         raise ConfigError("[surface]: a fit needs one fermi_level and one temperature; fit.window spans more of them.")
     strength = wanted.parameters.get("strength")
@@ -130,6 +130,7 @@ def _table(config: cfg.Config, wanted: FitConfig, progress: Progress) -> Table:
         c.replicas,
         c.seed,
         smallest_pocket=c.smallest_pocket,
+        degeneracy=c.degeneracy,
         rtol=c.rtol,
         budget=c.budget,
         progress=progress,

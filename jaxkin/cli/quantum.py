@@ -91,7 +91,7 @@ def run(config: cfg.Config, progress: Progress, done: Callable[[Point], None]) -
         ConfigError: a temperature, or phenomenological disorder, which has no self-energy.
         JaxkinError: what :func:`jaxkin.quantum.gyrotropic` refuses.
     """
-    if any(cfg.numbers(config.surface.temperature)):
+    if any(cfg.numbers("temperature", config.surface.temperature)):
         raise ConfigError("response.solver = 'quantum' is at T = 0: set surface.temperature = 0.")
     if not config.disorder.impurities:
         raise ConfigError(
@@ -101,13 +101,13 @@ def run(config: cfg.Config, progress: Progress, done: Callable[[Point], None]) -
     if not isinstance(model, TightBinding):
         raise ConfigError("response.solver = 'quantum' needs a tight-binding model.")
     disorder, quantum = cfg.build_disorder(config.disorder, model), config.quantum
-    for level in cfg.numbers(config.surface.fermi_level):
+    for level in cfg.numbers("fermi_level", config.surface.fermi_level):
         start = time.perf_counter()
         response = gyrotropic(
             model,
             disorder,
             float(level),
-            cfg.numbers(config.response.frequency),
+            cfg.numbers("frequency", config.response.frequency),
             grid=quantum.grid,
             replicas=config.surface.replicas,
             seed=config.surface.seed,

@@ -12,11 +12,12 @@ import xarray as xr
 
 from jaxkin.cli import config as cfg
 from jaxkin.disorder import Disorder
-from jaxkin.errors import AccuracyWarning, SymmetryError
+from jaxkin.errors import AccuracyWarning, FileFormatWarning, SymmetryError
 from jaxkin.hamiltonian import BlochModel
 from jaxkin.output import dataset as ds
 from jaxkin.parallel import Share
 from jaxkin.response import Conductivity, GyrotropicResponse, gyrotropic_response
+from jaxkin.response.conductivity import HALL_RTOL, from_transport
 from jaxkin.response.joined import joined
 from jaxkin.surface import fermi_surfaces
 from jaxkin.surface.plan import Progress
@@ -67,8 +68,12 @@ class Study:
 
 def prepare(config: cfg.Config) -> Study:
     """Build model and disorder; verify the stated point group on H(k) before anything uses it."""
-    model = cfg.build_model(config.model)
+    cfg.check_response(config.response)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = cfg.build_model(config.model)
     study = Study(config, model, cfg.build_disorder(config.disorder, model), np.ones((3, 3), bool))
+    study.warnings += [str(w.message) for w in caught if issubclass(w.category, FileFormatWarning)]
     stated = config.model.point_group or model.point_group
     if stated:
         try:
@@ -91,8 +96,9 @@ def run(
     c = study.config
     assert c.response.solver != "quantum"  # has no surface: jaxkin.cli.quantum
     sampler = cfg.build_sampler(c.surface)
-    levels, temperatures = cfg.numbers(c.surface.fermi_level), cfg.numbers(c.surface.temperature)
-    frequency = cfg.numbers(c.response.frequency)
+    levels = cfg.numbers("fermi_level", c.surface.fermi_level)
+    temperatures = cfg.numbers("temperature", c.surface.temperature)
+    frequency = cfg.numbers("frequency", c.response.frequency)
     scan = fermi_surfaces(
         study.model,
         np.array(levels),
@@ -101,6 +107,7 @@ def run(
         c.surface.replicas,
         c.surface.seed,
         smallest_pocket=c.surface.smallest_pocket,
+        degeneracy=c.surface.degeneracy,
         rtol=c.surface.rtol,
         budget=c.surface.budget,
         share=share,
@@ -123,7 +130,14 @@ def run(
                 progress=progress,
             )
             response = joined(response, share)
-            sigma = response.conductivity
+            sigma = from_transport(
+                response.surface,
+                response.transport,
+                hall=c.response.hall,
+                hall_rtol=c.surface.rtol or HALL_RTOL,
+                hall_budget=c.response.hall_budget,
+                progress=progress,
+            )
         study.warnings += share.lines([str(w.message) for w in caught if issubclass(w.category, AccuracyWarning)])
         data = _dataset(response, sigma, c.response.optic_axis)
         point = Point(response, sigma, data, time.perf_counter() - start)
@@ -139,4 +153,4 @@ def _dataset(response: GyrotropicResponse, conductivity: Conductivity, axis: cfg
     one, sigma, unit = response.to_dataset(axis), conductivity.sigma["total"], conductivity.unit
     one["sigma"] = (("frequency", "a", "b"), sigma.mean, {"units": unit, "long_name": "local conductivity"})
     one["sigma_stderr"] = (("frequency", "a", "b"), sigma.stderr, {"units": unit})
-    return one
+    return one.assign_attrs(time_reversal=conductivity.time_reversal)

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from jaxkin.checks import check_kind, check_number, check_positive, numbers, shown
 from jaxkin.disorder.amplitude import Order, check_order
-from jaxkin.disorder.checks import check_positive
 from jaxkin.disorder.collisions import Collisions, SummedCollisions
 from jaxkin.disorder.form_factors import (
     FARTHEST,
@@ -92,6 +92,9 @@ class FiniteRangeImpurity(Disorder):
     ):
         check_order(order)
         check_positive("density", density, "a positive number of impurities per Å^d")
+        check_number("strength", strength, "a finite number in eV Å^d (eV for RealSpace, a charge for ScreenedCoulomb)")
+        kinds = "Gaussian, ScreenedCoulomb, RealSpace or a JAX function of q"
+        check_kind("form_factor", form_factor, (Callable, RealSpace), kinds)
         if periodic and isinstance(form_factor, RealSpace):
             raise JaxkinError("periodic=True is for a V(q) with the lattice's period; leave it out with RealSpace.")
         self.form_factor = form_factor
@@ -99,7 +102,10 @@ class FiniteRangeImpurity(Disorder):
             _check_function(form_factor)
         self.strength, self.density = leaf(strength), leaf(density)
         self.periodic, self.order = periodic, order
-        self.positions = tuple(tuple(map(float, row)) for row in np.atleast_2d(np.asarray(positions, float)))
+        rows = np.atleast_2d(numbers("positions", positions, "three reduced coordinates, or several such rows"))
+        if rows.ndim != 2 or not rows.size:
+            raise JaxkinError(f"positions={shown(positions)} must be three reduced coordinates, or several such rows.")
+        self.positions = tuple(map(tuple, rows.tolist()))
 
     def on(self, surface: Surface) -> FiniteRangeScatterer:
         if is_traced(self.form_factor):

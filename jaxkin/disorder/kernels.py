@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 import equinox as eqx
 from jaxtyping import Array, Float
 
-from jaxkin.disorder.checks import check_positive
+from jaxkin.checks import check_positive
 from jaxkin.disorder.collisions import Collisions, SummedCollisions
 from jaxkin.disorder.pairwise import PairwiseCollisions
 from jaxkin.disorder.states import ShellStates, State, States

@@ -13,8 +13,8 @@ import numpy as np
 from jaxtyping import Array, Complex
 from numpy.typing import ArrayLike
 
+from jaxkin.checks import check_kind, check_number, check_positive, numbers, shown
 from jaxkin.disorder.amplitude import Order, check_order, golden_rule, scattering_terms
-from jaxkin.disorder.checks import check_positive
 from jaxkin.disorder.collisions import Collisions, SummedCollisions
 from jaxkin.disorder.factorised import FactorisedCollisions
 from jaxkin.disorder.kernels import Disorder, Scatterer
@@ -92,8 +92,11 @@ class PointImpurity(Disorder):
     ):
         check_order(order)
         check_positive("density", density, "a positive number of impurities per Å^d")
-        groups = [orbitals] if np.ndim(orbitals[0]) == 0 else orbitals
-        self.sites = tuple(_site(potential, group, cells) for group in groups)  # pyright: ignore[reportArgumentType]
+        check_number("rtol", rtol, "a number above 0 and below 1", least=1e-12, most=1)
+        meaning = "orbital indices, [0, 1], or such a list for each equivalent site, [[0, 1], [2, 3]]"
+        check_kind("orbitals", orbitals, (Sequence, np.ndarray), meaning)
+        groups = [orbitals] if all(np.ndim(orbital) == 0 for orbital in orbitals) else orbitals
+        self.sites = tuple(_site(potential, numbers("orbitals", group, meaning, int), cells) for group in groups)
         self.density, self.order, self.rtol = leaf(density), order, rtol
 
     def symmetrized(self, model: BlochModel) -> PointImpurity:
@@ -285,16 +288,21 @@ def local_states(states: States, orbitals: Sequence[int], centres: AnyArray) -> 
     return local, phase[:, None, :] * du + 1j * jnp.asarray(centres).T * local[:, None, :]
 
 
-def _site(potential: ArrayLike, orbitals: Sequence[int], cells: ArrayLike | None) -> Site:
-    chosen = tuple(int(m) for m in orbitals)
-    traced = is_traced(potential)
-    v = jnp.asarray(potential, complex) if traced else np.asarray(potential, complex)
+def _site(potential: ArrayLike, orbitals: np.ndarray, cells: ArrayLike | None) -> Site:
+    if orbitals.ndim != 1 or not len(orbitals):
+        raise JaxkinError(f"orbitals={shown(orbitals)}: a site needs a list of one orbital index or more.")
+    chosen = tuple(orbitals.tolist())
+    traced, square = is_traced(potential), "a number or a Hermitian matrix in eV without NaN"
+    v = jnp.asarray(potential, complex) if traced else numbers("potential", potential, square, complex)
     matrix = v * np.eye(len(chosen)) if v.ndim == 0 else v
     if matrix.shape != (len(chosen), len(chosen)):
         raise JaxkinError(f"potential has shape {v.shape}; on {len(chosen)} orbitals it must be a number or square.")
     if not traced and (not np.all(np.isfinite(matrix)) or not np.allclose(matrix, matrix.conj().T)):
         raise JaxkinError("potential must be a Hermitian matrix in eV without NaN.")
-    where = np.zeros((len(chosen), 0), int) if cells is None else np.asarray(cells, int).reshape(len(chosen), -1)
+    rows = "one row of integers for each orbital"
+    where = np.zeros((len(chosen), 0), int) if cells is None else numbers("cells", cells, rows, int)
+    if where.ndim != 2 or len(where) != len(chosen):
+        raise JaxkinError(f"cells={shown(cells)} must be {rows}.")
     return Site(matrix, chosen, _integers(where))
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from jaxkin.disorder.checks import check_positive
+from jaxkin.checks import check_positive
 from jaxkin.disorder.real_space import RealSpace
 from jaxkin.errors import JaxkinError
 from jaxkin.namespace import Number, is_traced, leaf

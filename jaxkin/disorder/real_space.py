@@ -13,9 +13,10 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.special import jv
 
+from jaxkin.checks import check_kind, check_positive
 from jaxkin.disorder.form_factors import SiteSum
 from jaxkin.errors import AccuracyWarning, JaxkinError
-from jaxkin.namespace import is_traced, namespace
+from jaxkin.namespace import namespace
 
 EDGE = 1e-6
 """V at the radius, relative to its largest value, that is negligible."""
@@ -63,8 +64,8 @@ class RealSpace(eqx.Module):
     radius: float
 
     def __check_init__(self):
-        if not is_traced(self.radius) and not (np.isfinite(self.radius) and self.radius > 0):
-            raise JaxkinError(f"radius={self.radius} of RealSpace must be a positive length in Å.")
+        check_kind("potential", self.potential, Callable, "a JAX function V(r) of r (3,) in Å")
+        check_positive("radius of RealSpace", self.radius, "a positive length in Å")
 
     def on_sites(self, lattice: Float[np.ndarray, "d 3"], positions: Float[np.ndarray, "s 3"]) -> SiteSum:
         """𝒱 Σ_R V(R + x_s) e^{−iq·(R+x_s)} over the sites within the radius of positions x_s in Å."""

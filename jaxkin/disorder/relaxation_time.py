@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxkin import units
-from jaxkin.disorder.checks import check_positive
+from jaxkin.checks import SMALLEST, cartesian, check_number, check_positive
 from jaxkin.disorder.collisions import Collisions
 from jaxkin.disorder.kernels import Disorder, Scatterer
 from jaxkin.disorder.states import States
@@ -69,13 +69,12 @@ class RelaxationTime(Disorder):
         direction: Literal["velocity", "momentum"] = "velocity",
     ):
         check_positive("tau", tau, "a positive time in ps")
-        if tau_skew is not None and not is_traced(tau_skew) and not abs(tau_skew) > 0:
-            raise JaxkinError("tau_skew must be a non-zero time in ps (its sign is the handedness), or None.")
-        if not is_traced(side_jump) and not np.isfinite(side_jump):
-            raise JaxkinError(f"side_jump={side_jump} must be a finite length in Å.")
-        z = np.asarray(axis, float)
-        if z.shape != (3,) or not np.all(np.isfinite(z)) or not z.any():
-            raise JaxkinError(f"axis={axis} must be three Cartesian components, not all zero.")
+        handed = "a non-zero time in ps (its sign is the handedness), or None"
+        check_number("tau_skew", tau_skew, handed, least=-np.inf, most=np.inf, optional=True)
+        if tau_skew is not None and not is_traced(tau_skew) and not abs(tau_skew) >= SMALLEST:
+            raise JaxkinError(f"tau_skew={tau_skew} must be {handed}.")
+        check_number("side_jump", side_jump, "a finite length in Å")
+        z = cartesian(axis, "axis")
         if direction not in ("velocity", "momentum"):
             raise JaxkinError(f"direction={direction!r} must be 'velocity' or 'momentum'.")
         self.tau, self.side_jump = leaf(tau), leaf(side_jump)

@@ -172,7 +172,8 @@ class ShellStates:
     def _reduced(self, points: slice, state: AnyArray) -> AnyArray:
         surface, own = self.surface, len(state) * len(self._orbitals) ** 2
         demand(2 * 16 * own, f"resolvents of {len(state)} points", 'raise it, use fewer points, or theory="paper"')
-        return reduced_resolvents(surface.model, surface.k[points], surface.energy[points], state, self._orbitals)
+        k, energy = surface.k[points], surface.energy[points]
+        return reduced_resolvents(surface.model, k, energy, state, self._orbitals, surface.degeneracy)
 
     @property
     def layout(self) -> tuple[np.ndarray, np.ndarray]:
@@ -195,7 +196,9 @@ class ShellStates:
         demand(2 * 16 * numbers, f"the states of {count} points", "raise it, or use fewer points (a smaller n)")
         k = np.asarray(surface.k)[points]
         band, energy = surface.sampled.band[points], np.asarray(surface.energy)[points]
-        geometry = point_geometry(surface.model, k[first_together(k)], band, STATES, energy)
+        geometry = point_geometry(
+            surface.model, k[first_together(k)], band, STATES, energy, degeneracy=surface.degeneracy
+        )
         return geometry["state"], geometry["covariant_derivative"]
 
 

@@ -11,9 +11,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from jaxkin.checks import cartesian, numbers
 from jaxkin.errors import FileFormatError, JaxkinError, nearest
 from jaxkin.fitting.columns import CONDITIONS, FACTORS, QUANTITIES, factor, split
-from jaxkin.response.observables import cartesian
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,10 @@ class Data:
 
 
 def _column(label: str, name: str, column: ArrayLike, size: int) -> np.ndarray:
-    values = np.asarray(column, float).ravel()
+    try:
+        values = np.asarray(column, float).ravel()
+    except (TypeError, ValueError):
+        values = numbers(f"{label}: {name}", column, "numbers")
     if len(values) not in (1, size):
         raise JaxkinError(f"{label}: {name} has {len(values)} values, other columns {size}.")
     if not np.all(np.isfinite(values)):

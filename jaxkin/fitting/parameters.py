@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxkin.checks import LARGEST, check_kind, check_number, shown
 from jaxkin.errors import JaxkinError
 
 Transform = Literal["linear", "log", "reciprocal"]
@@ -54,7 +55,9 @@ class Parameter:
         where = f"parameter {self.name!r}"
         if self.transform is not None and self.transform not in TRANSFORMS:
             raise JaxkinError(f"{where}: transform={self.transform!r} must be one of {', '.join(TRANSFORMS)}.")
-        low, high = self.bounds
+        check_kind("name", self.name, str, "the name of a parameter")
+        check_number(f"{where}: start", self.start, "a finite number", optional=True)
+        low, high = _pair(f"{where}: bounds", self.bounds, "(lower, upper)", infinite=True)
         if not low < high:
             raise JaxkinError(f"{where}: bounds={self.bounds} must increase.")
         if self.coordinate == "log" and (high <= 0 or (self.start is not None and self.start <= 0)):
@@ -63,7 +66,7 @@ class Parameter:
             raise JaxkinError(f"{where} is varied as its inverse: bounds={self.bounds} must have one sign.")
         if self.start is not None and not low <= self.start <= high:
             raise JaxkinError(f"{where}: start={self.start:g} lies outside the bounds {self.bounds}.")
-        if self.prior is not None and not self.prior[1] > 0:
+        if self.prior is not None and not _pair(f"{where}: prior", self.prior, "(mean, standard deviation)")[1] > 0:
             raise JaxkinError(f"{where}: prior={self.prior} needs a positive standard deviation.")
 
     def completed(self, start: float, transform: Transform = "linear", unit: str = "") -> Parameter:
@@ -123,6 +126,17 @@ class Parameter:
         if self.coordinate == "reciprocal":
             return (coordinate - 1 / mean) * mean**2 / sigma
         return (self.in_table(coordinate) - mean) / sigma
+
+
+def _pair(name: str, value: tuple[float, float], meaning: str, *, infinite: bool = False) -> tuple[float, float]:
+    """Two numbers; ``infinite`` ones are allowed."""
+    check_kind(name, value, (tuple, list, np.ndarray), f"two numbers, {meaning}")
+    if len(value) != 2:
+        raise JaxkinError(f"{name}={shown(value)} must be two numbers, {meaning}.")
+    limit = np.inf if infinite else LARGEST
+    for number in value:
+        check_number(name, number, f"two numbers, {meaning}", least=-limit, most=limit)
+    return value
 
 
 def slope(p: Parameter, value: float) -> float:

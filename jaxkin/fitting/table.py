@@ -208,7 +208,7 @@ def gather(surface: Surface, window: tuple[float, float] | None = None) -> Gathe
         window = (surface.fermi_level - TAIL * kt, surface.fermi_level + TAIL * kt)
     found = energy[present] if present.any() else np.array([surface.fermi_level])
     empty = (bool(found.min() > window[0] + 2 * STEP * kt), bool(found.max() < window[1] - 2 * STEP * kt))
-    hall, hall_error = intrinsic_conductivity(surface)
+    hall = intrinsic_conductivity(surface, rtol=1e-8, budget=500_000)  # once for many values
     energies = Energies(
         jnp.asarray(energy),
         surface.fermi_level,
@@ -217,7 +217,7 @@ def gather(surface: Surface, window: tuple[float, float] | None = None) -> Gathe
         empty,
         surface.sampler.bin_width(Thermal(surface.fermi_level, surface.temperature)) is not None,
     )
-    return Gathered(energies, jnp.asarray(hall), hall_error, surface.model.dimension, shells)
+    return Gathered(energies, jnp.asarray(hall.tensor), float(hall.error.max()), surface.model.dimension, shells)
 
 
 def shell_sums(surface: Surface, scatterer: Scatterer, shells: list[list[Shell]], theory: Theory) -> RelaxedSums:

@@ -46,7 +46,7 @@ def spin_matrices(spin, n: int) -> VectorMatrix | None:
     """Checked (3, n, n) Pauli matrices on the basis, or None."""
     if spin is None:
         return None
-    matrices = known_array(spin, complex)
+    matrices = known_array("spin", spin, complex)
     if matrices.shape != (3, n, n):
         raise ModelError(f"spin has shape {matrices.shape}; it needs (3, {n}, {n}), one matrix per axis.")
     if not is_traced(matrices) and not np.allclose(matrices, np.swapaxes(matrices.conj(), 1, 2)):

@@ -9,7 +9,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
 DEGENERACY_TOLERANCE = 1e-7
-"""eV: bands closer than this are one degenerate set (rounding splits exact ones by ~1e-13)."""
+"""eV: bands closer than this have one energy (rounding splits exact ones by ~1e-13)."""
+DEGENERACY = 1e-3
+"""eV: bands that lie closer count as one set in moments and curvatures, unless another distance is given. Wannier
+functions split what symmetry makes equal by some 0.1 to 1 meV."""
 
 
 def eigenvalues(h: Complex[Array, "n n"]) -> Float[Array, " n"]:

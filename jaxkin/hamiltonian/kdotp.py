@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxkin.checks import check_kind
 from jaxkin.errors import ModelError
 from jaxkin.hamiltonian.bloch import BlochModel, KPoint, Matrix, MomentFunction, VectorMatrix, jittable, spin_matrices
 from jaxkin.namespace import is_traced, known_array
@@ -63,9 +64,11 @@ class KdotP(BlochModel):
         use_double()
         self.unbounded = unbounded
         self.function = hamiltonian
-        if np.ndim(box) != 2 or np.shape(box)[1] != 2:
+        check_kind("hamiltonian", hamiltonian, Callable, "a JAX function of k (d,) in Å⁻¹")
+        pairs = known_array("box", box, float)
+        if pairs.ndim != 2 or pairs.shape[1] != 2 or not np.all(np.isfinite(pairs)):
             raise ModelError(f"box must be 1 to 3 pairs (lo, hi) with lo < hi in Å⁻¹, not {box}.")
-        self.box = tuple((float(lo), float(hi)) for lo, hi in box)
+        self.box = tuple((lo, hi) for lo, hi in pairs.tolist())
         self.point_group = point_group
         self.moment = moment
         if len(self.box) not in (1, 2, 3) or any(not lo < hi for lo, hi in self.box):
@@ -81,7 +84,7 @@ class KdotP(BlochModel):
             raise ModelError(f"hamiltonian(k) returned shape {shape}; it must be (n, n).")
         self._size = shape[0]
         self.spin = spin_matrices(spin, shape[0])
-        h = known_array(hamiltonian(k), complex)
+        h = known_array("hamiltonian(k)", hamiltonian(k), complex)
         if is_traced(h):
             return
         error = np.max(np.abs(h - h.conj().T))

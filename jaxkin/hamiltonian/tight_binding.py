@@ -16,7 +16,10 @@ from jaxkin.hamiltonian.bloch import BlochModel, KPoint, Matrix, MomentFunction,
 from jaxkin.namespace import is_traced, known_array
 from jaxkin.precision import use_double
 
-HERMITICITY_TOLERANCE = 1e-6  # of the largest hopping; files carry 6 to 15 digits
+HERMITIAN = 1e-5
+"""eV (Å for positions) by which an element and its adjoint may differ ..."""
+HERMITIAN_RELATIVE = 1e-6
+"""... or this part of it: files carry 6 to 15 digits."""
 
 
 class TightBinding(BlochModel):
@@ -71,14 +74,16 @@ class TightBinding(BlochModel):
         cell = _lattice_rows(lattice)
         d = len(cell)
         steps = _periodic_columns("translations", translations, d)
-        hop = known_array(hoppings, complex)
-        n = hop.shape[-1]
+        hop = known_array("hoppings", hoppings, complex)
+        n = hop.shape[-1] if hop.ndim == 3 else 0
+        if not n:
+            raise ModelError(f"hoppings have shape {hop.shape}; they need (translations, orbitals, orbitals).")
         if hop.shape != (len(steps), n, n):
             raise ModelError(
                 f"hoppings have shape {hop.shape}, but {len(steps)} translations of {n} orbitals "
                 f"need ({len(steps)}, {n}, {n})."
             )
-        centres = known_array(positions, float)
+        centres = known_array("positions", positions, float)
         if centres.ndim != 2 or len(centres) != n or centres.shape[1] < d:
             raise ModelError(f"positions need {n} rows of {d} reduced coordinates, one per orbital.")
         centres = centres[:, :d]
@@ -89,7 +94,7 @@ class TightBinding(BlochModel):
         _check_hermitian("hoppings", steps, hop)
         r = None
         if position_matrices is not None:
-            r = known_array(position_matrices, complex)
+            r = known_array("position_matrices", position_matrices, complex)
             if r.shape != (*hop.shape, 3):
                 raise ModelError(f"position_matrices have shape {r.shape}; they need {(*hop.shape, 3)}.")
             if _bad(r):
@@ -231,7 +236,7 @@ def _gathered(matrices: Any, place: np.ndarray, count: int) -> Array:
 
 
 def _lattice_rows(lattice: ArrayLike) -> Any:
-    cell = known_array(lattice, float)
+    cell = known_array("lattice", lattice, float)
     numpy = jnp if is_traced(cell) else np
     cell = numpy.atleast_2d(cell)
     d = len(cell)
@@ -244,10 +249,10 @@ def _lattice_rows(lattice: ArrayLike) -> Any:
 
 
 def _periodic_columns(name: str, values: ArrayLike, d: int) -> np.ndarray:
-    array = np.asarray(values)
-    steps = np.rint(np.asarray(array, float)).astype(int).reshape(len(array), -1)
-    if not np.allclose(steps, np.asarray(array, float).reshape(steps.shape)):
+    array = known_array(name, values, float)
+    if not array.size or not np.all(np.isfinite(array)) or np.any(np.abs(array - np.rint(array)) > 1e-5):
         raise ModelError(f"{name} must be integers.")
+    steps = np.rint(array).astype(int).reshape(len(array), -1)
     if steps.shape[1] < d or np.any(steps[:, d:]):
         raise ModelError(f"{name} need {d} integers each, one per lattice vector.")
     return steps[:, :d]
@@ -276,20 +281,35 @@ def _without_centres(r: Any, steps: np.ndarray, centres: Any) -> Any:
     return jnp.asarray(r).at[where].add(-share)
 
 
+def partners(steps: np.ndarray) -> np.ndarray:
+    """Index of each translation's −R, −1 where there is none."""
+    place = {tuple(step): index for index, step in enumerate(steps.tolist())}
+    return np.array([place.get(tuple(step), -1) for step in (-steps).tolist()], int)
+
+
+def asymmetry(matrices: np.ndarray, partner: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """|M_R − M†_{−R}| over what is tolerated, and itself, element by element; what has no −R is compared with zero."""
+    adjoint = np.where((partner < 0).reshape(-1, *(1,) * (matrices.ndim - 1)), 0, matrices[partner])
+    adjoint = adjoint.conj().swapaxes(1, 2)
+    difference = np.abs(matrices - adjoint)
+    size = np.minimum(np.abs(matrices), np.abs(adjoint))
+    return difference / np.maximum(HERMITIAN, HERMITIAN_RELATIVE * size), difference
+
+
 def _check_hermitian(name: str, steps: np.ndarray, matrices: np.ndarray) -> None:
     """H_R = H_{−R}†, with repeated translations added up; what is traced is not looked at."""
     if is_traced(matrices):
         return
-    total: dict[tuple, np.ndarray] = {}
-    for step, matrix in zip(map(tuple, steps), matrices, strict=True):
-        total[step] = total.get(step, 0) + matrix
-    scale = max(float(np.max(np.abs(matrices), initial=0.0)), 1e-300)
-    for step, matrix in total.items():
-        partner = total.get(tuple(-s for s in step))
-        error = np.max(np.abs(matrix - (0 if partner is None else partner.conj().T)))
-        if error > HERMITICITY_TOLERANCE * scale:
-            missing = " (its partner -R is missing)" if partner is None else ""
-            raise ModelError(
-                f"{name} are not Hermitian: the matrices at R = {tuple(int(s) for s in step)} and -R "
-                f"differ by {error:.2g}{missing}."
-            )
+    place = {step: index for index, step in enumerate(dict.fromkeys(map(tuple, steps.tolist())))}
+    distinct = np.array(list(place))
+    total = np.zeros((len(distinct), *matrices.shape[1:]), complex)
+    np.add.at(total, [place[tuple(step)] for step in steps.tolist()], matrices)
+    partner = partners(distinct)
+    excess, difference = asymmetry(total, partner)
+    worst = np.unravel_index(int(np.argmax(excess)), excess.shape)
+    if excess[worst] > 1:
+        missing = " (its partner -R is missing)" if partner[worst[0]] < 0 else ""
+        raise ModelError(
+            f"{name} are not Hermitian: the matrices at R = {tuple(distinct[worst[0]].tolist())} and -R "
+            f"differ by {difference[worst]:.2g}{missing}."
+        )

@@ -1,18 +1,28 @@
-"""Readers of Wannier90 files: ``*_tb.dat`` and ``*_hr.dat``, plain or gzipped."""
+"""Reader of Wannier90's Hamiltonians: ``*_tb.dat`` and ``*_hr.dat``, plain or gzipped, with what stands beside them."""
 
 from __future__ import annotations
 
-import gzip
-import zlib
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
+from os import PathLike
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxkin.checks import check_kind
 from jaxkin.errors import FileFormatError, ModelError
-from jaxkin.hamiltonian.tight_binding import TightBinding
+from jaxkin.hamiltonian.crystal_files import centres_from_xyz, lattice_from_win, mesh_from_win
+from jaxkin.hamiltonian.replicas import Replicas, mesh_of, minimal_distance, read_wsvec, shifted_centres
+from jaxkin.hamiltonian.text_file import TextFile
+from jaxkin.hamiltonian.tight_binding import TightBinding, asymmetry, partners
+
+NAME = re.compile(r"(.+)_(tb|hr)\.dat(?:[._-].*)?")
+"""seed_tb.dat, and what programs append to that, as in seed_hr.dat_symm."""
+POSITIONS_DIFFER = 0.3
+"""Å between ⟨r⟩ and its adjoint that finite differences in k may leave; more is damage."""
+MATTERS = 1e-5
+"""eV that replicas move bands by at least where their absence is worth a line."""
 
 
 def read_wannier90(
@@ -23,287 +33,295 @@ def read_wannier90(
     position_matrices: bool = False,
     spin: ArrayLike | None = None,
     point_group: str | None = None,
+    minimal_distance: bool | None = None,
 ) -> TightBinding:
     """Read a Wannier90 Hamiltonian into a :class:`TightBinding` model.
 
     Args:
-        path: ``seed_tb.dat`` or ``seed_hr.dat``, either of them also with ``.gz``.
+        path: ``seed_tb.dat`` or ``seed_hr.dat``, also with an appendix as in ``seed_hr.dat_symm``, or with ``.gz``.
         lattice: (3, 3) rows in Å. A ``_tb.dat`` holds it; for a ``_hr.dat`` it is read from
             ``seed.win`` next to the file unless given.
         positions: (n, 3) reduced orbital centres. A ``_tb.dat`` holds them (the diagonal of its
             home-cell position matrix); for a ``_hr.dat`` they are read from ``seed_centres.xyz``
             next to the file unless given.
         position_matrices: also use the off-diagonal ⟨0α|r|Rβ⟩ of a ``_tb.dat`` in the covariant
-            derivative. Off by default, the common "internal" convention of Wannier codes: the file
-            lacks the matrices that would complete the orbital moment.
+            derivative, made Hermitian as ½(r_R + r†_{−R}). Off by default, the common "internal" convention of Wannier
+            codes: the file lacks the matrices that would complete the orbital moment.
         spin: (3, n, n) Pauli matrices on the Wannier functions.
         point_group: Schoenflies name if known; see :func:`jaxkin.verify_point_group`.
+        minimal_distance: Wannier90's ``use_ws_distance``, its default for bands
+            (:mod:`jaxkin.hamiltonian.replicas`). None reads the replicas from ``seed_wsvec.dat`` next to the file, and
+            says how much bands differ where it is missing; True makes them from the centres where it is missing;
+            False leaves them out.
 
     Degeneracy weights of the Wigner–Seitz points are divided out; translations without a matrix element are left out.
 
     Raises:
         FileFormatError: truncated, malformed, non-Hermitian or NaN content; one line that names the
             file, the line and what is wrong.
+
+    Warns:
+        FileFormatWarning: what is not as usual but has one meaning only (rows in another order, counts on one line,
+            exponents without E, no last newline), ⟨r⟩ that is not Hermitian, replicas that are missing, centres that
+            seem to have been moved by a lattice vector.
     """
+    check_kind("path", path, (str, PathLike), "the path of a file")
     path = Path(path)
-    text = _Lines(path)
-    stem = path.name.removesuffix(".gz")
-    try:
-        if stem.endswith("_tb.dat"):
-            content = _read_tb(text)
-        elif stem.endswith("_hr.dat"):
-            content = _read_hr(text)
-        else:
-            raise FileFormatError(f"{path}: the name must end in _tb.dat or _hr.dat (or these with .gz).")
-    except IndexError:
-        raise FileFormatError(f"{path}, line {len(text.lines)}: the file ends too early (truncated?).") from None
-    seed = path.parent / stem[: -len("_tb.dat")]
-    if lattice is not None:
-        content.lattice = np.asarray(lattice, float)
-    if content.lattice is None:
-        content.lattice = _lattice_from_win(Path(f"{seed}.win"), path)
-    if positions is not None:
-        content.positions = np.asarray(positions, float)
-    if content.positions is None:
-        if not abs(np.linalg.det(content.lattice)) > 1e-6:
-            raise FileFormatError(f"{path}: the lattice vectors of {seed}.win are linearly dependent.")
-        content.positions = _centres_from_xyz(Path(f"{seed}_centres.xyz"), path, content)
-    if position_matrices and content.position_matrices is None:
+    named = NAME.fullmatch(path.name.removesuffix(".gz"))
+    if named is None:
+        raise FileFormatError(f"{path}: the name must end in _tb.dat or _hr.dat (or these with .gz).")
+    text = TextFile(path)
+    content = _read_tb(text) if named[2] == "tb" else _read_hr(text)
+    text.finish()
+    if not np.any(~content.steps.any(axis=1)):
+        raise FileFormatError(f"{path}: R = (0, 0, 0) must appear once, found 0 times.")
+    _check_hermitian(text, content)
+    win, n = path.parent / f"{named[1]}.win", content.hoppings.shape[-1]
+    cell = content.lattice if lattice is None else np.asarray(lattice, float)
+    if cell is None:
+        cell = lattice_from_win(win, path)
+        if not abs(np.linalg.det(cell)) > 1e-6:
+            raise FileFormatError(f"{path}: the lattice vectors of {win} are linearly dependent.")
+    centres = content.positions if positions is None else np.asarray(positions, float)
+    if centres is None:
+        centres = centres_from_xyz(path.parent / f"{named[1]}_centres.xyz", path, cell, n)
+    if position_matrices and content.position is None:
         raise FileFormatError(f"{path}: a _hr.dat holds no position matrices; write a _tb.dat (write_tb = true).")
-    r = content.position_matrices if position_matrices else None
-    kept = content.hoppings.any(axis=(1, 2)) | ~content.translations.any(axis=1)
-    if r is not None:
-        kept |= r.any(axis=(1, 2, 3))
+    r = _symmetrised(text, content) if position_matrices else None
+    fits = np.shape(centres) == (n, 3) and np.shape(cell) == (3, 3) and np.all(np.isfinite(centres))
+    replicas = None
+    if fits:  # else the model says what does not fit
+        _note_moved_centres(text, content, cell, centres)
+        replicas = _replicas(text, path.parent / named[1], content, cell, centres, minimal_distance)
+    text.tell()
+    matrices = [content.hoppings] if r is None else [content.hoppings, r]
+    steps = content.steps
+    if replicas is not None:
+        steps, *matrices = replicas.applied(steps, *matrices)
+    kept = ~steps.any(axis=1)
+    for matrix in matrices:
+        kept |= matrix.reshape(len(steps), -1).any(axis=1)
+    hoppings, *r = (matrix[kept] for matrix in matrices)
     try:
-        return TightBinding(
-            content.lattice,
-            content.translations[kept],
-            content.hoppings[kept],
-            content.positions,
-            None if r is None else r[kept],
-            spin,
-            point_group=point_group,
-        )
+        return TightBinding(cell, steps[kept], hoppings, centres, *r, spin=spin, point_group=point_group)
     except ModelError as error:
-        where = f", line {content.first_line}" if "Hermitian" in str(error) else ""
-        raise FileFormatError(f"{path}{where}: {error}") from error
+        raise FileFormatError(f"{path}: {error}") from error
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Content:
-    translations: np.ndarray
+    """What a file holds; matrices with the degeneracies divided out, and the line (from 0) of each element."""
+
+    steps: np.ndarray
+    weights: np.ndarray
     hoppings: np.ndarray
-    first_line: int
+    lines: np.ndarray
     lattice: np.ndarray | None = None
-    positions: np.ndarray | None = None
-    position_matrices: np.ndarray | None = None
+    position: np.ndarray | None = None
+    position_lines: np.ndarray | None = None
+
+    @property
+    def positions(self) -> np.ndarray | None:
+        """Reduced centres, (n, 3)."""
+        if self.position is None or self.lattice is None:
+            return None
+        home = int(np.flatnonzero(~self.steps.any(axis=1))[0])
+        return np.real(np.diagonal(self.position[home])).T @ np.linalg.inv(self.lattice)
 
 
-class _Lines:
-    """The lines of a file with a cursor; errors name the file and the line."""
-
-    def __init__(self, path: Path):
-        self.path, self.cursor = path, 0
-        try:
-            if path.suffix == ".gz":
-                with gzip.open(path, "rb") as file:
-                    data = file.read()
-            else:
-                data = path.read_bytes()
-        except FileNotFoundError:
-            raise FileFormatError(f"{path}: no such file.") from None
-        except (OSError, EOFError, zlib.error) as error:
-            raise FileFormatError(f"{path}: could not be read ({error}).") from error
-        self.lines = data.decode(errors="replace").splitlines()
-        if not data.endswith(b"\n"):
-            raise FileFormatError(f"{path}, line {len(self.lines)}: the last line has no end (truncated?).")
-
-    def fail(self, what: str, line: int | None = None) -> NoReturn:
-        number = (self.cursor if line is None else line) + 1
-        raise FileFormatError(f"{self.path}, line {number}: {what}.")
-
-    def skip(self, count: int = 1) -> None:
-        self.cursor += count
-
-    def skip_blank(self) -> None:
-        while not self.lines[self.cursor].strip():
-            self.cursor += 1
-
-    def integer(self, what: str) -> int:
-        values = self.numbers(1, what)
-        if values[0] != int(values[0]) or values[0] < 1:
-            self.fail(f"expected {what} (a positive integer), found {values[0]:g}", self.cursor - 1)
-        return int(values[0])
-
-    def numbers(self, count: int, what: str) -> np.ndarray:
-        """The ``count`` numbers of the next line."""
-        return self.table(1, count, what)[0]
-
-    def table(self, rows: int, columns: int, what: str) -> np.ndarray:
-        """The next ``rows`` lines as numbers; checks count, format and NaN line by line on failure."""
-        block = self.lines[self.cursor : self.cursor + rows]
-        try:
-            values = np.array(" ".join(block).split(), dtype=float)
-            good = values.size == rows * columns and np.all(np.isfinite(values))
-        except ValueError:
-            good = False
-        if not good:
-            self._find_fault(block, columns, what)
-            raise IndexError
-        self.cursor += rows
-        return values.reshape(rows, columns)
-
-    def _find_fault(self, block: list[str], columns: int, what: str) -> None:
-        for offset, line in enumerate(block):
-            fields, number = line.split(), self.cursor + offset
-            if len(fields) != columns:
-                if number == len(self.lines) - 1:
-                    return  # cut in mid-line: truncated
-                self.fail(f"expected {columns} numbers ({what}), found {len(fields)}: {line.strip()[:60]!r}", number)
-            for field in fields:
-                try:
-                    value = float(field)
-                except ValueError:
-                    self.fail(f"{field!r} is not a number ({what})", number)
-                if not np.isfinite(value):
-                    self.fail(f"{field} where {what} should stand", number)
-
-    def degeneracies(self, count: int) -> np.ndarray:
-        start, values = self.cursor, []
-        while len(values) < count:
-            fields = self.lines[self.cursor].split()
-            if not all(field.isdigit() and int(field) > 0 for field in fields):
-                self.fail(f"degeneracy weights must be positive integers: {self.lines[self.cursor].strip()[:60]!r}")
-            values += [int(field) for field in fields]
-            self.cursor += 1
-        if len(values) != count:
-            self.fail(f"found {len(values)} degeneracy weights for {count} R vectors", start)
-        return np.array(values, float)
-
-
-def _check_indices(text: _Lines, start: int, found: np.ndarray, n: int) -> None:
-    """Orbital columns must run i fastest, j slowest."""
-    i, j = np.tile(np.arange(1, n + 1), n), np.repeat(np.arange(1, n + 1), n)
-    wrong = np.flatnonzero((found[:, 0] != i) | (found[:, 1] != j))
-    if wrong.size:
-        w = int(wrong[0])
-        text.fail(
-            f"expected orbitals {i[w]} {j[w]}, found {found[w, 0]:g} {found[w, 1]:g}",
-            start + w,
-        )
-
-
-def _integers(text: _Lines, found: np.ndarray, line: int) -> np.ndarray:
-    if np.any(found != np.rint(found)):
-        text.fail(f"an R vector is three integers, found {found}", line)
-    return found.astype(int)
-
-
-def _check_size(text: _Lines, n: int, count: int) -> None:
-    if count * n * n > len(text.lines):
-        text.fail(f"{count} R vectors of {n} orbitals need {count * n * n} lines, the file has {len(text.lines)}")
-
-
-def _square(columns: np.ndarray, n: int) -> np.ndarray:
-    """(n², 2) real and imaginary parts with i fastest → (n, n)."""
-    return (columns[:, 0] + 1j * columns[:, 1]).reshape(n, n).T
-
-
-def _read_tb(text: _Lines) -> _Content:
+def _read_tb(text: TextFile) -> _Content:
+    text.line()
     text.skip()
     lattice = text.table(3, 3, "lattice vectors in Å")
-    n, count = text.integer("the number of Wannier functions"), text.integer("the number of R vectors")
-    _check_size(text, n, count)
-    weights = text.degeneracies(count)
-    first = text.cursor + 2
-    hoppings, steps = np.empty((count, n, n), complex), np.empty((count, 3), int)
-    for r in range(count):
-        text.skip_blank()
-        steps[r] = _integers(text, text.numbers(3, "R vector"), text.cursor - 1)
-        start = text.cursor
-        rows = text.table(n * n, 4, "i j Re H Im H")
-        _check_indices(text, start, rows, n)
-        hoppings[r] = _square(rows[:, 2:], n) / weights[r]
-    position = np.empty((count, n, n, 3), complex)
-    for r in range(count):
-        text.skip_blank()
-        found = text.numbers(3, "R vector")
-        if np.any(found != steps[r]):
-            text.fail(f"R vector {found.astype(int)} of the position matrices should be {steps[r]}", text.cursor - 1)
-        start = text.cursor
-        rows = text.table(n * n, 8, "i j and Re, Im of x, y, z")
-        _check_indices(text, start, rows, n)
-        for a in range(3):
-            position[r, :, :, a] = _square(rows[:, 2 + 2 * a : 4 + 2 * a], n) / weights[r]
     if abs(np.linalg.det(lattice)) < 1e-6:
-        raise FileFormatError(f"{text.path}, line 2: the lattice vectors are linearly dependent.")
-    home = np.flatnonzero(~steps.any(axis=1))
-    if home.size != 1:
-        raise FileFormatError(f"{text.path}: R = (0, 0, 0) must appear once, found {home.size} times.")
-    centres = np.real(np.diagonal(position[home[0]])).T
-    return _Content(
-        steps,
-        hoppings,
-        first_line=first,
+        text.fail("the lattice vectors are linearly dependent", 1)
+    content = _header(text)
+    steps, n = content.steps, content.hoppings.shape[-1]
+    seen: dict[tuple[int, ...], int] = {}
+    for r in range(len(steps)):
+        text.skip_blank()
+        steps[r] = _new_step(text, seen, text.integers("R vector"), text.cursor - 1)
+        content.hoppings[r], content.lines[r] = _block(text, n, 0, 2, "i j Re H Im H")
+    position, lines = np.empty((*content.hoppings.shape, 3), complex), np.empty_like(content.lines)
+    again: dict[tuple[int, ...], int] = {}
+    for number in range(len(steps)):
+        text.skip_blank()
+        step = _new_step(text, again, text.integers("R vector"), text.cursor - 1)
+        if step not in seen:
+            text.fail(f"R vector {step} of the position matrices is not among those of H", text.cursor - 1)
+        r = seen[step]
+        if r != number:
+            text.note("R vectors of the position matrices in another order were read as they are named")
+        position[r], lines[r] = _block(text, n, 0, 6, "i j and Re, Im of x, y, z")
+    shares = 1 / content.weights
+    return replace(
+        content,
+        hoppings=content.hoppings * shares[:, None, None],
         lattice=lattice,
-        positions=centres @ np.linalg.inv(lattice),
-        position_matrices=position,
+        position=position * shares[:, None, None, None],
+        position_lines=lines,
     )
 
 
-def _read_hr(text: _Lines) -> _Content:
+def _read_hr(text: TextFile) -> _Content:
+    text.line()
     text.skip()
-    n, count = text.integer("the number of Wannier functions"), text.integer("the number of R vectors")
-    _check_size(text, n, count)
-    weights = text.degeneracies(count)
-    first = text.cursor + 1
-    hoppings, steps = np.empty((count, n, n), complex), np.empty((count, 3), int)
-    for r in range(count):
+    content = _header(text)
+    n = content.hoppings.shape[-1]
+    seen: dict[tuple[int, ...], int] = {}
+    for r in range(len(content.steps)):
         start = text.cursor
         rows = text.table(n * n, 7, "R1 R2 R3 i j Re H Im H")
         mixed = np.flatnonzero(np.any(rows[:, :3] != rows[0, :3], axis=1))
         if mixed.size:
             text.fail(f"the R vector changes inside a block of {n}² lines", start + int(mixed[0]))
-        steps[r] = _integers(text, rows[0, :3], start)
-        _check_indices(text, start, rows[:, 3:5], n)
-        hoppings[r] = _square(rows[:, 5:], n) / weights[r]
-    return _Content(steps, hoppings, first_line=first)
+        text.cursor = start
+        if np.any(rows[0, :3] != np.rint(rows[0, :3])):
+            text.fail(f"an R vector is three integers, found {rows[0, :3]}", start)
+        content.steps[r] = _new_step(text, seen, tuple(rows[0, :3].astype(int).tolist()), start)
+        content.hoppings[r], content.lines[r] = _block(text, n, 3, 2, "R1 R2 R3 i j Re H Im H")
+    return replace(content, hoppings=content.hoppings / content.weights[:, None, None])
 
 
-def _lattice_from_win(win: Path, path: Path) -> np.ndarray:
-    if not win.exists():
-        raise FileFormatError(
-            f"{path}: a _hr.dat holds no lattice; pass lattice=(3, 3) rows in Å or put {win.name} next to it."
+def _header(text: TextFile) -> _Content:
+    """Counts and degeneracies, with room for the rest."""
+    n, count = text.counts("the number of Wannier functions", "the number of R vectors")
+    if count * n * n > len(text.lines):
+        text.fail(f"{count} R vectors of {n} orbitals need {count * n * n} lines, the file has {len(text.lines)}")
+    weights = _degeneracies(text, count)
+    shape = (count, n, n)
+    return _Content(np.empty((count, 3), int), weights, np.empty(shape, complex), np.empty(shape, int))
+
+
+def _degeneracies(text: TextFile, count: int) -> np.ndarray:
+    start, values = text.cursor, []
+    while len(values) < count:
+        fields = text.line().split()
+        if not all(field.isascii() and field.isdigit() and int(field) > 0 for field in fields):
+            text.fail(f"degeneracy weights must be positive integers: {text.line().strip()[:60]!r}")
+        values += [int(field) for field in fields]
+        text.skip()
+    if len(values) != count:
+        text.fail(f"found {len(values)} degeneracy weights for {count} R vectors", start)
+    return np.array(values, float)
+
+
+def _new_step(text: TextFile, seen: dict, step: tuple[int, ...], line: int) -> tuple[int, ...]:
+    if step in seen:
+        text.fail(f"R = {step} for the second time", line)
+    seen[step] = len(seen)
+    return step
+
+
+def _block(text: TextFile, n: int, before: int, numbers: int, what: str) -> tuple[np.ndarray, np.ndarray]:
+    """The next n² rows of ``before`` columns, i, j and ``numbers``, as (n, n, ...) complex; and their lines, (n, n)."""
+    start = text.cursor
+    rows = text.table(n * n, before + 2 + numbers, what)
+    found, rows = rows[:, before : before + 2], rows[:, before + 2 :]
+    usual = np.stack([np.tile(np.arange(1, n + 1), n), np.repeat(np.arange(1, n + 1), n)], axis=1)
+    place = np.arange(n * n)
+    if np.any(found != usual):
+        key = (found[:, 1] - 1) * n + found[:, 0] - 1
+        inside = np.all((found >= 1) & (found <= n), axis=1)
+        if not inside.all() or not np.array_equal(np.sort(key), place):
+            w = int(np.argmax(np.any(found != usual, axis=1)))
+            text.fail(
+                f"expected orbitals {usual[w, 0]} {usual[w, 1]}, found {found[w, 0]:g} {found[w, 1]:g}", start + w
+            )
+        text.note("rows in another order than i fastest, j slowest were read as they are named")
+        place = np.argsort(key)
+    values = (rows[:, 0::2] + 1j * rows[:, 1::2])[place].reshape(n, n, -1).swapaxes(0, 1)
+    return values[..., 0] if numbers == 2 else values, (start + place).reshape(n, n).T
+
+
+def _check_hermitian(text: TextFile, content: _Content) -> None:
+    """H_R = H_{−R}†, with the lines of the two elements that differ most."""
+    partner = partners(content.steps)
+    excess, difference = asymmetry(content.hoppings, partner)
+    r, i, j = np.unravel_index(int(np.argmax(excess)), excess.shape)
+    if excess[r, i, j] <= 1:
+        return
+    other = "whose R has no -R" if partner[r] < 0 else f"and that of line {content.lines[partner[r], j, i] + 1}"
+    text.fail(
+        f"the Hamiltonian is not Hermitian: this element, i = {i + 1}, j = {j + 1}, R = "
+        f"{tuple(content.steps[r].tolist())}, {other} differ by {difference[r, i, j]:.2g} eV",
+        int(content.lines[r, i, j]),
+    )
+
+
+def _symmetrised(text: TextFile, content: _Content) -> np.ndarray:
+    """½(r_R + r†_{−R})."""
+    assert content.position is not None and content.position_lines is not None
+    partner = partners(content.steps)
+    if np.any(partner < 0):
+        text.fail(f"R = {tuple(content.steps[int(np.argmin(partner))].tolist())} has no -R")
+    adjoint = content.position[partner].conj().swapaxes(1, 2)
+    difference = np.abs(content.position - adjoint)
+    where = np.unravel_index(int(np.argmax(difference)), difference.shape)
+    if difference[where] > POSITIONS_DIFFER:
+        text.fail(
+            "the position matrices are not Hermitian: this element and its adjoint differ by "
+            f"{difference[where]:.2g} Å",
+            int(content.position_lines[where[:3]]),
         )
-    lines = [line.split("!")[0].split("#")[0].strip().lower() for line in win.read_text(errors="replace").splitlines()]
-    try:
-        start = lines.index("begin unit_cell_cart") + 1
-        block = [line.split() for line in lines[start : lines.index("end unit_cell_cart")] if line]
-        unit = 1.0
-        if len(block[0]) == 1:
-            unit = {"bohr": 0.529177210544, "ang": 1.0}[block.pop(0)[0]]
-        return unit * np.array(block, float).reshape(3, 3)
-    except (ValueError, KeyError, IndexError) as error:
-        raise FileFormatError(
-            f"{win}: unit_cell_cart block not found or malformed; pass lattice=... instead."
-        ) from error
-
-
-def _centres_from_xyz(xyz: Path, path: Path, content: _Content) -> np.ndarray:
-    if not xyz.exists():
-        raise FileFormatError(
-            f"{path}: a _hr.dat holds no orbital positions; pass positions=(n, 3) reduced or put {xyz.name} next to it."
+    excess, _ = asymmetry(content.position, partner)
+    if excess.max() > 1:
+        text.note(
+            f"the position matrices are not Hermitian, by up to {difference[where]:.1g} Å, as finite differences leave "
+            "them: (r_R + r_-R^dagger)/2 is used, as postw90 does"
         )
-    text, n = _Lines(xyz), content.hoppings.shape[-1]
-    centres = []
-    for number, line in enumerate(text.lines):
-        fields = line.split()
-        if fields and fields[0] == "X":
-            try:
-                centres.append([float(field) for field in fields[1:4]])
-            except ValueError:
-                text.fail(f"not a centre: {line.strip()[:60]!r}", number)
-    if len(centres) != n or any(len(centre) != 3 for centre in centres):
-        raise FileFormatError(f"{xyz}: found {len(centres)} Wannier centres (lines 'X x y z') for {n} orbitals.")
-    assert content.lattice is not None
-    return np.array(centres) @ np.linalg.inv(content.lattice)
+    return 0.5 * (content.position + adjoint)
+
+
+def _note_moved_centres(text: TextFile, content: _Content, cell: np.ndarray, centres: np.ndarray) -> None:
+    moved = shifted_centres(content.steps, content.hoppings, cell, centres)
+    if moved.any():
+        some = ", ".join(f"{n + 1} by {moved[n].tolist()}" for n in np.flatnonzero(moved.any(axis=1))[:4])
+        text.note(
+            "the centres do not belong to the Hamiltonian: they seem to have been moved to the home cell "
+            f"(translate_home_cell); H(R) puts functions elsewhere ({some}). Pass positions=... with these added"
+        )
+
+
+def _replicas(
+    text: TextFile, seed: Path, content: _Content, cell: np.ndarray, centres: np.ndarray, wanted: bool | None
+) -> Replicas | None:
+    """Those that were asked for, or a line on what their absence means."""
+    if wanted is False:
+        return None
+    n = content.hoppings.shape[-1]
+    for name in (f"{seed.name}_wsvec.dat", f"{seed.name}_wsvec.dat.gz"):
+        if (seed.parent / name).exists():
+            return read_wsvec(seed.parent / name, content.steps, n)
+    grid = mesh_from_win(Path(f"{seed}.win")) or mesh_of(content.steps, content.weights)
+    if grid is None:
+        if wanted:
+            raise FileFormatError(
+                f"{text.path}: the R vectors are no Wigner-Seitz cell of a mesh of k, so minimal-distance replicas are "
+                f"in them already, or cannot be made; put {seed.name}_wsvec.dat next to it, or leave minimal_distance "
+                "out."
+            )
+        return None
+    made = minimal_distance(content.steps, grid, cell, centres)
+    if wanted:
+        return made
+    change = _bands_differ(content, made)
+    if change > MATTERS:
+        text.note(
+            f"read without minimal-distance replicas (use_ws_distance, Wannier90's default for bands), as there is no "
+            f"{seed.name}_wsvec.dat; bands differ by up to {change:.2g} eV. minimal_distance=True makes them from the "
+            "centres, False is silent"
+        )
+    return None
+
+
+def _bands_differ(content: _Content, replicas: Replicas) -> float:
+    """Largest difference in eV that replicas make at a few k."""
+    k = np.random.default_rng(0).random((8, 3))
+
+    def bands(steps: np.ndarray, hoppings: np.ndarray) -> np.ndarray:
+        h = np.tensordot(np.exp(2j * np.pi * k @ steps.T), hoppings, axes=1)
+        return np.linalg.eigvalsh(0.5 * (h + h.conj().swapaxes(1, 2)))
+
+    with_replicas = bands(*replicas.applied(content.steps, content.hoppings))
+    return float(np.max(np.abs(with_replicas - bands(content.steps, content.hoppings))))

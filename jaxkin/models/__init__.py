@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from typing import Any
 
+from jaxkin.checks import check_kind, check_number
 from jaxkin.errors import ConfigError, nearest
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.models.dirac import massive_dirac_2d
@@ -44,7 +46,7 @@ def builder(name: str) -> Callable[..., BlochModel]:
     Raises:
         ConfigError: no such model; names the nearest one.
     """
-    if name not in _LIBRARY:
+    if not isinstance(name, str) or name not in _LIBRARY:
         raise ConfigError(
             f"no built-in model {name!r}{nearest(name, available())}; there are: {', '.join(available())}."
         )
@@ -68,7 +70,16 @@ def get(name: str, **parameters) -> BlochModel:
             raise ConfigError(
                 f"model {name!r} has no parameter {key!r}{nearest(key, known)}; it has: {', '.join(known)}."
             )
+        check_parameter(key, parameters[key], known[key].default)
     return function(**parameters)
+
+
+def check_parameter(name: str, value: Any, default: Any) -> None:
+    """Refuse what is no number, or no yes or no, where the default is one."""
+    if isinstance(default, bool):
+        check_kind(name, value, bool, "true or false")
+    elif isinstance(default, int | float):
+        check_number(name, value, f"a finite number, such as {default:g}")
 
 
 __all__ = ["available", "builder", "get"]

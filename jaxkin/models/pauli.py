@@ -21,7 +21,7 @@ class Hoppings:
     def add(self, translation, matrix) -> None:
         """H_R += matrix, and H_{−R} += matrix† (once for R = 0, where matrix must be Hermitian)."""
         step = tuple(int(t) for t in translation)
-        matrix = known_array(matrix, complex)
+        matrix = known_array("a term", matrix, complex)
         self._insert(step, matrix)
         if any(step):
             self._insert(tuple(-t for t in step), matrix.conj().T)
@@ -31,11 +31,11 @@ class Hoppings:
 
     def cosine(self, translation, matrix) -> None:
         """matrix · cos(k·R) for a Hermitian matrix."""
-        self.add(translation, 0.5 * known_array(matrix, complex))
+        self.add(translation, 0.5 * known_array("a term", matrix, complex))
 
     def sine(self, translation, matrix) -> None:
         """matrix · sin(k·R) for a Hermitian matrix."""
-        self.add(translation, -0.5j * known_array(matrix, complex))
+        self.add(translation, -0.5j * known_array("a term", matrix, complex))
 
     def _insert(self, step: tuple[int, ...], matrix: np.ndarray) -> None:
         self._terms[step] = self._terms.get(step, np.zeros((self.size, self.size), complex)) + matrix
@@ -46,7 +46,7 @@ class Hoppings:
 
     @property
     def matrices(self) -> np.ndarray:
-        return known_array(list(self._terms.values()), complex)
+        return known_array("the terms", list(self._terms.values()), complex)
 
 
 def along(direction) -> np.ndarray:

@@ -96,6 +96,7 @@ def gyrotropic_dataset(response: GyrotropicResponse, axis: ArrayLike) -> xr.Data
         replicas=surface.replicas,
         sampler=repr(surface.sampler),
         verdict=surface.verdict,
+        degeneracy_eV=surface.degeneracy,
         solver=response.solver,
         left_out=" ".join(response.left_out),
         point_group=surface.model.point_group or "not stated",

@@ -37,6 +37,7 @@ def _state(response: GyrotropicResponse, sigma: Conductivity) -> Table:
         ("surface", f"{len(surface)} points {_where(surface)}, {surface.evaluations} H(k) evaluations"),
         ("", surface.verdict),
         ("", f"no pocket that holds a ball of {surface.smallest_pocket:.2g} Å⁻¹ was missed"),
+        ("", f"bands closer than {1e3 * surface.degeneracy:g} meV count as one set"),
         ("density of states", f"{_show(surface.density_of_states())} /(eV Å^{d})"),
         *(
             (f"density of {name}", f"{_show(density, scale=cm)} cm^-{d}")
@@ -49,6 +50,7 @@ def _state(response: GyrotropicResponse, sigma: Conductivity) -> Table:
     static = int(np.argmin(np.abs(sigma.frequency)))
     drude = sigma.sigma["total"].map(lambda s: np.diagonal(np.real(s[:, static]), axis1=1, axis2=2))
     rows.append((f"σ_xx, σ_yy, σ_zz at {sigma.frequency[static]:g} THz", f"{_show_all(drude)} {sigma.unit}"))
+    rows.append(("time reversal", sigma.time_reversal))
     crossover = response.crossover_frequency()
     if crossover > 0:
         rows.append(("skew → intrinsic crossover", f"{crossover:.3g} THz"))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import equinox as eqx
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import constants as si
 
+from jaxkin.checks import check_count, check_number
 from jaxkin.disorder.kernels import Disorder
 from jaxkin.estimate import Estimate
 from jaxkin.namespace import AnyArray, is_traced, namespace
@@ -14,23 +17,44 @@ from jaxkin.response.observables import LEVI_CIVITA
 from jaxkin.response.shell import SkewOrder, Solver
 from jaxkin.response.sums import Theory
 from jaxkin.response.transport import Transport, transport
+from jaxkin.surface.plan import Progress
 from jaxkin.surface.sea import filled_berry_curvature
 from jaxkin.surface.surface import Surface
 from jaxkin.symmetry.operations import Operation
-from jaxkin.symmetry.verify import is_symmetry
+from jaxkin.symmetry.verify import violation
+
+HALL_RTOL = 1e-2
+"""Accuracy of the intrinsic part: that of the rest of a usual run."""
+HALL_BUDGET = 200_000
+"""Diagonalisations that it may take."""
 
 
 class Conductivity(eqx.Module):
     """σ_ab(ω) by mechanism in ``unit``, each (frequency, 3, 3).
 
     Keys ``drude``, ``intrinsic``, ``skew``, ``side_jump``, ``gaussian_skew`` and ``total``; the four before it are
-    antisymmetric and vanish with time reversal (the parts of scattering to sampling error). Of a surface whose
-    model or level is traced there is no ``intrinsic``, an integral over the filled states, and it is not in ``total``.
+    antisymmetric and vanish with time reversal (the parts of scattering to sampling error). With ``hall=False``, and of
+    a surface whose model or level is traced, there is no ``intrinsic``, an integral over the filled states, and it is
+    not in ``total``.
+
+    ``time_reversal`` says how well H(k) has it: with it the intrinsic part is zero and not computed.
     """
 
     frequency: AnyArray
     sigma: dict[str, Estimate]
     unit: str = eqx.field(static=True)
+    time_reversal: str = eqx.field(static=True, default="not looked at")
+
+
+class IntrinsicHall(NamedTuple):
+    """σ_ab of the filled states in S/m (in 2D: S), (3, 3), and its error, the same.
+
+    Also how well H(k) has time reversal, in words.
+    """
+
+    tensor: np.ndarray
+    error: np.ndarray
+    time_reversal: str
 
 
 def conductivity(
@@ -41,6 +65,10 @@ def conductivity(
     *,
     skew_order: SkewOrder = "first",
     theory: Theory = "complete",
+    hall: bool = True,
+    hall_rtol: float = HALL_RTOL,
+    hall_budget: int = HALL_BUDGET,
+    progress: Progress | None = None,
 ) -> Conductivity:
     """Local conductivity by mechanism.
 
@@ -59,6 +87,14 @@ def conductivity(
         solver: ``"rta"`` or ``"exact"``.
         skew_order: ``"first"`` order in w^A, or ``"all"`` (exact solver only).
         theory: ``"paper"`` leaves out the Gaussian part.
+        hall: whether to compute the intrinsic part where time reversal is broken.
+        hall_rtol: its accuracy, relative to its largest component or a quarter of e²/h (in 3D e²/h over the cell's
+            edge); the error that is left is in its ``stderr``.
+        hall_budget: diagonalisations that may be spent on it, beside those of the search for the surface.
+        progress: called with (done, total, what).
+
+    Warns:
+        AccuracyWarning: the budget was spent before ``hall_rtol`` was reached.
 
     >>> import jaxkin as jk
     >>> surface = jk.fermi_surface(jk.models.get("helical-isotropic"), 0.5, sampler=jk.Lines(n=16), replicas=2)
@@ -66,25 +102,58 @@ def conductivity(
     >>> round(float(sigma.mean[0, 0, 0].real) / 1e7, 1)  # n e² τ/m for n = 8.03e26 m⁻³
     2.3
     """
-    return from_transport(surface, transport(surface, disorder, frequency, solver, skew_order, theory))
+    check_number("hall_rtol", hall_rtol, "a number above 0 and below 1", least=1e-12, most=1)
+    check_count("hall_budget", hall_budget)
+    sums = transport(surface, disorder, frequency, solver, skew_order, theory, progress)
+    return from_transport(surface, sums, hall=hall, hall_rtol=hall_rtol, hall_budget=hall_budget, progress=progress)
 
 
-def from_transport(surface: Surface, sums: Transport) -> Conductivity:
+def from_transport(
+    surface: Surface,
+    sums: Transport,
+    *,
+    hall: bool = True,
+    hall_rtol: float = HALL_RTOL,
+    hall_budget: int = HALL_BUDGET,
+    progress: Progress | None = None,
+) -> Conductivity:
     """σ from the sums over the shells, with the intrinsic part added."""
     parts = {name: samples[:, 1:] for name, samples in sums.conductivity.items()}
-    if not is_traced(surface.model, surface.fermi_level, surface.temperature):
-        intrinsic = namespace(parts["drude"]).asarray(intrinsic_conductivity(surface)[0])
-        parts["intrinsic"] = namespace(intrinsic).broadcast_to(intrinsic, parts["drude"].shape)
+    shared: dict[str, AnyArray] = {}
+    reversal = "not looked at"
+    if hall and not is_traced(surface.model, surface.fermi_level, surface.temperature):
+        found = intrinsic_conductivity(surface, hall_rtol, hall_budget, progress)
+        xp, shape = namespace(parts["drude"]), parts["drude"].shape
+        parts["intrinsic"] = xp.broadcast_to(xp.asarray(found.tensor, complex), shape)
+        reversal = found.time_reversal
+        if found.error.any():
+            shared["intrinsic"] = shared["total"] = np.broadcast_to(found.error, shape[1:])
     parts["total"] = sum(parts.values())
-    sigma = {name: Estimate(samples, surface.evaluations) for name, samples in parts.items()}
-    return Conductivity(sums.frequency, sigma, {3: "S/m", 2: "S", 1: "S m"}[surface.model.dimension])
+    sigma = {name: Estimate(samples, surface.evaluations, shared.get(name)) for name, samples in parts.items()}
+    return Conductivity(sums.frequency, sigma, {3: "S/m", 2: "S", 1: "S m"}[surface.model.dimension], reversal)
 
 
-def intrinsic_conductivity(surface: Surface) -> tuple[np.ndarray, float]:
-    """−(e²/ħ) ε_abc ∫(dk) f⁰ Ω_c in SI, (3, 3), and its error; zero at once where time reversal holds."""
-    model = surface.model
-    if model.dimension == 1 or is_symmetry(model, Operation(np.eye(3), antiunitary=True)):
-        return np.zeros((3, 3)), 0.0
-    flux = filled_berry_curvature(model, surface.fermi_level, surface.temperature)
+def intrinsic_conductivity(
+    surface: Surface, rtol: float = HALL_RTOL, budget: int = HALL_BUDGET, progress: Progress | None = None
+) -> IntrinsicHall:
+    """−(e²/ħ) ε_abc ∫(dk) f⁰ Ω_c; zero at once where time reversal holds."""
+    model, nothing = surface.model, np.zeros((3, 3))
+    if model.dimension == 1:
+        return IntrinsicHall(nothing, nothing, "not needed in one dimension")
+    reversal = violation(model, Operation(np.eye(3), antiunitary=True))
+    if reversal.fault is None:
+        return IntrinsicHall(nothing, nothing, f"holds, energies to {reversal.energy:.1g} eV")
+    flux = filled_berry_curvature(
+        model,
+        surface.fermi_level,
+        surface.temperature,
+        rtol=rtol,
+        budget=budget,
+        pockets=None if surface.temperature or surface.elsewhere else surface.pockets,
+        progress=progress,
+    )
     to_si = si.elementary_charge**2 / si.hbar * si.angstrom ** (2 - model.dimension)
-    return -to_si * np.einsum("abc,c->ab", LEVI_CIVITA, flux.values), to_si * flux.error
+    uncertain = np.full(3, flux.error) if model.dimension == 3 else np.array([0.0, 0.0, flux.error])
+    tensor = -to_si * np.einsum("abc,c->ab", LEVI_CIVITA, flux.values)
+    error = to_si * np.einsum("abc,c->ab", np.abs(LEVI_CIVITA), uncertain)
+    return IntrinsicHall(tensor, error, f"broken: energies differ by {reversal.energy:.1g} eV, {reversal.fault}")

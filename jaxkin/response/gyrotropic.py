@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxkin.disorder.kernels import Disorder
+from jaxkin.disorder.relaxation_time import RelaxationTime
 from jaxkin.estimate import Estimate
-from jaxkin.namespace import AnyArray
+from jaxkin.namespace import AnyArray, is_traced
 from jaxkin.response import observables, scales
 from jaxkin.response.conductivity import Conductivity, from_transport
 from jaxkin.response.quality import Quality
@@ -20,6 +21,8 @@ from jaxkin.response.sums import MECHANISMS, Theory
 from jaxkin.response.transport import Transport, transport
 from jaxkin.surface.plan import Progress
 from jaxkin.surface.surface import Surface
+from jaxkin.symmetry.operations import Operation
+from jaxkin.symmetry.verify import is_symmetry
 
 if TYPE_CHECKING:
     import xarray
@@ -225,5 +228,23 @@ def from_sums(surface: Surface, disorder: Disorder, sums: Transport, solver: Sol
         tau=Estimate(sums.tau, surface.evaluations),
         transport=sums,
         solver=solver,
-        warnings=(*surface.warnings, *sums.quality.warnings(), *scales.dilute_warning(surface, sums.tau)),
+        warnings=(
+            *surface.warnings,
+            *_forbidden(surface, disorder, parts["total"]),
+            *sums.quality.warnings(),
+            *scales.dilute_warning(surface, sums.tau),
+        ),
+    )
+
+
+def _forbidden(surface: Surface, disorder: Disorder, total: AnyArray) -> tuple[str, ...]:
+    """A line where stated, not computed, skew scattering or side jumps break an inversion that H(k) has."""
+    if not isinstance(disorder, RelaxationTime) or is_traced(surface, disorder):
+        return ()
+    if not disorder.elastic or not np.any(total) or not is_symmetry(surface.model, Operation(-np.eye(3))):
+        return ()
+    return (
+        "H(k) has an inversion centre, which forbids every component of g: what is here comes from the `axis` of the "
+        "stated skew scattering and side jump, which scattering in this crystal cannot have; give tau_skew = inf and "
+        "side_jump = 0, or impurities.",
     )

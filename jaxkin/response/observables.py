@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxkin import units
-from jaxkin.errors import JaxkinError
+from jaxkin.checks import cartesian
 from jaxkin.namespace import AnyArray, namespace
 
 LEVI_CIVITA = np.zeros((3, 3, 3))
@@ -44,15 +44,3 @@ def rotatory_power(g: AnyArray, frequency: AnyArray, axis: ArrayLike = (0, 0, 1)
     n = cartesian(axis, "axis")
     n = n / np.linalg.norm(n)
     return 0.5 * units.VACUUM_PERMEABILITY * 2e12 * np.pi * frequency * (g @ n @ n)
-
-
-def cartesian(values: ArrayLike, name: str) -> np.ndarray:
-    """Three finite components as an array; an ``axis`` must not be zero.
-
-    Raises:
-        JaxkinError: with the ``name`` of the argument.
-    """
-    vector = np.asarray(values, float)
-    if vector.shape != (3,) or not np.all(np.isfinite(vector)) or (name == "axis" and not vector.any()):
-        raise JaxkinError(f"{name}={values} must be three finite Cartesian components.")
-    return vector

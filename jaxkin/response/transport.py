@@ -13,6 +13,7 @@ from jaxtyping import Array
 from numpy.typing import ArrayLike
 
 from jaxkin import units
+from jaxkin.checks import check_kind, numbers, shown
 from jaxkin.devices import spread
 from jaxkin.disorder.collisions import check_transport_time
 from jaxkin.disorder.kernels import Disorder, Scatterer
@@ -94,12 +95,17 @@ def transport(
             between pairs of points or the exact solver cannot have them, a thermal lattice evaluated elsewhere.
     """
     check_solver(solver, skew_order, theory)
-    f: AnyArray = jnp.atleast_1d(jnp.asarray(frequency, float))
-    f = f if is_traced(f) else np.asarray(f)
-    if not is_traced(f) and not np.all(np.isfinite(f)):
-        raise JaxkinError("frequency must be finite numbers in THz.")
+    check_kind("surface", surface, Surface, "a surface, from jaxkin.fermi_surface")
+    check_kind("disorder", disorder, Disorder, "disorder, such as jaxkin.RelaxationTime(tau=1.0)")
+    traced = is_traced(frequency)
+    f: AnyArray = jnp.asarray(frequency, float) if traced else numbers("frequency", frequency, "finite numbers in THz")
+    f = namespace(f).atleast_1d(f)
+    if f.ndim != 1 or not f.size:
+        raise JaxkinError(f"frequency={shown(frequency)} must be one number in THz or a list of them.")
     _check_bins(surface, disorder)
     omega = 2 * jnp.pi * jnp.append(0.0, jnp.asarray(f))  # 1/ps
+    if not len(surface.layout):  # a gap: no states to scatter, or to screen with
+        return _gathered(surface, f, _nothing(len(f) + 1, theory), np.zeros((0, 3)), np.zeros((0, 3)))
     traced = is_traced(surface, disorder, frequency)
     scatterer = disorder.on(surface)
     if traced and scatterer.bloch and surface.bloch is None:  # states that are known would not follow
@@ -107,8 +113,6 @@ def transport(
         scatterer = disorder.on(surface)
     if theory == "complete":
         scatterer = scatterer.completed(surface)
-    if not len(surface.layout):
-        return _gathered(surface, f, _nothing(len(f) + 1, theory), np.zeros((0, 3)), np.zeros((0, 3)))
     states = ShellStates(surface, scatterer.bloch, scatterer.orbitals if theory == "complete" else ())
     options = (solver, skew_order, theory)
     left_out = ("gaussian_skew",) if theory == "complete" and not scatterer.orbitals else ()
@@ -134,7 +138,8 @@ def transport(
     skew, jump = (np.concatenate([_points(part)[n] for part in parts]) for n in range(2))
     sums = [eqx.tree_at(_points, part, (None, None)) for part in parts]
     found = _gathered(surface, f, jax.tree.map(lambda *x: np.stack(x), *sums), skew, jump)
-    check_transport_time(found.tau.min())  # single shells of few points may have any in a bin of energies
+    sampled = sorted(set(surface.layout.replica))  # at a band edge a random shift may find no state
+    check_transport_time(found.tau[sampled].min())  # single shells of few points may have any in a bin of energies
     return replace(found, left_out=left_out)
 
 

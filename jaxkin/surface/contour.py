@@ -10,7 +10,7 @@ the error is O(η^8).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
@@ -26,7 +26,7 @@ from jaxkin.surface.nodes import Nodes
 from jaxkin.surface.search import Pocket, find_pockets
 from jaxkin.surface.spectrum import Spectrum, tile_rows
 from jaxkin.surface.tiles import over_tiles
-from jaxkin.surface.zone import Cells, Integral, adaptive_integral, first_mesh
+from jaxkin.surface.zone import Cells, Goal, Integral, adaptive_integral, first_mesh
 from jaxkin.threads import in_threads
 
 ORDER = 8
@@ -92,34 +92,45 @@ def kernel_mean(function: Callable, x: np.ndarray, width: float) -> np.ndarray:
     return np.sum([c * function(x + width * a) for c, a in zip(COEFFICIENTS, NODES, strict=True)], axis=0)
 
 
-def singular_integral(model: BlochModel, integrand: Integrand, rtol: float, budget: int) -> Integral:
-    """The integral of an integrand over the zone in model coordinates; ``budget`` points for all levels together.
+def singular_integral(
+    model: BlochModel, integrand: Integrand, goal: Goal, known: Sequence[Pocket] | None = None
+) -> Integral:
+    """The integral of an integrand over the zone in model coordinates; the budget is for all levels together.
 
-    One displacement serves all levels if it can; those on either side of a node or a band edge are parted.
+    One displacement serves all levels if it can; those on either side of a node or a band edge are parted. Where the
+    budget does not resolve the pockets the error is the integral of the integrand's absolute value. The pockets are
+    searched for where they are not ``known``.
     """
     spectrum, levels = Spectrum(model), integrand.levels
     nodes, analytic = Nodes(spectrum), is_analytic(model)
 
-    def over(chosen: np.ndarray, budget: int) -> Integral:
+    def over(chosen: np.ndarray, goal: Goal) -> Integral:
         part = integrand.at(levels[chosen])
         low, high = float(np.real(part.levels).min()), float(np.real(part.levels).max())
-        pockets = find_pockets(nodes, (low, high))
-        mesh = first_mesh(model.zone, [(pocket.origin, pocket.edges) for pocket in pockets], model.periodic)
+        pockets = find_pockets(nodes, (low, high)) if known is None else list(known)
+        boxes = [(pocket.origin, pocket.edges) for pocket in pockets]
+        mesh, resolved = first_mesh(model.zone, boxes, model.periodic, goal.budget)
         deformation = find_deformation(model, pockets, low, high)
         if deformation is None:  # no state at the levels
-            return adaptive_integral(Points(model, part), mesh, rtol, budget)
-        result = _by_displacement(model, part, deformation, pockets, mesh, rtol, budget) if analytic else None
+            return adaptive_integral(Points(model, part), mesh, goal)
+        result, spent = None, 0
+        if analytic:
+            result, spent = _by_displacement(model, part, deformation, pockets, mesh, goal)
         if result is None and analytic and low < high:
-            first = over(chosen[: len(chosen) // 2], budget // 2)
-            return first.joined(over(chosen[len(chosen) // 2 :], budget - first.evaluations))
-        return result or _by_kernel(model, part, mesh, rtol, budget)
+            left = goal.after(spent)
+            first = over(chosen[: len(chosen) // 2], replace(left, budget=left.budget // 2))
+            result = first.joined(over(chosen[len(chosen) // 2 :], left.after(first.evaluations)))
+        result = result or _by_kernel(model, part, mesh, goal.after(spent))
+        result = replace(result, evaluations=result.evaluations + spent)
+        return result if resolved else replace(result, error=np.maximum(result.error, result.magnitude))
 
     order = np.argsort(np.real(levels))
-    result, place = over(order, budget), np.argsort(order)
+    result, place = over(order, goal), np.argsort(order)
     return Integral(
         result.values[place],
         result.error[place],
         result.scale[place],
+        result.magnitude[place],
         result.evaluations + spectrum.evaluations,
         result.cells,
         result.rules,
@@ -134,9 +145,11 @@ class Points:
     ):
         self.model, self.integrand, self.deformation, self.width = model, integrand, deformation, width
         self.rows = max(64, VALUES // (len(integrand.levels) * model.size))
+        self.spent = 0
         self.solvable = integrand if isinstance(integrand, Solvable) and model.size > CLOSED else None
 
     def __call__(self, k: np.ndarray) -> np.ndarray:
+        self.spent += len(k)
         return np.concatenate([self._values(k[start : start + self.rows]) for start in range(0, len(k), self.rows)])
 
     def _values(self, k: np.ndarray) -> np.ndarray:
@@ -198,26 +211,30 @@ def _by_displacement(
     deformation: Deformation,
     pockets: list[Pocket],
     mesh: Cells,
-    rtol: float,
-    budget: int,
-) -> Integral | None:
-    """With smaller and smaller displacements until no pole is crossed; None if there is none."""
+    goal: Goal,
+) -> tuple[Integral | None, int]:
+    """With smaller and smaller displacements until no pole is crossed, or None; and the points lost on the others."""
+    spent = 0
     for _ in range(ATTEMPTS):
+        if spent > 0.5 * goal.budget:
+            break
         if not crosses(model, deformation, pockets):
+            points = Points(model, integrand, deformation)
             with suppress(_Crossed):
-                return adaptive_integral(Points(model, integrand, deformation), mesh, rtol, budget)
+                return adaptive_integral(points, mesh, goal.after(spent)), spent
+            spent += points.spent
         deformation = deformation.shallower()
-    return None
+    return None, spent
 
 
-def _by_kernel(model: BlochModel, integrand: Integrand, mesh: Cells, rtol: float, budget: int) -> Integral:
+def _by_kernel(model: BlochModel, integrand: Integrand, mesh: Cells, goal: Goal) -> Integral:
     """At real k, for narrower and narrower kernels until two in a row agree."""
     lo, hi = np.array(model.zone).T
     k = lo + (hi - lo) * np.random.default_rng(0).random((64, model.dimension))
     width = 0.125 * max(float(np.ptp(Spectrum(model)(k))), 1e-6)
     best, before, last, spent = None, None, None, 0
     for _ in range(WIDTHS):
-        result = adaptive_integral(Points(model, integrand, width=width), mesh, rtol, budget - spent)
+        result = adaptive_integral(Points(model, integrand, width=width), mesh, goal.after(spent))
         spent, mesh, width = spent + result.evaluations, result.cells, 0.5 * width
         if before is not None:
             change = np.abs(result.values - before.values).max(axis=1)
@@ -225,11 +242,14 @@ def _by_kernel(model: BlochModel, integrand: Integrand, mesh: Cells, rtol: float
             error = result.error + change * (1.0 if last is None else np.minimum(1.0, change / last))
             if best is None or error.max() < best.error.max():
                 best = replace(result, error=error)
-            if np.all(best.error <= rtol * best.scale) or spent >= budget:
+            if np.all(best.error <= goal.rtol * best.scale):
                 break
             last = np.maximum(change, 1e-300)
         before = result
-    assert best is not None
+        if spent + mesh.points > goal.budget:
+            break
+    if best is None:  # one width only: it says nothing about its bias
+        best = replace(result, error=result.magnitude)
     return replace(best, evaluations=spent)
 
 

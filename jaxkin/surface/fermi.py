@@ -10,9 +10,19 @@ from typing import overload
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxkin.checks import (
+    MOST_REPLICAS,
+    MOST_VALUES,
+    check_count,
+    check_kind,
+    check_number,
+    numbers,
+    shown,
+)
 from jaxkin.errors import AccuracyWarning, JaxkinError
 from jaxkin.estimate import Estimate
 from jaxkin.hamiltonian.bloch import BlochModel
+from jaxkin.hamiltonian.eigensystem import DEGENERACY
 from jaxkin.parallel.share import Share
 from jaxkin.surface.choice import Choice, chosen
 from jaxkin.surface.maps import zone_maps
@@ -27,6 +37,12 @@ from jaxkin.symmetry.operations import Operation
 
 Target = Callable[[Surface], np.ndarray]
 """Values (N, ...) at the points of a surface."""
+HOTTEST = 1e7
+"""K."""
+SMALLEST_RTOL = 1e-9
+"""That double precision and a random shift can be asked for."""
+SMALLEST_BALL = 1e-4
+"""Part of the zone's longest edge below which no search for pockets would end."""
 
 
 def fermi_surface(
@@ -39,6 +55,7 @@ def fermi_surface(
     *,
     symmetry: bool | Sequence[Operation] = True,
     smallest_pocket: float | None = None,
+    degeneracy: float = DEGENERACY,
     rtol: float | None = None,
     target: Target | None = None,
     budget: int = 5_000_000,
@@ -60,6 +77,8 @@ def fermi_surface(
             (8 bands and more); a list of operations is verified first; False uses none.
         smallest_pocket: diameter in Å⁻¹ of a ball inside a pocket that must not be missed
             (:mod:`jaxkin.surface.certificate`); None takes what the search's first nodes make certain.
+        degeneracy: eV; bands that lie closer count as one set in moments, curvatures and scattering: Wannier functions
+            split what symmetry makes equal by some 0.1 to 1 meV, and moments of the parts are accidents.
         rtol: keep refining until the standard error of ``target`` is below ``rtol`` of its largest
             component, or ``budget`` diagonalisations are spent; ``surface.verdict`` says which.
         target: per-point values (N, ...) whose integral ``rtol`` refers to; m_a v_b by default.
@@ -73,11 +92,11 @@ def fermi_surface(
     Warns:
         AccuracyWarning: no state at the Fermi level, a surface that leaves a k·p model's box, or ``rtol`` not met.
     """
+    share = _checked(model, sampler, symmetry, share, replicas, seed, smallest_pocket, degeneracy, rtol, budget)
     (thermal,) = _thermals([fermi_level], [temperature])
-    share = _checked(share, replicas, rtol)
     nodes = Nodes(Spectrum(model), zone_maps(model, symmetry))
     (thermal,) = _resolved(nodes, [thermal], sampler)
-    plan = Plan(nodes, [thermal], seed, progress, share, smallest_pocket)
+    plan = Plan(nodes, [thermal], int(seed), progress, share, smallest_pocket, degeneracy)
     surface = _run(plan, sampler, replicas, rtol, target, budget).surface(thermal)
     for message in surface.warnings:
         warnings.warn(message, AccuracyWarning, stacklevel=2)
@@ -94,6 +113,7 @@ def fermi_surfaces(
     *,
     symmetry: bool | Sequence[Operation] = True,
     smallest_pocket: float | None = None,
+    degeneracy: float = DEGENERACY,
     rtol: float | None = None,
     target: Target | None = None,
     budget: int = 5_000_000,
@@ -107,7 +127,7 @@ def fermi_surfaces(
     little more than one; their errors are then correlated.
 
     Args:
-        model, sampler, replicas, seed, symmetry, smallest_pocket, target, budget, share, progress: as in
+        model, sampler, replicas, seed, symmetry, smallest_pocket, degeneracy, target, budget, share, progress: as in
             :func:`fermi_surface`.
         fermi_levels, temperatures: μ in eV and T in K, broadcast against each other.
         rtol: met by every one of those that share their points.
@@ -125,17 +145,21 @@ def fermi_surfaces(
     >>> [round(float(surface.density_of_states().mean), 3) for surface in scan]
     [0.29, 0.304, 0.321, 0.346, 0.369]
     """
+    share = _checked(model, sampler, symmetry, share, replicas, seed, smallest_pocket, degeneracy, rtol, budget)
+    levels = numbers("fermi_levels", fermi_levels, "finite energies in eV")
+    kelvin = numbers("temperatures", temperatures, f"numbers of kelvin from 0 to {HOTTEST:g}")
+    for name, values in (("fermi_levels", levels), ("temperatures", kelvin)):
+        check_count(f"the number of {name}", values.size, most=MOST_VALUES)
     try:
-        pairs = np.broadcast_arrays(np.asarray(fermi_levels, float), np.asarray(temperatures, float))
+        pairs = np.broadcast_arrays(levels, kelvin)
     except ValueError as error:
         raise JaxkinError(f"fermi_levels and temperatures do not fit together: {error}.") from None
     thermals = _thermals(*(part.ravel().tolist() for part in pairs))
-    share = _checked(share, replicas, rtol)
     nodes = Nodes(Spectrum(model), zone_maps(model, symmetry))
     thermals = _resolved(nodes, thermals, sampler)
 
     def run(group: Sequence[Thermal]) -> _Run:
-        plan = Plan(nodes, group, seed, progress, share, smallest_pocket)
+        plan = Plan(nodes, group, int(seed), progress, share, smallest_pocket, degeneracy)
         return _run(plan, sampler, replicas, rtol, target, budget)
 
     return Surfaces(thermals, _groups(thermals, sampler), nodes, run)
@@ -179,10 +203,8 @@ class Surfaces(Sequence[Surface]):
 
 def _thermals(fermi_levels: Sequence[float], temperatures: Sequence[float]) -> tuple[Thermal, ...]:
     for level, temperature in zip(fermi_levels, temperatures, strict=True):
-        if not np.isfinite(level):
-            raise JaxkinError(f"fermi_level={level} must be a finite energy in eV.")
-        if not (np.isfinite(temperature) and temperature >= 0):
-            raise JaxkinError(f"temperature={temperature} must be a finite number of kelvin, not negative.")
+        check_number("fermi_level", level, "a finite energy in eV (many: fermi_surfaces)")
+        check_number("temperature", temperature, f"a number of kelvin from 0 to {HOTTEST:g}", least=0, most=HOTTEST)
     return tuple(Thermal(float(mu), float(kelvin)) for mu, kelvin in zip(fermi_levels, temperatures, strict=True))
 
 
@@ -206,8 +228,31 @@ def _reaching(nodes: Nodes, thermal: Thermal) -> Thermal:
     return replace(thermal, distance=distance) if distance < FARTHEST * thermal.width else thermal
 
 
-def _checked(share: Share | None, replicas: int, rtol: float | None) -> Share:
-    if replicas < 1 or (rtol is not None and replicas < 2):
+def _checked(
+    model: BlochModel,
+    sampler: Sampler | None,
+    symmetry: bool | Sequence[Operation],
+    share: Share | None,
+    replicas: int,
+    seed: int,
+    smallest: float | None,
+    degeneracy: float,
+    rtol: float | None,
+    budget: int,
+) -> Share:
+    check_kind("model", model, BlochModel, "a Bloch model, such as jaxkin.models.get('tellurium')")
+    if sampler is not None and (isinstance(sampler, type) or not hasattr(sampler, "sample")):
+        raise JaxkinError(f"sampler={shown(sampler)} must be a sampler, such as jaxkin.Lines(24).")
+    check_kind("symmetry", symmetry, (bool, list, tuple), "True, False or a list of operations")
+    check_count("replicas", replicas, most=MOST_REPLICAS)
+    check_count("seed", seed, 0)
+    check_count("budget", budget)
+    check_number("degeneracy", degeneracy, "a distance in eV from 0 to 0.1", least=0, most=0.1)
+    check_number("rtol", rtol, "a number above 0 and below 1", least=SMALLEST_RTOL, most=1, optional=True)
+    edge = float(np.max(np.linalg.norm(np.asarray(model.basis), axis=1) * np.ptp(model.zone, axis=1)))
+    least = SMALLEST_BALL * edge
+    check_number("smallest_pocket", smallest, f"a length of at least {least:.1g} Å⁻¹", least=least, optional=True)
+    if rtol is not None and replicas < 2:
         raise JaxkinError(f"replicas={replicas}: at least 1 is needed, and 2 for rtol.")
     share = share or Share()
     if replicas < share.count:

@@ -9,6 +9,8 @@ from math import pi, sqrt
 import numpy as np
 from scipy import ndimage
 
+from jaxkin.checks import check_count, check_positive, check_work, shown
+from jaxkin.errors import JaxkinError
 from jaxkin.memory import batch_bytes, demand
 from jaxkin.surface.maps import ZoneMap
 from jaxkin.surface.rule import SmearedRule
@@ -70,10 +72,11 @@ class Grid(LevelSets):
     adaptive: float = 1.0
 
     def __post_init__(self):
-        if self.smearing not in SMEARINGS:
-            raise ValueError(f"smearing={self.smearing!r} is unknown; choose one of {', '.join(SMEARINGS)}.")
-        if self.n < 2 or self.adaptive <= 0 or (self.width is not None and self.width <= 0):
-            raise ValueError("Grid needs n >= 2 and a positive width.")
+        if not isinstance(self.smearing, str) or self.smearing not in SMEARINGS:
+            raise JaxkinError(f"smearing={shown(self.smearing)} is unknown; choose one of {', '.join(SMEARINGS)}.")
+        check_count("n", self.n, 2)
+        check_positive("width", self.width, "a positive energy in eV, or None", optional=True)
+        check_positive("adaptive", self.adaptive, "a positive number")
 
     def resized(self, n: int) -> Grid:
         return replace(self, n=n)
@@ -97,6 +100,7 @@ class Grid(LevelSets):
         stabiliser: tuple[ZoneMap, ...],
         rng: np.random.Generator,
     ) -> Samples:
+        check_work(self.n ** len(pocket.edges), f"n = {self.n}: the points of a pocket's grid")
         pocket = self._widened(pocket, spectrum)
         bands = list(pocket.bands)
         centres = self._cell_centres(spectrum, pocket)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from jaxkin.checks import check_count, check_number, check_work
 from jaxkin.memory import demand
 from jaxkin.surface.bundle import bundles
 from jaxkin.surface.maps import ZoneMap
@@ -40,8 +41,8 @@ class Lines(LevelSets):
     power: float = 8
 
     def __post_init__(self):
-        if self.n < 2 or self.power < 1:
-            raise ValueError(f"Lines needs n >= 2 and power >= 1, not n={self.n}, power={self.power}.")
+        check_count("n", self.n, 2)
+        check_number("power", self.power, "a number from 1 to 100", least=1, most=100)
 
     def resized(self, n: int) -> Lines:
         return replace(self, n=n)
@@ -62,6 +63,7 @@ class Lines(LevelSets):
         rng: np.random.Generator,
     ) -> Samples:
         d = len(pocket.edges)
+        check_work(self.n ** (d - 1), f"n = {self.n}: the lines along one direction of a pocket")
         crossed = sum(float(pocket.active.any(axis=axis + 1).mean(axis=tuple(range(1, d))).sum()) for axis in range(d))
         self._demand(0.5 * crossed * self.n ** (d - 1))  # nearly every such column has a root
         x, band, axes = [np.zeros((0, d))], [np.zeros(0, int)], [np.zeros(0, int)]

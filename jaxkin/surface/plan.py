@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxkin.hamiltonian.bloch import BlochModel
+from jaxkin.hamiltonian.eigensystem import DEGENERACY
 from jaxkin.memory import demand
 from jaxkin.parallel.share import Share
 from jaxkin.surface.carriers import Carriers
@@ -80,7 +81,9 @@ class Plan:
         progress: Progress | None = None,
         share: Share | None = None,
         smallest: float | None = None,
+        degeneracy: float = DEGENERACY,
     ):
+        self.degeneracy = float(degeneracy)
         self.nodes, self.thermals, self.seed, self.smallest = nodes, tuple(thermals), seed, smallest
         self.share = share or Share()
         self.report: Progress = progress or (lambda done, total, what: None)
@@ -178,7 +181,14 @@ class Plan:
 
     def _columns(self, sampler: Sampler, samples: Samples, level: float) -> dict[str, np.ndarray]:
         """Geometry and weights of one pocket's points with all their images; those of zero weight are dropped."""
-        geometry = point_geometry(self.model, samples.k, samples.band, energy=samples.energy, spectrum=self.spectrum)
+        geometry = point_geometry(
+            self.model,
+            samples.k,
+            samples.band,
+            energy=samples.energy,
+            degeneracy=self.degeneracy,
+            spectrum=self.spectrum,
+        )
         slope = (geometry["velocity"] @ np.asarray(self.model.basis).T) * samples.edges
         volume = np.broadcast_to(samples.volume, len(samples.k))
         weight = volume * sampler.profile(samples, geometry["energy"] - level, slope)
@@ -240,6 +250,7 @@ class Plan:
             evaluations=evaluations,
             smallest_pocket=min(certain_diameter(self.model), self.smallest or np.inf),
             decided=Kept(tuple(pocket for window in chosen for pocket in window.pockets)),
+            degeneracy=self.degeneracy,
         ).as_sampled()
 
     def doubts(self, thermal: Thermal, sampler: Sampler, made: list[Replica]) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from jaxkin.devices import spread
 from jaxkin.geometry import Eigen, Trust, mean_geometry, pair_geometry, separate_geometry
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.hamiltonian.eigenpair import generic_vectors
-from jaxkin.hamiltonian.eigensystem import DEGENERACY_TOLERANCE
+from jaxkin.hamiltonian.eigensystem import DEGENERACY, DEGENERACY_TOLERANCE
 from jaxkin.hamiltonian.linear import solve
 from jaxkin.namespace import AnyArray, is_traced
 from jaxkin.surface.eigensolvers import batched_eigensystems
@@ -38,6 +38,10 @@ ROUNDING = 1e-15
 """... or this part of H over the gap."""
 DOUBTFUL = 1e-4
 """eV: bands that come this near to the next are diagonalised, as they may be degenerate."""
+OVER = 3
+"""What a gap is overestimated by at most."""
+NEAR = 10
+"""Degeneracies from the next band within which a reduced resolvent is left to the eigensystem."""
 PASSES = 3
 """Of two solves each. One is enough for energies good to 1e-13, two for 1e-4."""
 
@@ -49,6 +53,7 @@ def point_geometry(
     names: tuple[str, ...] = VECTORS,
     energy: np.ndarray | None = None,
     *,
+    degeneracy: float = DEGENERACY,
     start: np.ndarray | None = None,
     spectrum: Spectrum | None = None,
 ) -> dict[str, np.ndarray]:
@@ -63,6 +68,7 @@ def point_geometry(
         names: of what is wanted.
         energy: of these bands in eV, (N,), if it is known and no other band is as near: linear solves then replace
             the diagonalisation, except where another band comes near.
+        degeneracy: eV, as in :func:`jaxkin.band_geometry`.
         start: states near those at these points, (N, n), if there are any.
         spectrum: counts diagonalisations and factorisations.
 
@@ -78,8 +84,8 @@ def point_geometry(
     }
     left, spent = np.arange(len(k)), 0
     if energy is not None and n >= SMALLEST_SOLVED:
-        left, spent = _by_solves(model, k, np.asarray(energy, float), start, columns)
-    spent += _by_eigensystems(model, k, band, left, columns)
+        left, spent = _by_solves(model, k, np.asarray(energy, float), degeneracy, start, columns)
+    spent += _by_eigensystems(model, k, band, left, degeneracy, columns)
     if spectrum is not None:
         spectrum.evaluations += spent
     return columns
@@ -94,7 +100,12 @@ class _Start(NamedTuple):
 
 
 def _by_solves(
-    model: BlochModel, k: np.ndarray, energy: np.ndarray, start: np.ndarray | None, columns: dict[str, np.ndarray]
+    model: BlochModel,
+    k: np.ndarray,
+    energy: np.ndarray,
+    degeneracy: float,
+    start: np.ndarray | None,
+    columns: dict[str, np.ndarray],
 ) -> tuple[np.ndarray, int]:
     """Fill ``columns`` where an eigenpair is sure; the points that are left, and the number of factorisations."""
     first, other = generic_vectors(model.size)
@@ -110,7 +121,7 @@ def _by_solves(
                 lambda x, c=count: np.asarray(x)[:c], _pairs(model, tuple(columns), *tile)
             )
             spent += 2 * count
-            sure, doubtful = _judged(trust, np.abs(then.energy - energy[live[part]]))
+            sure, doubtful = _judged(trust, np.abs(then.energy - energy[live[part]]), degeneracy)
             for name, column in columns.items():
                 column[live[part][sure]] = found[name][sure]
             left.append(live[part][doubtful])
@@ -122,10 +133,10 @@ def _by_solves(
     return np.sort(np.concatenate([*left, live])), spent
 
 
-def _judged(trust: Trust, moved: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _judged(trust: Trust, moved: np.ndarray, degeneracy: float) -> tuple[np.ndarray, np.ndarray]:
     """Which points are done, and which may not be left to solves; ``moved`` is how far off the energy was."""
     change, gap, scale = map(np.asarray, trust)
-    doubtful = ~(gap > np.maximum(DOUBTFUL, 4 * moved))
+    doubtful = ~(gap > np.maximum(max(DOUBTFUL, OVER * degeneracy), 4 * moved))
     with np.errstate(divide="ignore", invalid="ignore"):
         exact = np.maximum(CLOSE, ROUNDING * scale / gap)
         return ~doubtful & (change < exact), doubtful
@@ -144,12 +155,17 @@ def _pairs(
 
 
 def reduced_resolvents(
-    model: BlochModel, k: AnyArray, energy: AnyArray, state: AnyArray, orbitals: tuple[int, ...]
+    model: BlochModel,
+    k: AnyArray,
+    energy: AnyArray,
+    state: AnyArray,
+    orbitals: tuple[int, ...],
+    degeneracy: float = DEGENERACY,
 ) -> AnyArray:
     """⟨m|Q|m'⟩ of Q = Σ_{n: ε_n ≠ ε} |n⟩⟨n|/(ε − ε_n), without the band and its degenerate set, (N, o, o) in 1/eV.
 
-    Q = (ε − H + s|u⟩⟨u|)⁻¹ − |u⟩⟨u|/s for any s, here the size of H, by solves; where another band is within
-    ``DOUBTFUL`` and nothing is traced, from the eigensystem.
+    Q = (ε − H + s|u⟩⟨u|)⁻¹ − |u⟩⟨u|/s for any s, here the size of H, by solves; where another band comes near the
+    ``degeneracy`` and nothing is traced, from the eigensystem.
 
     Args:
         model: any Bloch model.
@@ -157,17 +173,18 @@ def reduced_resolvents(
         energy: ε in eV, (N,).
         state: |u⟩, (N, n).
         orbitals: indices of o orbitals.
+        degeneracy: eV, bands that lie closer count as one set.
     """
     rows = tile_rows(model, arrays=8)
     found = over_tiles(lambda *tile: _reduced(model, orbitals, *tile), rows, k, energy, state)
     if is_traced(found):
         return found
-    doubtful = np.flatnonzero(~(np.abs(found).max(axis=(1, 2)) * DOUBTFUL < 1))
+    doubtful = np.flatnonzero(~(np.abs(found).max(axis=(1, 2)) * NEAR * degeneracy < 1))
     for part, padded in buckets(doubtful, rows):
         chosen, count = doubtful[part], part.stop - part.start
         eigen = _diagonalised(model, np.asarray(k)[padded])
         gap = np.asarray(energy)[chosen, None] - np.asarray(eigen.energies)[:count]
-        inverse = np.where(np.abs(gap) < DEGENERACY_TOLERANCE, 0.0, 1 / np.where(gap == 0, 1.0, gap))
+        inverse = np.where(np.abs(gap) < degeneracy, 0.0, 1 / np.where(gap == 0, 1.0, gap))
         local = np.asarray(eigen.states)[:count, np.array(orbitals)]
         found[chosen] = (local * inverse[:, None, :]) @ local.conj().swapaxes(1, 2)
     return found
@@ -188,7 +205,12 @@ def _reduced(model: BlochModel, orbitals: tuple[int, ...], k: Array, energy: Arr
 
 
 def _by_eigensystems(
-    model: BlochModel, k: np.ndarray, band: np.ndarray, chosen: np.ndarray, columns: dict[str, np.ndarray]
+    model: BlochModel,
+    k: np.ndarray,
+    band: np.ndarray,
+    chosen: np.ndarray,
+    degeneracy: float,
+    columns: dict[str, np.ndarray],
 ) -> int:
     """Fill ``columns`` at the points ``chosen``; the number of diagonalisations."""
     names, spent = tuple(columns), 0
@@ -201,12 +223,12 @@ def _by_eigensystems(
             eigen = _diagonalised(model, first)
             separate = separate_geometry(model, spread(first), eigen, band[padded], names)
             found, distance = jax.tree.map(np.asarray, separate)
-            degenerate = np.argwhere(distance[:count] < DEGENERACY_TOLERANCE)
+            degenerate = np.argwhere(distance[:count] < max(degeneracy, DEGENERACY_TOLERANCE))
             for name, column in columns.items():  # a JAX array would compile a slice for every length
                 column[points[part]] = found[name][:count]
             if len(degenerate):
                 sets = points[part][tuple(degenerate.T)]
-                for name, values in _sets(model, first, eigen, degenerate[:, 0], band[sets], names).items():
+                for name, values in _sets(model, first, eigen, degenerate[:, 0], band[sets], degeneracy, names).items():
                     columns[name][sets] = values
     return spent
 
@@ -234,13 +256,21 @@ def _sharing(k: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _sets(
-    model: BlochModel, k: np.ndarray, eigen: Eigen, place: np.ndarray, band: np.ndarray, names: tuple[str, ...]
+    model: BlochModel,
+    k: np.ndarray,
+    eigen: Eigen,
+    place: np.ndarray,
+    band: np.ndarray,
+    degeneracy: float,
+    names: tuple[str, ...],
 ) -> dict[str, np.ndarray]:
     """Geometry of the degenerate sets of ``band`` at ``k[place]``."""
     parts = []
     for part, padded in buckets(place, len(k)):
         bands = np.pad(band[part], (0, len(padded) - (part.stop - part.start)), mode="edge")
-        found = mean_geometry(model, k[padded], jax.tree.map(lambda x, p=padded: x[p], eigen), bands)
+        found = mean_geometry(
+            model, k[padded], jax.tree.map(lambda x, p=padded: x[p], eigen), bands, np.asarray(degeneracy)
+        )
         parts.append({name: np.asarray(getattr(found, name))[: part.stop - part.start] for name in names})
     return {name: np.concatenate([part[name] for part in parts]) for name in names}
 

@@ -69,8 +69,8 @@ class Rule(eqx.Module):
     volume: Float[AnyArray, " N"]
 
     @abc.abstractmethod
-    def at(self, model: BlochModel, mu: AnyArray, kt: AnyArray) -> Evaluated:
-        """The points for a model, and μ and kT in eV."""
+    def at(self, model: BlochModel, mu: AnyArray, kt: AnyArray, degeneracy: float) -> Evaluated:
+        """The points for a model, μ and kT in eV, and the distance in eV below which bands are one set."""
 
     def __len__(self) -> int:
         return len(self.start)
@@ -105,12 +105,12 @@ class LineRule(Rule):
     boxes: Float[AnyArray, "pockets d d"]
     power: float = eqx.field(static=True)
 
-    def at(self, model: BlochModel, mu: AnyArray, kt: AnyArray) -> Evaluated:
+    def at(self, model: BlochModel, mu: AnyArray, kt: AnyArray, degeneracy: float) -> Evaluated:
         k, geometry, weight, gone = over_tiles(
             _on_lines,
             tile_rows(model, MATRICES),
             *(self.start, self.band, self.pocket, self.axis, self.volume, mu + self.height * kt),
-            given=(model, jnp.asarray(self.boxes), jnp.asarray(self.power, float)),
+            given=(model, jnp.asarray(self.boxes), jnp.asarray(self.power, float), jnp.asarray(degeneracy)),
         )
         xp = namespace(weight)
         intact = xp.sum(xp.where(gone, self.reference, 0.0)) <= LOST * np.sum(self.reference)
@@ -126,9 +126,9 @@ class LatticeRule(Rule):
 
     bin: float = eqx.field(static=True)
 
-    def at(self, model: BlochModel, mu: AnyArray, kt: AnyArray) -> Evaluated:
+    def at(self, model: BlochModel, mu: AnyArray, kt: AnyArray, degeneracy: float) -> Evaluated:
         rows = tile_rows(model, MATRICES)
-        geometry = over_tiles(_at_nodes, rows, self.start, self.band, given=(model,))
+        geometry = over_tiles(_at_nodes, rows, self.start, self.band, given=(model, jnp.asarray(degeneracy)))
         xp = namespace(geometry.energy, mu, kt)
         density = 0.25 / xp.cosh(0.5 * xp.clip((geometry.energy - mu) / kt, -700, 700)) ** 2 / kt
         weight = xp.asarray(model.measure) * self.volume
@@ -138,7 +138,7 @@ class LatticeRule(Rule):
 class SmearedRule(Rule):
     """Points near a surface at T = 0, whose δ is smeared: which of them count is not a function of μ or the model."""
 
-    def at(self, model: BlochModel, mu: AnyArray, kt: AnyArray) -> Evaluated:
+    def at(self, model: BlochModel, mu: AnyArray, kt: AnyArray, degeneracy: float) -> Evaluated:
         raise JaxkinError("a grid at T = 0 is smeared, and does not follow μ or a model: sample with Lines.")
 
 
@@ -156,13 +156,13 @@ def line_profile(slope: AnyArray, axis: AnyArray, power: AnyArray) -> AnyArray:
 
 @eqx.filter_jit
 def _on_lines(start: Array, band: Array, pocket: Array, axis: Array, volume: Array, level: Array, model: BlochModel,
-              boxes: Array, power: Array) -> Any:  # fmt: skip
+              boxes: Array, power: Array, degeneracy: Array) -> Any:  # fmt: skip
     """k, geometry, weight of the level, and whether the root is gone."""
     box = boxes[pocket]
     direction = jnp.take_along_axis(box, axis[:, None, None], axis=1)[:, 0]
     t = jax.vmap(lambda *point: _root(model, *point))(start, direction, band, level)
     k = start + t[:, None] * direction
-    geometry = geometry_at(model, k, band)
+    geometry = geometry_at(model, k, band, degeneracy)
     slope = jnp.einsum("pij,pj->pi", box, geometry.velocity @ model.basis.T)
     gone = jnp.abs(geometry.energy - level) > GONE * jnp.max(jnp.abs(slope), axis=1)
     weight = jnp.where(gone, 0.0, model.measure * volume * line_profile(slope, axis, power))
@@ -170,14 +170,14 @@ def _on_lines(start: Array, band: Array, pocket: Array, axis: Array, volume: Arr
 
 
 @eqx.filter_jit
-def _at_nodes(k: Array, band: Array, model: BlochModel) -> BandGeometry:
-    return geometry_at(model, k, band)
+def _at_nodes(k: Array, band: Array, model: BlochModel, degeneracy: Array) -> BandGeometry:
+    return geometry_at(model, k, band, degeneracy)
 
 
-def geometry_at(model: BlochModel, k: Array, band: Array) -> BandGeometry:
+def geometry_at(model: BlochModel, k: Array, band: Array, degeneracy: Array) -> BandGeometry:
     """Geometry of N points, differentiable also where bands are degenerate."""
     h, derivative = jax.vmap(model.hamiltonian_and_derivative)(k)
-    return mean_geometry(model, k, Eigen(*jax.vmap(smooth_eigensystem)(h), derivative), band)
+    return mean_geometry(model, k, Eigen(*jax.vmap(smooth_eigensystem)(h), derivative), band, degeneracy)
 
 
 def _root(model: BlochModel, k: Array, direction: Array, band: Array, level: Array) -> Array:

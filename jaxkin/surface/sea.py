@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 
 import equinox as eqx
@@ -30,15 +31,19 @@ from jaxkin.surface.contour import (
     kernel_mean,
     singular_integral,
 )
+from jaxkin.surface.plan import Progress
+from jaxkin.surface.search import Pocket
 from jaxkin.surface.spectrum import tile_rows
 from jaxkin.surface.thermal import Thermal
 from jaxkin.surface.tiles import over_tiles
-from jaxkin.surface.zone import Integral, adaptive_integral, first_mesh
+from jaxkin.surface.zone import Goal, Integral, adaptive_integral, first_mesh
 
 COLUMN = 2.0
 """What n columns add to the time of a factorisation."""
 ENOUGH = 1e-4
 """Relative error of the filled Berry curvature that is worth a warning."""
+LEAST = 0.25
+"""Quanta e²/h, in 3D e²/h over the edge of a cube of the cell's volume, below which accuracy is not relative."""
 _NEXT, _PREVIOUS = np.array([1, 2, 0]), np.array([2, 0, 1])
 
 
@@ -85,18 +90,37 @@ def local_green_function(
     0.447214
     """
     levels, m = np.atleast_1d(energies), len(orbitals)
+    if not len(levels):
+        return ZoneIntegral(np.zeros((0, m, m), complex), 0.0, 0)
     where = np.zeros((m, model.dimension), int) if cells is None else np.asarray(cells, int)
-    result = singular_integral(model, _Green(model, levels, np.asarray(orbitals), where), rtol, budget)
-    _warn(result, rtol)
+    result = singular_integral(model, _Green(model, levels, np.asarray(orbitals), where), Goal(rtol, budget))
+    _warn(result, rtol, "a local Green function", "raise the impurity's `rtol` if that is enough")
     return ZoneIntegral(result.values.reshape(-1, m, m), float(result.error.max()), result.evaluations, result.rules)
 
 
 def filled_berry_curvature(
-    model: BlochModel, fermi_level: float, temperature: float = 0.0, *, rtol: float = 1e-8, budget: int = 500_000
+    model: BlochModel,
+    fermi_level: float,
+    temperature: float = 0.0,
+    *,
+    rtol: float = 1e-8,
+    budget: int = 500_000,
+    pockets: Sequence[Pocket] | None = None,
+    progress: Progress | None = None,
 ) -> ZoneIntegral:
     """∫(dk) Σ_n f⁰(ε_n) Ω_n in Å^{2−d}, (3,), of all bands below the Fermi level.
 
     In a k·p model the integral goes over the box, and on to infinity if the model is ``unbounded``.
+
+    Args:
+        model: any.
+        fermi_level: μ in eV.
+        temperature: T in K.
+        rtol: accuracy relative to the largest component, or to a quarter of the quantum (1/2π)(Q/2π)^{d−2} if that is
+            more, with Q^d the volume of the zone.
+        budget: diagonalisations that may be spent, beside those of a search for the surface.
+        pockets: those of the surface at μ; searched for if not given.
+        progress: called with (done, total, what).
 
     Warns:
         AccuracyWarning: neither ``rtol`` nor 1e-4 was reached.
@@ -106,13 +130,27 @@ def filled_berry_curvature(
     >>> abs(round(2 * 3.141592653589793 * float(flux.values[2]), 8))  # Chern number
     1.0
     """
+    goal = Goal(rtol, budget, LEAST * _quantum(model))
+    if progress is not None:
+        goal = replace(goal, report=partial(_reported, progress))
     integrand = _Flux(model, Thermal(fermi_level, temperature))
-    result = singular_integral(model, integrand, rtol, budget)
+    result = singular_integral(model, integrand, goal, pockets)
     if isinstance(model, KdotP) and model.unbounded:
-        for part in _beyond_the_box(model, integrand, rtol, budget):
+        for part in _beyond_the_box(model, integrand, goal.after(result.evaluations)):
             result = result + part
-    _warn(result, max(rtol, ENOUGH))
+    _warn(result, max(rtol, ENOUGH), "the filled states' Berry curvature", "raise `hall_budget`, or give hall=False")
     return ZoneIntegral(result.values[0], float(result.error[0]), result.evaluations)
+
+
+def _quantum(model: BlochModel) -> float:
+    """(1/2π)(Q/2π)^{d−2} in Å^{2−d}: what one Chern number of every plane of k adds."""
+    lo, hi = np.array(model.zone).T
+    density = float(model.measure) * float(np.prod(hi - lo))  # (Q/2π)^d
+    return density ** (1 - 2 / len(lo)) / (2 * np.pi)
+
+
+def _reported(progress: Progress, done: int, total: int) -> None:
+    progress(min(done, total), total, "Hall integral, at most")
 
 
 class _Green:
@@ -213,7 +251,7 @@ def _flux(model: BlochModel, k: Array, eigenvalues: Array, right: Array, left: A
     return jax.vmap(one)(k, eigenvalues, right, left, filling)
 
 
-def _beyond_the_box(model: KdotP, integrand: _Flux, rtol: float, budget: int) -> Iterator[Integral]:
+def _beyond_the_box(model: KdotP, integrand: _Flux, goal: Goal) -> Iterator[Integral]:
     """The outside of a k·p box: pyramids k = c + (b − c)/t on its faces b, c the centre, 0 < t < 1.
 
     An integrand that falls off like |k|^{−d−1} is analytic in t.
@@ -229,15 +267,15 @@ def _beyond_the_box(model: KdotP, integrand: _Flux, rtol: float, budget: int) ->
             volume = 2 ** (d - 1) * np.prod(half) / t ** (d + 1)
             return volume[:, :, None] * values(centre + face / t)
 
-        yield adaptive_integral(pyramid, first_mesh(((0.0, 1.0),) * d, [], False), rtol, budget)
+        yield adaptive_integral(pyramid, first_mesh(((0.0, 1.0),) * d, [], False)[0], goal)
 
 
-def _warn(result: Integral, enough: float) -> None:
+def _warn(result: Integral, enough: float, what: str, mend: str) -> None:
     excess = float(np.max(result.error / result.scale))
     if excess > enough:
         warnings.warn(
-            f"an integral over the whole zone is known to {excess:.1g} only (asked: {enough:g}): small pockets or a "
-            "van Hove energy nearby; raise the impurity's `rtol` if that is enough.",
+            f"an integral over the whole zone is known to {excess:.1g} only (asked: {enough:g}), {what}: small "
+            f"pockets, bands that nearly touch or a van Hove energy nearby; {mend}.",
             AccuracyWarning,
             stacklevel=3,
         )

@@ -12,9 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxkin import units
+from jaxkin.checks import check_number, check_positive, numbers
 from jaxkin.errors import JaxkinError
 from jaxkin.estimate import Estimate
 from jaxkin.hamiltonian.bloch import BlochModel
+from jaxkin.hamiltonian.eigensystem import DEGENERACY
 from jaxkin.namespace import AnyArray, Number, is_traced, namespace
 from jaxkin.surface.rule import Rule
 from jaxkin.surface.samples import Sampler
@@ -93,6 +95,8 @@ class Surface(eqx.Module):
     """The pockets."""
     carriers: Kept = eqx.field(static=True)
     """Electrons and holes in Å^-d, a function Thermal → (replicas, 2), computed when they are asked for."""
+    degeneracy: float = eqx.field(static=True, default=DEGENERACY)
+    """eV: bands that lie closer count as one set in moments and curvatures."""
     verdict: str = eqx.field(static=True, default="")
     warnings: tuple[str, ...] = eqx.field(static=True, default=())
     elsewhere: bool = eqx.field(static=True, default=False)
@@ -186,9 +190,11 @@ class Surface(eqx.Module):
         if temperature is not None and not is_traced(source.temperature) and not source.temperature:
             raise JaxkinError("a surface at T = 0 has no temperature to vary: sample it at T > 0.")
         model = self.model if model is None else model
+        check_number("fermi_level", fermi_level, "a finite energy in eV", optional=True)
+        check_positive("temperature", temperature, "a positive number of kelvin", optional=True)
         mu = self.fermi_level if fermi_level is None else fermi_level
         kelvin = self.temperature if temperature is None else temperature
-        found = source.rule.at(model, mu, units.BOLTZMANN * kelvin)
+        found = source.rule.at(model, mu, units.BOLTZMANN * kelvin, source.degeneracy)
         xp = namespace(found.weight)
         if not is_traced(found.intact) and not found.intact:
             raise JaxkinError(
@@ -230,6 +236,8 @@ class Surface(eqx.Module):
             values = values if is_traced(values) else np.asarray(values)
         xp = namespace(self.weight, values)
         values = xp.asarray(values)
+        if values.dtype.kind not in "fciub":
+            numbers("values", values, "numbers at the points, or a function F(k, band)", complex)
         if values.shape[:1] != (len(self),):
             raise JaxkinError(f"values have shape {values.shape}; the first axis must be the {len(self)} points.")
         terms = self.weight.reshape(-1, *(1,) * (values.ndim - 1)) * values

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxkin.checks import check_count
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.memory import batch_bytes, demand
 from jaxkin.surface.cosets import mixed_directions, random_shifts
@@ -69,6 +70,9 @@ class ThermalGrid:
     """
 
     n: int
+
+    def __post_init__(self):
+        check_count("n", self.n, 2)
 
     def resized(self, n: int) -> ThermalGrid:
         return replace(self, n=n)

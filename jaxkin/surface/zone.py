@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -26,8 +26,32 @@ FLOOR = 1e-3
 ROUNDING = 4e-16
 """Error of ∫F over ∫|F| that no rule can avoid."""
 
+MESH = 0.8
+"""Part of the budget that the first mesh may take."""
+
 Function = Callable[[np.ndarray], np.ndarray]
 """(N, d) points of the box → (N, E, C): E functions that each have C components."""
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What is asked of an integral.
+
+    Attributes:
+        rtol: error relative to the largest component.
+        budget: points that may be spent.
+        least: a component below it counts as that large.
+        report: called with (points spent, budget).
+    """
+
+    rtol: float
+    budget: int
+    least: float = 0.0
+    report: Callable[[int, int], None] = lambda spent, budget: None
+
+    def after(self, spent: int) -> Goal:
+        """What is left to do it with when ``spent`` points are gone."""
+        return replace(self, budget=self.budget - spent, report=lambda now, left: self.report(spent + now, self.budget))
 
 
 @dataclass
@@ -42,6 +66,11 @@ class Cells:
 
     def __getitem__(self, index) -> Cells:
         return Cells(self.low[index], self.size[index])
+
+    @property
+    def points(self) -> int:
+        """Nodes of all cells."""
+        return len(self) * NODES[self.low.shape[1]] ** self.low.shape[1]
 
     def bisected(self, across: np.ndarray) -> Cells:
         """All halves of cells that are cut across the directions marked in (N, d)."""
@@ -58,7 +87,7 @@ class Cells:
 
 @dataclass(frozen=True)
 class Integral:
-    """Values (E, C), absolute errors (E,), sizes that the errors are compared with (E,), points spent, the cells.
+    """Values (E, C), errors (E,), sizes that they are compared with (E,), ∫|F| (E,), points spent, the cells.
 
     ``rules`` are the functions that were summed and the cells on whose :func:`nodes`, of one or more parts of the E.
     """
@@ -66,6 +95,7 @@ class Integral:
     values: np.ndarray
     error: np.ndarray
     scale: np.ndarray
+    magnitude: np.ndarray
     evaluations: int
     cells: Cells
     rules: tuple[tuple[Function, Cells], ...] = ()
@@ -76,6 +106,7 @@ class Integral:
             np.concatenate([self.values, other.values]),
             np.concatenate([self.error, other.error]),
             np.concatenate([self.scale, other.scale]),
+            np.concatenate([self.magnitude, other.magnitude]),
             self.evaluations + other.evaluations,
             other.cells,
             self.rules + other.rules,
@@ -85,14 +116,20 @@ class Integral:
         return Integral(
             self.values + other.values,
             self.error + other.error,
-            self.scale + other.scale,
+            np.maximum(self.scale, other.scale),
+            self.magnitude + other.magnitude,
             self.evaluations + other.evaluations,
             self.cells,
         )
 
 
-def first_mesh(zone, boxes: list[tuple[np.ndarray, np.ndarray]], periodic: bool) -> Cells:
-    """Equal cells of the zone, bisected until none is larger than a box (origin, edges) that it meets."""
+def first_mesh(
+    zone, boxes: list[tuple[np.ndarray, np.ndarray]], periodic: bool, budget: float = np.inf
+) -> tuple[Cells, bool]:
+    """Equal cells of the zone, bisected until none is larger than a box (origin, edges) that it meets.
+
+    Also whether all boxes were resolved before the nodes of the cells were more than a part of the ``budget``.
+    """
     lo, hi = np.array(zone, float).T
     d = len(lo)
     edges = (hi - lo) / FIRST[d]
@@ -107,28 +144,31 @@ def first_mesh(zone, boxes: list[tuple[np.ndarray, np.ndarray]], periodic: bool)
             meets = np.all(np.abs(gap) < 0.5 * (cells.size + extent), axis=1)
             across |= meets[:, None] & (cells.size > 1.01 * np.maximum(extent, 1e-4 * (hi - lo)))
         if not across.any():
-            return cells
-        cells = cells.bisected(across)
+            return cells, True
+        finer = cells.bisected(across)
+        if finer.points > MESH * budget:
+            return cells, False
+        cells = finer
 
 
-def adaptive_integral(function: Function, cells: Cells, rtol: float, budget: int) -> Integral:
+def adaptive_integral(function: Function, cells: Cells, goal: Goal) -> Integral:
     """∫d^dx F over the cells and their offspring.
 
-    Stops when the errors of each of the E functions add up to ``rtol`` times its largest component, or
-    before ``budget`` points are exceeded. The error of a cell is what the decay of its Legendre coefficients
+    Stops when the errors of each of the E functions add up to ``goal.rtol`` times its largest component, or
+    before ``goal.budget`` points are exceeded. The error of a cell is what the decay of its Legendre coefficients
     promises.
 
-    >>> mesh = first_mesh([(0.0, 1.0)], [], True)
-    >>> result = adaptive_integral(lambda x: 1 / (1e-4 + x[:, :, None] ** 2), mesh, 1e-12, 10_000)
+    >>> mesh, _ = first_mesh([(0.0, 1.0)], [], True)
+    >>> result = adaptive_integral(lambda x: 1 / (1e-4 + x[:, :, None] ** 2), mesh, Goal(1e-12, 10_000))
     >>> bool(abs(result.values[0, 0] - 100 * np.arctan(100.0)) <= result.error[0])
     True
     """
-    tree = _Tree(function, cells.low.shape[1])
+    tree = _Tree(function, cells.low.shape[1], goal)
     values, magnitude, error = tree.measure(cells)
     while True:
         total, absolute = values.sum(axis=0), magnitude.sum(axis=0)
-        scale = np.maximum(np.maximum(np.abs(total).max(axis=1), FLOOR * absolute), 1e-300)
-        allowed = np.maximum(rtol * scale, ROUNDING * absolute)  # (E,)
+        scale = np.maximum(np.maximum(np.abs(total).max(axis=1), FLOOR * absolute), max(goal.least, 1e-300))
+        allowed = np.maximum(goal.rtol * scale, ROUNDING * absolute)  # (E,)
         excess = (error.sum(axis=-1) / allowed).max(axis=1)  # the worst of the E functions counts
         if excess.sum() <= 1:
             break
@@ -139,7 +179,7 @@ def adaptive_integral(function: Function, cells: Cells, rtol: float, budget: int
         across = by_direction >= SPLIT * by_direction.max(axis=1, keepdims=True)
         # the worst cells first, as many as can be afforded
         cost = np.cumsum(2 ** across[::-1].sum(axis=1))[::-1] * len(tree.nodes)
-        chosen, across = chosen[cost <= budget - tree.points], across[cost <= budget - tree.points]
+        chosen, across = chosen[cost <= goal.budget - tree.points], across[cost <= goal.budget - tree.points]
         if not len(chosen):
             break
         fresh, kept = cells[chosen].bisected(across), np.delete(np.arange(len(cells)), chosen)
@@ -149,7 +189,7 @@ def adaptive_integral(function: Function, cells: Cells, rtol: float, budget: int
         )
         cells = Cells(np.concatenate([cells.low[kept], fresh.low]), np.concatenate([cells.size[kept], fresh.size]))
     error_of_all = error.sum(axis=(0, 2)) + ROUNDING * absolute
-    return Integral(total, error_of_all, scale, tree.points, cells, ((function, cells),))
+    return Integral(total, error_of_all, scale, absolute, tree.points, cells, ((function, cells),))
 
 
 def nodes(cells: Cells, count: int | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -163,8 +203,8 @@ def nodes(cells: Cells, count: int | None = None) -> tuple[np.ndarray, np.ndarra
 
 
 class _Tree:
-    def __init__(self, function: Function, d: int):
-        self.function, self.d, self.p, self.points = function, d, NODES[d], 0
+    def __init__(self, function: Function, d: int, goal: Goal):
+        self.function, self.d, self.p, self.points, self.goal = function, d, NODES[d], 0, goal
         x, w = np.polynomial.legendre.leggauss(self.p)
         self.nodes = np.stack(np.meshgrid(*(0.5 * (x + 1),) * d, indexing="ij"), axis=-1).reshape(-1, d)
         self.weights = w / 2
@@ -179,6 +219,7 @@ class _Tree:
             x = batch.low[:, None] + batch.size[:, None] * self.nodes
             self.points += x.shape[0] * x.shape[1]
             values = self.function(x.reshape(-1, self.d))
+            self.goal.report(self.points, self.goal.budget)
             means = self._means(values.reshape(len(batch), *(self.p,) * self.d, *values.shape[1:]))
             volume = np.prod(batch.size, axis=1)
             parts.append([mean * volume.reshape(-1, *(1,) * (mean.ndim - 1)) for mean in means])

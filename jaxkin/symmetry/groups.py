@@ -57,7 +57,7 @@ def point_group(name: str, *, turn: float = 0.0) -> list[Operation]:
     >>> len(jk.symmetry.point_group("D3"))
     6
     """
-    if name not in GENERATORS:
+    if not isinstance(name, str) or name not in GENERATORS:
         raise ConfigError(f"point group {name!r} is not a Schoenflies name{nearest(name, GENERATORS)}.")
     c, s = np.cos(turn), np.sin(turn)
     frame = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])

@@ -1,0 +1,78 @@
+"""What stands beside a Wannier90 Hamiltonian: lattice and mesh of ``seed.win``, centres of ``seed_centres.xyz``."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from jaxkin.errors import FileFormatError
+from jaxkin.hamiltonian.text_file import TextFile
+from jaxkin.units import BOHR
+
+UNITS = {"bohr": BOHR, "ang": 1.0, "angstrom": 1.0, "angstroms": 1.0}
+
+
+def lattice_from_win(win: Path, path: Path) -> np.ndarray:
+    """The lattice vectors in Å, rows.
+
+    Raises:
+        FileFormatError: no file, or no block ``unit_cell_cart`` in it.
+    """
+    if not win.exists():
+        raise FileFormatError(
+            f"{path}: a _hr.dat holds no lattice; pass lattice=(3, 3) rows in Å or put {win.name} next to it."
+        )
+    lines = _lines(win)
+    try:
+        start = lines.index("begin unit_cell_cart") + 1
+        block = [line.split() for line in lines[start : lines.index("end unit_cell_cart")] if line]
+        unit = UNITS[block.pop(0)[0]] if len(block[0]) == 1 else 1.0
+        numbers = [[float(re.sub("d", "e", field)) for field in row] for row in block]
+        cell = unit * np.array(numbers).reshape(3, 3)
+        if np.all(np.isfinite(cell)):
+            return cell
+        raise ValueError("not finite")
+    except (ValueError, KeyError, IndexError) as error:
+        raise FileFormatError(
+            f"{win}: unit_cell_cart block not found or malformed; pass lattice=... instead."
+        ) from error
+
+
+def mesh_from_win(win: Path) -> tuple[int, int, int] | None:
+    """``mp_grid``, if the file is there and has it."""
+    if not win.exists():
+        return None
+    found = re.search(r"^mp_grid\s*[=: ]\s*(\d+)[\s,]+(\d+)[\s,]+(\d+)\s*$", "\n".join(_lines(win)), re.MULTILINE)
+    return None if found is None else (int(found[1]), int(found[2]), int(found[3]))
+
+
+def _lines(win: Path) -> list[str]:
+    """Without comments, in lower case, with single spaces."""
+    return [" ".join(re.split("[!#]", line)[0].lower().split()) for line in TextFile(win).lines]
+
+
+def centres_from_xyz(xyz: Path, path: Path, lattice: np.ndarray, n: int) -> np.ndarray:
+    """Reduced centres of the n Wannier functions, the atoms ``X``.
+
+    Raises:
+        FileFormatError: no file, another number of centres, what is not a number.
+    """
+    if not xyz.exists():
+        raise FileFormatError(
+            f"{path}: a _hr.dat holds no orbital positions; pass positions=(n, 3) reduced or put {xyz.name} next to it."
+        )
+    text, centres = TextFile(xyz), []
+    for number, line in enumerate(text.lines):
+        fields = line.split()
+        if fields and fields[0] == "X":
+            try:
+                centres.append([float(field) for field in fields[1:4]])
+            except ValueError:
+                text.fail(f"not a centre: {line.strip()[:60]!r}", number)
+    if len(centres) != n or any(len(centre) != 3 for centre in centres):
+        raise FileFormatError(f"{xyz}: found {len(centres)} Wannier centres (lines 'X x y z') for {n} orbitals.")
+    if not np.all(np.isfinite(centres)):
+        raise FileFormatError(f"{xyz}: a Wannier centre is NaN or infinite.")
+    return np.array(centres) @ np.linalg.inv(lattice)
