@@ -22,10 +22,10 @@ def resolving(nodes: Nodes, thermals: Sequence[Thermal]) -> tuple[Thermal, ...]:
     steps: dict[float, float] = {}
     for thermal in thermals:
         if thermal.temperature:
-            finer = [replace(thermal, step=STEP / 2**number) for number in range(HALVINGS + 1)]
-            enough = [one.step for one in finer if energy_noise(nodes, one) <= RESOLVED]
+            finer = (replace(thermal, step=STEP / 2**number) for number in range(HALVINGS + 1))
+            enough = next((one.step for one in finer if energy_noise(nodes, one) <= RESOLVED), STEP)
             # where none is enough, none is better
-            steps[thermal.temperature] = min(steps.get(thermal.temperature, STEP), max(enough, default=STEP))
+            steps[thermal.temperature] = min(steps.get(thermal.temperature, STEP), enough)
     return tuple(replace(one, step=steps[one.temperature]) if one.temperature else one for one in thermals)
 
 
