@@ -161,7 +161,7 @@ def test_ranges_and_nested_settings():
     loaded = config.load(
         "kramers-weyl-d4", ["frequency={start = 0.1, stop = 10.0, count = 3, spacing = 'log'}", "hopping=0.3"]
     )
-    np.testing.assert_allclose(config.numbers(loaded.response.frequency), [0.1, 1.0, 10.0])
+    np.testing.assert_allclose(config.numbers("frequency", loaded.response.frequency), [0.1, 1.0, 10.0])
     assert loaded.model.parameters == {"hopping": 0.3}
     assert config.load(None, []).model.name == "tellurium"
 
