@@ -81,7 +81,7 @@ def test_netcdf_is_labelled_and_complete(folder):
     assert np.iscomplexobj(data.g)
     assert {"jax_version", "jaxkin_version", "seed", "config", "verdict"} <= set(data.attrs)
     again = config.convert(__import__("tomllib").loads(data.attrs["config"]), None)
-    assert config.numbers(again.surface.fermi_level).tolist() == [-1.5, -1.4]
+    assert config.numbers("fermi_level", again.surface.fermi_level).tolist() == [-1.5, -1.4]
     document = json.loads((folder / "result.json").read_text())
     assert len(document["points"]) == 4
     parts = np.array(document["points"][0]["g"]["total"])
