@@ -129,7 +129,10 @@ def band_geometry(
 
 @eqx.filter_jit
 def batched_geometry(
-    model: BlochModel, k: Float[Array | np.ndarray, "N d"], band: Int[Array | np.ndarray, " N"], degeneracy: AnyArray
+    model: BlochModel,
+    k: Float[Array | np.ndarray, "N d"],
+    band: Int[Array | np.ndarray, " N"],
+    degeneracy: AnyArray = DEGENERACY,
 ) -> BandGeometry:
     """:func:`band_geometry` of N points, compiled; no checks."""
     return jax.vmap(lambda point, index: _mean_geometry(model, point, index, degeneracy))(k, band)

@@ -110,7 +110,7 @@ def test_netcdf_is_labelled_and_complete(folder):
     assert np.iscomplexobj(data.g)
     assert {"jax_version", "jaxkin_version", "seed", "config", "verdict"} <= set(data.attrs)
     again = config.convert(__import__("tomllib").loads(data.attrs["config"]), None)
-    assert config.numbers(again.surface.fermi_level).tolist() == [-1.5, -1.4]
+    assert config.numbers("fermi_level", again.surface.fermi_level).tolist() == [-1.5, -1.4]
     document = json.loads((folder / "result.json").read_text())
     assert len(document["points"]) == 4
     parts = np.array(document["points"][0]["g"]["total"])
@@ -190,7 +190,7 @@ def test_ranges_and_nested_settings():
     loaded = config.load(
         "kramers-weyl-d4", ["frequency={start = 0.1, stop = 10.0, count = 3, spacing = 'log'}", "hopping=0.3"]
     )
-    np.testing.assert_allclose(config.numbers(loaded.response.frequency), [0.1, 1.0, 10.0])
+    np.testing.assert_allclose(config.numbers("frequency", loaded.response.frequency), [0.1, 1.0, 10.0])
     assert loaded.model.parameters == {"hopping": 0.3}
     assert config.load(None, []).model.name == "tellurium"
 

@@ -255,7 +255,7 @@ def test_flux_violation_warns():
     ("make", "message"),
     [
         (lambda: jk.RelaxationTime(tau=0), "tau=0 must be a positive time"),
-        (lambda: jk.RelaxationTime(tau_skew=0.0), "tau_skew must be a non-zero time"),
+        (lambda: jk.RelaxationTime(tau_skew=0.0), "tau_skew=0.0 must be a non-zero time"),
         (lambda: jk.RelaxationTime(axis=(0, 0, 0)), "not all zero"),
         (lambda: jk.RelaxationTime(direction="spin"), "must be 'velocity' or 'momentum'"),
         (lambda: response("kramers-weyl-d4", {}, -1.5, n=4, replicas=1, frequency=[np.nan]), "finite numbers in THz"),
