@@ -6,13 +6,17 @@ import abc
 from collections.abc import Sequence
 from functools import cached_property
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from jaxkin.disorder.states import States
 from jaxkin.errors import JaxkinError
 from jaxkin.namespace import is_traced
+
+PIECES = 16
+"""Parts of the sheets of a shell that are told apart."""
 
 
 class Collisions(abc.ABC):
@@ -62,6 +66,14 @@ class Collisions(abc.ABC):
         """Largest violation of 2 Im T_pp = −ħΓ_p/n, relative; None where T has no imaginary part (Born)."""
         return None
 
+    def pieces(self, weakest: float) -> tuple[Int[Array, " M"], int]:
+        """Number of the piece that each state belongs to, and how many there are at most: sheets, or parts of them.
+
+        States of one sheet are parted where less than ``weakest`` of their rate connects them, if pairs are known.
+        """
+        del weakest
+        return self.sheet, self.sheets
+
     @cached_property
     def _of_velocity(self) -> tuple[Array, Array]:
         columns = jnp.concatenate([jnp.ones((len(self.weights), 1)), self.velocity], axis=1)
@@ -109,7 +121,10 @@ def check_transport_time(time: Array) -> None:
         JaxkinError: it is not.
     """
     if not is_traced(time) and not time > 0:
-        raise JaxkinError(f"w^S gives the transport rate {1 / time:.3g}/ps; it must be positive (or pass tau).")
+        raise JaxkinError(
+            f"w^S gives the transport rate {1 / time:.3g}/ps; it must be positive: the shells have too few points "
+            "(raise n), or the kernel is not that of a rate."
+        )
 
 
 class DenseCollisions(Collisions):
@@ -139,6 +154,24 @@ class DenseCollisions(Collisions):
 
     def antisymmetric(self, x: Array) -> Array:
         return jnp.zeros_like(x) if self._a is None else self._a @ (self.weights[:, None] * x)
+
+    def pieces(self, weakest: float) -> tuple[Int[Array, " M"], int]:
+        w, count = self.weights, len(self.weights)
+        flow = self._s * jnp.sqrt(w[:, None] * w)
+        linked = (flow > weakest * jnp.max(self.rate)) & (self.sheet[:, None] == self.sheet)
+        linked = jax.lax.stop_gradient(linked | jnp.eye(count, dtype=bool))
+
+        def spread(state: tuple[Array, Array]) -> tuple[Array, Array]:
+            label, _ = state
+            new = jnp.min(jnp.where(linked, label[None], count), axis=1)
+            new = new[new]  # halves the way along chains
+            return new, jnp.any(new != label)
+
+        start = (jnp.arange(count), jnp.array(True))
+        label, _ = jax.lax.while_loop(lambda state: state[1], spread, start)
+        first = (label == jnp.arange(count)) & (w > 0)
+        number = jnp.cumsum(first) - 1
+        return jnp.clip(number[label], 0, PIECES - 1), PIECES
 
     @property
     def antisymmetric_size(self) -> Array | float:

@@ -26,8 +26,11 @@ from jaxkin.response.krylov import (
     krylov_solutions,
 )
 
-DECOUPLED = 1e-12
-"""Sheets with a smaller rate between them, relative to their own, are taken as not coupled."""
+DECOUPLED = 1e-7
+"""Sheets, or parts of them, with a smaller rate between them, relative to their own, are taken as not coupled.
+
+The slow mode of the carriers' numbers is then lost in rounding and in the tolerance of the solves; nothing drives it.
+"""
 COPIES = 5
 """Of a basis that exist at once: itself, what is outside, and results on their way."""
 
@@ -56,24 +59,29 @@ class Resolvent:
         w, self._rate = collisions.weights, collisions.rate  # cached before a loop is traced
         present = w > 0
         self.root = jnp.where(present, jnp.sqrt(jnp.where(present, w, 1.0)), 0.0)[:, None]
-        sheets = self.root * jax.nn.one_hot(collisions.sheet, collisions.sheets)
-        squares = jnp.sum(sheets**2, axis=0)
-        self._sheets = sheets / jnp.sqrt(jnp.where(squares > 0, squares, 1.0))
+        self._pieces = self._indicators(*collisions.pieces(DECOUPLED))
         self.null = self._constants()
         self._space = Subspace(self.null, self.root > 0)
 
+    def _indicators(self, number: Array, count: int) -> Array:
+        """√W on the states of each number, normalised, (M, count)."""
+        parts = self.root * jax.nn.one_hot(number, count)
+        squares = jnp.sum(parts**2, axis=0)
+        return parts / jnp.sqrt(jnp.where(squares > 0, squares, 1.0))
+
     def _constants(self) -> Array:
-        """Orthonormal null vectors of L: constants on the sheets that scattering connects, (M, sheets), or zero."""
-        inside = unweighted(self._sheets, self.root)
-        coupling = jax.lax.stop_gradient(self._sheets.T @ (self.root * self.collisions.symmetric(inside)))
+        """Orthonormal null vectors of L: constants on the pieces that scattering connects, (M, pieces), or zero."""
+        pieces = self._pieces
+        inside = unweighted(pieces, self.root)
+        coupling = jax.lax.stop_gradient(pieces.T @ (self.root * self.collisions.symmetric(inside)))
         count = len(coupling)
         strongest = jnp.max(jnp.abs(jnp.diagonal(coupling)))
         connected = (jnp.abs(coupling) > DECOUPLED * strongest) | jnp.eye(count, dtype=bool)
         for _ in range(max(int(np.ceil(np.log2(count))), 0)):
             connected = (connected.astype(float) @ connected.astype(float)) > 0
-        part = jnp.argmax(connected, axis=1)  # the first sheet of each
-        sizes = jnp.sum(self.root * self._sheets, axis=0)
-        null = self._sheets @ (sizes[:, None] * jax.nn.one_hot(part, count))
+        part = jnp.argmax(connected, axis=1)  # the first piece of each
+        sizes = jnp.sum(self.root * pieces, axis=0)
+        null = pieces @ (sizes[:, None] * jax.nn.one_hot(part, count))
         squares = jnp.sum(null**2, axis=0)
         return null / jnp.sqrt(jnp.where(squares > 0, squares, 1.0))
 
@@ -82,9 +90,9 @@ class Resolvent:
         return self._space.project(self.root * x)
 
     def velocity(self) -> Array:
-        """√W v. ∫(dk) δ(ε−μ) ∂ε/∂k vanishes on every closed sheet, however weakly scattering connects it."""
+        """√W v. ∫(dk) δ(ε−μ) ∂ε/∂k vanishes on every closed piece, however weakly scattering connects it."""
         v = self.root * self.collisions.velocity
-        return v - self._sheets @ (self._sheets.T @ v)
+        return v - self._pieces @ (self._pieces.T @ v)
 
     def even(self, start: Array) -> Solutions:
         """R x = (ω + iL)⁻¹ x of a scaled x."""
