@@ -31,6 +31,11 @@ DECOUPLED = 1e-7
 
 The slow mode of the carriers' numbers is then lost in rounding and in the tolerance of the solves; nothing drives it.
 """
+WEAK = 1e-5
+"""Parts of a sheet of which no point scatters more of its rate into another are closed pieces: their mean velocity is zero.
+
+Without that the slow mode between such pieces is driven by the mean that random points leave.
+"""
 COPIES = 5
 """Of a basis that exist at once: itself, what is outside, and results on their way."""
 
@@ -59,7 +64,7 @@ class Resolvent:
         w, self._rate = collisions.weights, collisions.rate  # cached before a loop is traced
         present = w > 0
         self.root = jnp.where(present, jnp.sqrt(jnp.where(present, w, 1.0)), 0.0)[:, None]
-        self._pieces = self._indicators(*collisions.pieces(DECOUPLED))
+        self._pieces = self._indicators(*collisions.pieces(WEAK))
         self.null = self._constants()
         self._space = Subspace(self.null, self.root > 0)
 
