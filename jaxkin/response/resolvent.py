@@ -32,7 +32,7 @@ DECOUPLED = 1e-7
 The slow mode of the carriers' numbers is then lost in rounding and in the tolerance of the solves; nothing drives it.
 """
 WEAK = 1e-5
-"""Parts of a sheet of which no point scatters more of its rate into another are closed pieces: their mean velocity is zero.
+"""Parts of a sheet of which no point scatters more of its rate into another are closed pieces, of zero mean velocity.
 
 Without that the slow mode between such pieces is driven by the mean that random points leave.
 """
