@@ -27,6 +27,7 @@ from disorder_costs import sample
 from gpu_check import Report
 
 import jaxkin as jk
+from jaxkin.disorder import orbital_moments
 from jaxkin.disorder.amplitude import Terms
 from jaxkin.disorder.factorised import FactorisedCollisions
 from jaxkin.disorder.kernels import Scatterer
