@@ -19,6 +19,8 @@ _COLOURS = {
     "total": "#222222",
 }
 _AXES = "xyz"
+NOTHING = 1e-10
+"""Of the largest part of a component: rounding, which a logarithmic axis has no place for."""
 
 
 def draw(dataset: xr.Dataset, folder: Path) -> list[Path]:
@@ -107,7 +109,7 @@ def spectrum(dataset: xr.Dataset) -> Figure | None:
         style = {"color": colour, "label": name.replace("_", " "), "ls": "--" if name == "total" else "-", "lw": 1.8}
         g = one.g.sel(mechanism=name).values[:, a, b]
         error = np.abs(one.g_stderr.sel(mechanism=name).values[:, a, b])
-        if np.abs(g).max() > 0:
+        if np.abs(g).max() > NOTHING * np.abs(one.g.values[..., a, b]).max():
             left.loglog(f, np.abs(g), **style)
             left.fill_between(
                 f, np.maximum(np.abs(g) - error, 1e-3 * np.abs(g)), np.abs(g) + error, color=colour, alpha=0.25

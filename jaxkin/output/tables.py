@@ -15,6 +15,8 @@ from jaxkin.response import Conductivity, GyrotropicResponse
 from jaxkin.response.scales import fermi_wave_vector
 
 _AXES = "xyz"
+ROUNDING = 1e-13
+"""Of the largest number in a row."""
 
 
 def summary(response: GyrotropicResponse, sigma: Conductivity, allowed: np.ndarray, field, axis) -> Group:
@@ -94,13 +96,12 @@ def _tensor(response: GyrotropicResponse, allowed: np.ndarray) -> Table:
     for name in _columns(response):
         table.add_column(name.replace("_", " "), justify="right")
     for a, b in np.argwhere(allowed):
-        cells = []
-        for name in _columns(response):
-            component = response.g[name].map(lambda g, a=a, b=b: g[:, index, a, b])
-            if take:
-                cells.append(_show(component.map(take)))
-            else:
-                cells.append(f"{_show(component.map(np.real))}, {_show(component.map(np.imag))}")
+        components = [response.g[name].map(lambda g, a=a, b=b: g[:, index, a, b]) for name in _columns(response)]
+        if take:
+            cells = _row([one.map(take) for one in components])
+        else:
+            parts = (_row([one.map(part) for one in components]) for part in (np.real, np.imag))
+            cells = [", ".join(pair) for pair in zip(*parts, strict=True)]
         table.add_row(_AXES[a] + _AXES[b], *cells)
     if not allowed.all():
         table.caption = "components not shown are forbidden by the point group, verified on H(k)"
@@ -121,7 +122,7 @@ def _observables(response: GyrotropicResponse, field, axis) -> Table:
     direction = np.asarray(field, float) / (strength or 1.0)
 
     def add(label: str, values: Iterable[Estimate]) -> None:
-        table.add_row(label, *(_show(value) for value in values))
+        table.add_row(label, *_row(list(values)))
 
     f0 = f" at {response.frequency[static]:g} THz"
     add(
@@ -153,6 +154,12 @@ def _few(frequency: np.ndarray) -> list[int]:
 
 def _show(estimate: Estimate, scale: float = 1.0) -> str:
     return with_uncertainty(float(np.real(estimate.mean)) * scale, float(np.real(estimate.stderr)) * scale)
+
+
+def _row(values: list[Estimate]) -> list[str]:
+    """Values side by side, in which rounding of the largest is zero."""
+    largest = max(float(np.abs(value.mean)) for value in values)
+    return ["0" if np.abs(value.mean) < ROUNDING * largest else _show(value) for value in values]
 
 
 def _show_all(estimate: Estimate) -> str:
