@@ -10,7 +10,7 @@ from jaxtyping import Array, Complex, Float
 from jaxkin import units
 from jaxkin.disorder.amplitude import Term, Terms, golden_rule, optical_theorem
 from jaxkin.disorder.collisions import Collisions
-from jaxkin.disorder.orbital_moments import OrbitalMoments, complex_states, dagger
+from jaxkin.disorder.orbital_moments import OrbitalMoments, complex_states, dagger, hermitian
 from jaxkin.disorder.states import States
 from jaxkin.namespace import Number
 
@@ -49,7 +49,7 @@ class FactorisedCollisions(Collisions):
 
     def _apply(self, terms: tuple[Term, ...], x: Array) -> Array:
         return self._scale * self._orbitals.expected(
-            _sandwiched(terms, self._orbitals.moment(self.weights[:, None] * x))
+            sandwiched(terms, self._orbitals.moment(self.weights[:, None] * x))
         )
 
     @cached_property
@@ -77,20 +77,11 @@ class FactorisedCollisions(Collisions):
         return -0.5 * units.HBAR * self._scale * (moved + self._orbitals.expected(inner))
 
     def displaced(self, left: Array, right: Array) -> Array:
-        """−½ħ(2πn/ħ) Im Σ_T Tr[F_x† T ρ_y T† + ρ_x T F_y T†] over T and T†, ρ_x = Σ W x|p⟩⟨p|, F_x = Σ W x|D_c p⟩⟨p|.
-
-        From Eq. (36): w δr = −(2πn/ħ) Im{[⟨Dp|T|p'⟩ + ⟨p|T|Dp'⟩]⟨p|T|p'⟩*}, of which the exchange of T and T† (and of
-        the sign) makes p ↔ p'.
-        """
-        (rho_x, flow_x), (rho_y, flow_y) = (
+        moments = (
             (self._orbitals.moment(x), self._orbitals.summed(_flows, self._derivative, x))
             for x in (self.weights[:, None] * part for part in (left, right))
         )
-        total, amplitude = jnp.zeros(()), self._terms.amplitude
-        for t in (amplitude, amplitude.conj().T):
-            total = total + jnp.einsum("mcba,nba->cmn", flow_x.conj(), t @ rho_y @ t.conj().T)
-            total = total + jnp.einsum("mab,ncba->cmn", rho_x, t @ flow_y @ t.conj().T)
-        return -0.5 * units.HBAR * self._scale * jnp.imag(total)
+        return self._scale * displacement(self._terms.amplitude, *moments)
 
     @cached_property
     def optical_theorem(self) -> Array | None:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -101,12 +92,30 @@ class FactorisedCollisions(Collisions):
         )
 
 
-def _sandwiched(terms: tuple[Term, ...], moment: Complex[Array, "m d d"]) -> Complex[Array, "m d d"]:
+def sandwiched(terms: tuple[Term, ...], moment: Complex[Array, "m d d"]) -> Complex[Array, "m d d"]:
     """The Hermitian part of Σ c X M Y†."""
     total = jnp.zeros_like(moment)
     for factor, left, right in terms:
         total = total + factor * (left @ moment @ right.conj().T)
-    return 0.5 * (total + dagger(total))
+    return hermitian(total)
+
+
+Moments = tuple[Complex[Array, "m d d"], Complex[Array, "m 3 d d"]]
+"""ρ_x = Σ W x|p⟩⟨p| and F_x = Σ W x|D_c p⟩⟨p| of every function x."""
+
+
+def displacement(amplitude: Complex[Array, "d d"], left: Moments, right: Moments) -> Float[Array, "3 m n"]:
+    """⟨x|D_c|y⟩ per 2πn/ħ, −½ħ Im Σ_T Tr[F_x† T ρ_y T† + ρ_x T F_y T†] over T and T†.
+
+    From Eq. (36): w δr = −(2πn/ħ) Im{[⟨Dp|T|p'⟩ + ⟨p|T|Dp'⟩]⟨p|T|p'⟩*}, of which the exchange of T and T† (and of
+    the sign) makes p ↔ p'.
+    """
+    (rho_x, flow_x), (rho_y, flow_y) = left, right
+    total = jnp.zeros(())
+    for t in (amplitude, amplitude.conj().T):
+        total = total + jnp.einsum("mcba,nba->cmn", flow_x.conj(), t @ rho_y @ t.conj().T)
+        total = total + jnp.einsum("mab,ncba->cmn", rho_x, t @ flow_y @ t.conj().T)
+    return -0.5 * units.HBAR * jnp.imag(total)
 
 
 def _flows(tile: Float[Array, "N 2d"], derivative: Complex[Array, "N 3 d"], x: Float[Array, "N m"]) -> Array:

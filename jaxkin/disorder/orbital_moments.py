@@ -64,6 +64,11 @@ def dagger(matrices: Complex[Array, "... d d"]) -> Complex[Array, "... d d"]:
     return jnp.conj(jnp.swapaxes(matrices, -1, -2))
 
 
+def hermitian(matrices: Complex[Array, "... d d"]) -> Complex[Array, "... d d"]:
+    """½(M + M†) of every matrix."""
+    return 0.5 * (matrices + dagger(matrices))
+
+
 def _project(tile: Float[Array, "N 2d"], x: Float[Array, "N m"]) -> Float[Array, "2d m 2d"]:
     n, numbers = tile.shape
     columns = (tile[:, None, :] * x[:, :, None]).reshape(n, -1)

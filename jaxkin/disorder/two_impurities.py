@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Complex, Float
 
 from jaxkin.disorder.amplitude import golden_rule
-from jaxkin.disorder.orbital_moments import OrbitalMoments, dagger
+from jaxkin.disorder.orbital_moments import OrbitalMoments, hermitian
 from jaxkin.disorder.states import States
 from jaxkin.namespace import AnyArray, Number
 from jaxkin.surface.tiles import sum_over_tiles
@@ -159,11 +159,11 @@ class TwoAmplitudes:
             once = [scattered(kind, moment[:, :d, :d]) for kind, moment, d in zip(kinds, moments, sizes, strict=True)]
             for i, (kind, d) in enumerate(zip(kinds, sizes, strict=True)):
                 rho, mixed = moments[i][:, :d, :d], moments[i][:, d:, :d]
-                inner = _hermitian(2 * side * (mixed + 1j * jnp.pi * between(self._steps[i], once)))
+                inner = hermitian(2 * side * (mixed + 1j * jnp.pi * between(self._steps[i], once)))
                 if self._pairs is not None:
-                    inner = inner + _hermitian(between(self._pairs[i], once))
+                    inner = inner + hermitian(between(self._pairs[i], once))
                 change = self.changes[i] if side > 0 else self.changes[i].conj().T
-                changed = _hermitian(2 * kind.density * (change @ rho @ kind.matrix.conj().T))
+                changed = hermitian(2 * kind.density * (change @ rho @ kind.matrix.conj().T))
                 ends = -factor * side * once[i]
                 forms[i] = forms[i].at[:, :d, :d].add(factor * (scattered(kind, inner) + changed))
                 forms[i] = forms[i].at[:, d:, :d].add(ends).at[:, :d, d:].add(ends)
@@ -187,10 +187,6 @@ def between(row: Sequence[AnyArray], x: Sequence[Array]) -> Array:
         total = total + one.reshape(*one.shape[:-2], -1) @ jnp.asarray(block).T
     d = round(total.shape[-1] ** 0.5)
     return total.reshape(*total.shape[:-1], d, d)
-
-
-def _hermitian(matrices: Complex[Array, "... d d"]) -> Complex[Array, "... d d"]:
-    return 0.5 * (matrices + dagger(matrices))
 
 
 def step(

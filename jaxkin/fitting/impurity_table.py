@@ -18,8 +18,10 @@ from jaxtyping import Array, Complex, Float
 
 from jaxkin import units
 from jaxkin.disorder import PointImpurity, RelaxationTime
-from jaxkin.disorder.amplitude import Order, Term, Terms, golden_rule, scattering_terms
-from jaxkin.disorder.point import LocalGreen, PointScatterer, local_states, located_site
+from jaxkin.disorder.amplitude import Order, Terms, golden_rule, scattering_terms
+from jaxkin.disorder.factorised import displacement, sandwiched
+from jaxkin.disorder.orbital_moments import dagger, hermitian
+from jaxkin.disorder.point import LocalGreen, PointScatterer, local_states
 from jaxkin.disorder.states import ShellStates, States
 from jaxkin.disorder.two_impurities import Amplitude, TwoAmplitudes, self_energies
 from jaxkin.errors import JaxkinError
@@ -98,12 +100,12 @@ class ImpurityTable(Table):
             JaxkinError: a smeared thermal surface, whose shells mix energies; equivalent sites of different size.
         """
         whole = gather(surface, window)
-        sites = [located_site(site, surface.model) for site in disorder.sites]
-        if len({len(site.orbitals) for site in sites}) > 1:
+        if len({len(site.orbitals) for site in disorder.sites}) > 1:
             raise JaxkinError(
                 "the impurity's sites have different numbers of orbitals; fit one kind of site at a time."
             )
-        scatterer, d = disorder.on(surface), len(sites[0].orbitals)
+        scatterer = disorder.on(surface)
+        sites, d = scatterer.sites, len(scatterer.sites[0].orbitals)
         orbitals = ()
         if theory == "complete":
             scatterer, orbitals = scatterer.completed(surface), scatterer.orbitals
@@ -230,7 +232,7 @@ def _terms(order: Order, volume: float, potential: Array, m: SiteMoments, streng
     v = strength * potential
     bare = volume * v
     dressed = jnp.linalg.solve(jnp.eye(len(v)) - v @ m.green, bare) if order == "tmatrix" else bare
-    return scattering_terms(order, bare, 0.5 * (dressed + _dagger(dressed)), m.states)
+    return scattering_terms(order, bare, hermitian(dressed), m.states)
 
 
 def _site_sums(order: Order, volume: float, potential: Array, m: SiteMoments, strength: Array):
@@ -239,32 +241,28 @@ def _site_sums(order: Order, volume: float, potential: Array, m: SiteMoments, st
     Of one site, per s = 2πn/ħ. Of the last but one, what is symmetric in a and b is left out.
     """
     terms = _terms(order, volume, potential, m, strength)
-    gain = _sandwiched(terms.symmetric, m.velocity)
-    loss = _sandwiched(terms.symmetric, m.states[None])[0]
+    gain = sandwiched(terms.symmetric, m.velocity)
+    loss = sandwiched(terms.symmetric, m.states[None])[0]
     speed = jnp.trace(m.square)
     rate = _trace(loss, speed) - sum(_trace(gain[a], m.velocity[a]) for a in range(3))
     turn = jnp.asarray(LEVI_CIVITA)
     # Q's part along v drops out of Q×v
-    skewed = _sandwiched(terms.antisymmetric, m.velocity)
+    skewed = sandwiched(terms.antisymmetric, m.velocity)
     skew = jnp.einsum("acd,cmn,dbnm->ab", turn, skewed, m.square).real
     t = terms.amplitude
-    back = _dagger(t)
+    back = dagger(t)
     outer = t @ m.states @ back + back @ m.states @ t
-    inner = t @ m.flow @ back - back @ _dagger(m.flow) @ t
-    inner = (inner - _dagger(inner)) / 2j
+    inner = t @ m.flow @ back - back @ dagger(m.flow) @ t
+    inner = (inner - dagger(inner)) / 2j
     jump = jnp.einsum("nm,abmn->ab", outer, m.turned).imag
     jump = jump + jnp.einsum("acd,cmn,dbnm->ab", turn, inner, m.square).real
     # Q's part along v is symmetric in Σ W v_a Q_b, and does not matter
     skewed_current = jnp.einsum("bmn,anm->ab", skewed, m.velocity).real
     jump_current = jnp.einsum("nm,abmn->ab", outer, m.drift).imag + jnp.einsum("bmn,anm->ab", inner, m.velocity).real
-    displaced = jnp.zeros((3, 3, 3))  # ⟨v_c|D_b|v_d⟩ as b, c, d
-    for one in (t, back):
-        displaced = displaced + jnp.einsum("cbmn,dnm->bcd", m.drift, one @ m.velocity @ _dagger(one)).imag
-        flow = one @ _dagger(m.drift) @ _dagger(one)
-        displaced = displaced + jnp.einsum("cmn,dbnm->bcd", m.velocity, flow).imag
-    moved = magnetoelectric(rotated(displaced))
+    velocities = (m.velocity, dagger(m.drift))
+    moved = magnetoelectric(rotated(displacement(t, velocities, velocities)))
     half = -0.5 * units.HBAR
-    moments = (MAGNETON * skew, half * MAGNETON * jump, half * MAGNETON * moved)
+    moments = (MAGNETON * skew, half * MAGNETON * jump, MAGNETON * moved)
     return rate, *moments, skewed_current, half * jump_current
 
 
@@ -286,25 +284,13 @@ def _two_impurity_sums(
         both = [jnp.einsum("xpq,q->xp", block, s.ravel()) for block, s in zip(row, sigma, strict=True)]
         mixed = sum(both, jnp.zeros(()))[1:].reshape(-1, d, d)
         rho = jnp.concatenate([site.velocity, site.square.reshape(9, d, d)])
-        top = jnp.concatenate([rho, _dagger(mixed)], axis=2)
+        top = jnp.concatenate([rho, dagger(mixed)], axis=2)
         weighted.append(jnp.concatenate([top, jnp.concatenate([mixed, 0 * rho], axis=2)], axis=1))
     turned, current = jnp.zeros((3, 3, 3)), jnp.zeros((3, 3))
     for form, moment in zip(algebra.forms([x[:3] for x in weighted], 0.5, -0.5), weighted, strict=True):
         turned = turned + jnp.einsum("cmn,dbnm->cdb", form, moment[3:].reshape(3, 3, *moment.shape[1:])).real
         current = current + jnp.einsum("bmn,anm->ab", form, moment[:3]).real
     return MAGNETON * jnp.einsum("acd,cdb->ab", LEVI_CIVITA, turned), current
-
-
-def _sandwiched(terms: tuple[Term, ...], moments: Complex[Array, "m d d"]) -> Complex[Array, "m d d"]:
-    """The Hermitian part of Σ c X M Y†."""
-    total = jnp.zeros_like(moments)
-    for factor, left, right in terms:
-        total = total + factor * (left @ moments @ _dagger(right))
-    return 0.5 * (total + _dagger(total))
-
-
-def _dagger(matrix: Array) -> Array:
-    return jnp.conj(jnp.swapaxes(matrix, -1, -2))
 
 
 def _trace(a: Array, b: Array) -> Array:
