@@ -56,7 +56,8 @@ class Parameter:
         if self.transform is not None and self.transform not in TRANSFORMS:
             raise JaxkinError(f"{where}: transform={self.transform!r} must be one of {', '.join(TRANSFORMS)}.")
         check_kind("name", self.name, str, "the name of a parameter")
-        check_number(f"{where}: start", self.start, "a finite number", optional=True)
+        limit = np.inf if self.coordinate == "reciprocal" else LARGEST  # no skew scattering is τ_sk = ∞
+        check_number(f"{where}: start", self.start, "a finite number", least=-limit, most=limit, optional=True)
         low, high = _pair(f"{where}: bounds", self.bounds, "(lower, upper)", infinite=True)
         if not low < high:
             raise JaxkinError(f"{where}: bounds={self.bounds} must increase.")
