@@ -15,6 +15,7 @@ from jaxtyping import Array, PyTree
 from jaxkin.devices import spread
 from jaxkin.memory import batch_bytes
 from jaxkin.namespace import AnyArray, is_traced, namespace
+from jaxkin.surface.tiles import scanned
 
 TILE = 1024
 """States per side of a tile, less if the memory budget says so: 10⁶ pairs, whatever the number of states."""
@@ -100,7 +101,7 @@ def _traced_tiles(tile: Callable, kernel: Kernel, states: PyTree, columns: Array
         def one(states: PyTree, x: Array) -> tuple[Array, ...]:
             return tile(kernel, left, states, x)
 
-        return _scanned(one, right)
+        return scanned(one, right)
 
     return tuple(part.reshape(-1, *part.shape[2:])[:count] for part in jax.lax.map(row, padded))
 
@@ -159,15 +160,4 @@ def _scalar_tile(kernel: Kernel, left: PyTree, right: PyTree, columns: Array | n
 def _over_blocks(block: Callable, right: PyTree, columns: Array | np.ndarray) -> tuple[Array, ...]:
     """Sum ``block`` over parts of the right states."""
     size = min(BLOCK, len(columns))
-    return _scanned(block, jax.tree.map(lambda x: x.reshape(-1, size, *x.shape[1:]), (right, jnp.asarray(columns))))
-
-
-def _scanned(block: Callable, parts: PyTree) -> tuple[Array, ...]:
-    """Σ block(*part) over the leading axis of ``parts``."""
-    shapes = jax.eval_shape(block, *jax.tree.map(lambda x: x[0], parts))
-    start = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
-
-    def step(total, part):
-        return jax.tree.map(jnp.add, total, block(*part)), None
-
-    return jax.lax.scan(step, start, parts)[0]
+    return scanned(block, jax.tree.map(lambda x: x.reshape(-1, size, *x.shape[1:]), (right, jnp.asarray(columns))))

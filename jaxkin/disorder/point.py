@@ -22,7 +22,7 @@ from jaxkin.disorder.onshell import on_shell_collisions
 from jaxkin.disorder.orbital_kernels import OrbitalJump, OrbitalKernel
 from jaxkin.disorder.pairwise import PairwiseCollisions
 from jaxkin.disorder.states import States
-from jaxkin.disorder.two_impurities import Amplitude, Kind, TwoImpurities
+from jaxkin.disorder.two_impurities import Amplitude, Kind, TwoImpurities, density_matrix
 from jaxkin.errors import JaxkinError
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.hamiltonian.tight_binding import TightBinding
@@ -210,9 +210,8 @@ class PointScatterer(Scatterer):
             return None
         kinds, pairs = [], None
         for number, (site, centres) in enumerate(zip(self.sites, self.centres, strict=True)):
-            local = local_states(states, site.orbitals, centres)[0]
-            terms = scattering_terms(self.orders[number], *self._potentials(number), self._density(states, local))
-            phase = jnp.exp(1j * (jnp.asarray(states.k) @ jnp.asarray(centres).T))
+            phase, local = phases(states, centres), local_states(states, site.orbitals, centres)[0]
+            terms = scattering_terms(self.orders[number], *self._potentials(number), density_matrix(states, local))
             kinds.append(Kind(Amplitude(self.densities[number], terms.amplitude), site.orbitals, phase))
         if self.green is not None:
             assert self.green.pairs is not None
@@ -229,9 +228,6 @@ class PointScatterer(Scatterer):
         dressed = jnp.linalg.solve(jnp.eye(len(bare)) - potential @ self.green.single[number][0], bare)
         return bare, 0.5 * (dressed + dressed.conj().T)
 
-    def _density(self, states: States, local: Array) -> Array:
-        return jnp.einsum("i,im,in->mn", jnp.asarray(states.weights), local, local.conj())
-
     def _site(self, states: States, number: int) -> Collisions:
         order, density = self.orders[number], self.densities[number]
         local, derivative = local_states(states, self.sites[number].orbitals, self.centres[number])
@@ -240,7 +236,7 @@ class PointScatterer(Scatterer):
             v, k = (local.conj() @ m @ local.T for m in (bare, reaction))
             slope = jnp.einsum("iam,mn,jn->aij", derivative.conj(), reaction, local)
             return on_shell_collisions(states, order, v, k, slope, density)
-        terms = scattering_terms(order, bare, reaction, self._density(states, local))
+        terms = scattering_terms(order, bare, reaction, density_matrix(states, local))
         if self.evaluation == "factorised":
             return FactorisedCollisions(states, local, derivative, terms, density)
         scale = golden_rule(density)
@@ -279,11 +275,16 @@ def _located(site: Site) -> list[tuple[int, tuple[int, ...]]]:
     return list(zip(site.orbitals, site.cells, strict=True))
 
 
+def phases(states: States, centres: AnyArray) -> Array:
+    """e^{ik·(R_m+τ_m)}, (M, m)."""
+    return jnp.exp(1j * (jnp.asarray(states.k) @ jnp.asarray(centres).T))
+
+
 def local_states(states: States, orbitals: Sequence[int], centres: AnyArray) -> tuple[Array, Array]:
     """⟨m|p⟩ = e^{ik·(R_m+τ_m)} u_m (M, m) and ⟨m|D p⟩ = e^{ik·(R_m+τ_m)} (D + i(R_m+τ_m)) u_m (M, 3, m) in Å."""
     assert states.bloch is not None
     u, du = (jnp.asarray(part)[..., np.array(orbitals)] for part in states.bloch)
-    phase = jnp.exp(1j * (jnp.asarray(states.k) @ jnp.asarray(centres).T))
+    phase = phases(states, centres)
     local = phase * u
     return local, phase[:, None, :] * du + 1j * jnp.asarray(centres).T * local[:, None, :]
 

@@ -76,8 +76,7 @@ class TwoImpurities:
         place = [np.array([states.orbitals.index(m) for m in kind.orbitals]) for kind in kinds]
         local = [kind.phase * u[:, np.array(kind.orbitals)] for kind in kinds]
         amplitudes = [kind.amplitude for kind in kinds]
-        densities = [jnp.einsum("s,sa,sb->ab", self._weights, u, u.conj()) for u in local]
-        sigma = self_energies(amplitudes, densities)
+        sigma = self_energies(amplitudes, [density_matrix(states, part) for part in local])
         self._local = local
         self._q = [
             [
@@ -168,6 +167,11 @@ class TwoAmplitudes:
                 forms[i] = forms[i].at[:, :d, :d].add(factor * (scattered(kind, inner) + changed))
                 forms[i] = forms[i].at[:, d:, :d].add(ends).at[:, :d, d:].add(ends)
         return [golden_rule(1.0) * form for form in forms]
+
+
+def density_matrix(states: States, local: Complex[Array, "M d"]) -> Complex[Array, "d d"]:
+    """ρ = Σ W |p⟩⟨p| of states on d orbitals, 1/(eV Å^d)."""
+    return jnp.einsum("i,im,in->mn", jnp.asarray(states.weights), local, local.conj())
 
 
 def self_energies(kinds: Sequence[Amplitude], densities: Sequence[Complex[Array, "d d"]]) -> list[Array]:

@@ -15,6 +15,7 @@ from jaxkin.surface.contour import COEFFICIENTS, NODES, Points, Resolved
 from jaxkin.surface.sea import ZoneIntegral, local_green_function
 from jaxkin.surface.spectrum import SMALLEST_BUCKET, tile_rows
 from jaxkin.surface.surface import Surface
+from jaxkin.surface.tiles import scanned
 from jaxkin.surface.zone import nodes
 
 MATRICES = 16
@@ -78,11 +79,7 @@ class GreenRule(eqx.Module):
         def tile(k: Array, weight: Array) -> Array:
             return jnp.sum(jax.vmap(one)(k, weight), axis=0)
 
-        def add(total: Array, nodes: tuple[Array, Array]) -> tuple[Array, None]:
-            return total + tile(*nodes), None
-
-        start = jnp.zeros((len(energies), len(orbitals), len(orbitals)), complex)
-        return jax.lax.scan(add, start, (jnp.asarray(part.k), jnp.asarray(part.weight)))[0]
+        return scanned(tile, (jnp.asarray(part.k), jnp.asarray(part.weight)))
 
 
 def rule_nodes(green: ZoneIntegral, energies: np.ndarray, count: int | None = None) -> tuple[RuleNodes, ...]:

@@ -18,6 +18,7 @@ from jaxkin.namespace import AnyArray, is_traced
 from jaxkin.surface.continuation import continued
 from jaxkin.surface.green_rule import RuleNodes, rule_nodes, surface_green_function
 from jaxkin.surface.surface import Surface
+from jaxkin.surface.tiles import scanned
 
 COUNT = {1: 11, 2: 7, 3: 4}
 """Nodes in a direction of a cell, by dimension: two thirds of those that G takes, a third of them in all."""
@@ -43,12 +44,12 @@ class PairRule(eqx.Module):
     def __call__(self, model: BlochModel, energies: Float[AnyArray, " E"]) -> tuple[list, Complex[Array, "E m m"]]:
         """F (E, a², b²) from group to group in 1/(eV² Å^d), and 𝒱∫(dk) G by the same nodes in 1/eV."""
         m, e = len(self.orbitals), len(energies)
-        pairs = [[np.zeros((e, len(a) ** 2, len(b) ** 2), complex) for b in self.groups] for a in self.groups]
-        total = (pairs, np.zeros((e, m, m), complex))
+        pairs = [[jnp.zeros((e, len(a) ** 2, len(b) ** 2), complex) for b in self.groups] for a in self.groups]
+        total = (pairs, jnp.zeros((e, m, m), complex))
         for part in self.parts:
             chosen = np.array(part.levels)
             found = self._sum(model, part, jnp.asarray(energies)[chosen])
-            total = jax.tree.map(lambda whole, x, at=chosen: _placed(whole, at, x), total, found)
+            total = jax.tree.map(lambda whole, x, at=chosen: whole.at[at].set(x), total, found)
         pairs, green = jax.tree.map(lambda x: model.measure * x, total)
         return pairs, model.state_volume * green
 
@@ -59,12 +60,9 @@ class PairRule(eqx.Module):
                 one = _tile(self, model, part.shifts, energies, k, weight)
                 found = one if found is None else jax.tree.map(jnp.add, found, one)
             assert found is not None
-            return jax.tree.map(np.asarray, found)
-        tile = jax.checkpoint(lambda nodes: _tile(self, model, part.shifts, energies, *nodes))
-        nodes = (jnp.asarray(part.k), jnp.asarray(part.weight))
-        shapes = jax.eval_shape(tile, jax.tree.map(lambda x: x[0], nodes))
-        start = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-        return jax.lax.scan(lambda total, one: (jax.tree.map(jnp.add, total, tile(one)), None), start, nodes)[0]
+            return found
+        tile = jax.checkpoint(lambda *nodes: _tile(self, model, part.shifts, energies, *nodes))
+        return scanned(tile, (jnp.asarray(part.k), jnp.asarray(part.weight)))
 
 
 @eqx.filter_jit
@@ -103,13 +101,6 @@ def _product(green: Array, weighted: Array, a: np.ndarray, b: np.ndarray) -> Arr
     return jnp.transpose(both, (0, 1, 4, 2, 3)).reshape(-1, len(a) ** 2, len(b) ** 2)
 
 
-def _placed(whole: AnyArray, at: np.ndarray, values: AnyArray) -> AnyArray:
-    if is_traced(values):
-        return jnp.asarray(whole).at[at].set(values)
-    whole[at] = values
-    return whole
-
-
 def surface_pair_green(
     surface: Surface, orbitals: tuple[tuple[int, tuple[int, ...]], ...], groups: Groups, rtol: float
 ) -> Sequence[Sequence[AnyArray]]:
@@ -129,7 +120,7 @@ def surface_pair_green(
             levels = np.asarray(source.levels)
             parts = rule_nodes(kept[key], levels, COUNT[source.model.dimension])
             rule = PairRule(parts, numbers, np.array(cells), groups)
-            pairs, coarse = rule(source.model, levels)
+            pairs, coarse = jax.tree.map(np.asarray, rule(source.model, levels))
             kept[key, groups] = rule, pairs
             error = np.abs(coarse - green).max(axis=(1, 2)) / np.abs(green).max(axis=(1, 2))
         if error.max(initial=0.0) > ENOUGH:

@@ -44,11 +44,14 @@ def sum_over_tiles(function: Callable, rows: int, *arrays: AnyArray) -> Any:
     count = len(arrays[0])
     if count <= rows:
         return function(*arrays)
-    tiles = tuple(_filled(x, rows) for x in arrays)
-    one = jax.checkpoint(function)
-    first = jax.eval_shape(function, *(x[0] for x in tiles))
-    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), first)
-    return jax.lax.scan(lambda total, tile: (jax.tree.map(jnp.add, total, one(*tile)), None), zeros, tiles)[0]
+    return scanned(jax.checkpoint(function), tuple(_filled(x, rows) for x in arrays))
+
+
+def scanned(function: Callable, tiles: Any) -> Any:
+    """Σ function(*tile) over the leading axis of a tuple of pytrees; a compiled loop."""
+    shapes = jax.eval_shape(function, *jax.tree.map(lambda x: x[0], tiles))
+    start = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
+    return jax.lax.scan(lambda total, tile: (jax.tree.map(jnp.add, total, function(*tile)), None), start, tiles)[0]
 
 
 def map_over_tiles(function: Callable, rows: int, *arrays: AnyArray) -> Any:
