@@ -15,6 +15,8 @@ from jaxkin.disorder.states import States
 from jaxkin.errors import JaxkinError
 from jaxkin.namespace import is_traced
 
+ROUNDING = 1e-10
+"""An ∫(dp') |w^A| δ(ε−ε') that is smaller, relative to that of w^S, is no skew scattering."""
 PIECES = 16
 """Parts of the sheets of a shell that are told apart."""
 
@@ -108,10 +110,17 @@ class Collisions(abc.ABC):
         return a[:, 1:] - a[:, :1] * self.velocity
 
     @property
+    def lost(self) -> Float[Array, " M"]:
+        """∫(dp') w^A δ(ε−ε') in 1/ps; zero."""
+        return self._of_velocity[1][:, 0]
+
+    @property
     def flux_violation(self) -> Float[Array, ""]:
         """Largest |∫(dp') w^A δ| relative to ∫(dp') |w^A| δ; Eqs. (34), (35) say zero."""
-        largest = jnp.max(jnp.abs(self._of_velocity[1][:, 0]) * (self.weights != 0), initial=0.0)
-        return jnp.where(largest > 0, largest / jnp.maximum(self.antisymmetric_size, 1e-300), 0.0)
+        largest = jnp.max(jnp.abs(self.lost) * (self.weights != 0), initial=0.0)
+        least = ROUNDING * jnp.max(jnp.abs(self.rate) * (self.weights != 0), initial=0.0)
+        size = jnp.maximum(self.antisymmetric_size, least)
+        return jnp.where(largest > 0, largest / jnp.maximum(size, 1e-300), 0.0)
 
 
 def check_transport_time(time: Array) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import equinox as eqx
+import jax
 import numpy as np
 
 from jaxkin.estimate import Estimate
@@ -58,7 +59,7 @@ def joined(response: GyrotropicResponse, share: Share) -> GyrotropicResponse:
         gyrotropic=dict(zip(sums.gyrotropic, parts[: len(sums.gyrotropic)], strict=True)),
         conductivity=dict(zip(sums.conductivity, parts[len(sums.gyrotropic) :], strict=True)),
         tau=tau,
-        quality=_quality(sums.quality, share),
+        quality=_quality(sums.quality, share, surface.replicas),
     )
     return from_sums(surface, response.disorder, sums, response.solver)
 
@@ -84,16 +85,18 @@ def _surface(own: Surface, share: Share) -> JoinedSurface:
     return JoinedSurface(**kept, own=Kept(own), share=Kept(share), points=points)
 
 
-def _quality(own: Quality, share: Share) -> Quality:
+def _quality(own: Quality, share: Share, replicas: int) -> Quality:
     """Means weighted with the density of states, and the largest of what is a maximum."""
     optical = np.nan if own.optical_theorem is None else own.optical_theorem
-    row = np.array([[own.flux, own.onsager, own.continuity, optical, own.residual, own.weight]])
-    flux, onsager, continuity, optical, residual, weight = share.gather(row, share.count).T
+    row = np.array([[own.flux, own.flux_noise, own.continuity, optical, own.residual, own.weight]])
+    flux, noise, continuity, optical, residual, weight = share.gather(row, share.count).T
     total = float(weight.sum())
     return Quality(
         flux=float(weight @ flux) / (total or 1.0),
+        flux_noise=float(weight @ noise) / (total or 1.0),
+        lost=jax.tree.map(lambda x: share.gather(x, replicas), own.lost),
         optical_theorem=None if np.isnan(optical).any() else float(optical.max()),
-        onsager=float(weight @ onsager) / (total or 1.0),
+        reversal=jax.tree.map(lambda x: share.gather(x, replicas), own.reversal),
         continuity=float(weight @ continuity) / (total or 1.0),
         residual=float(residual.max()),
         weight=total,

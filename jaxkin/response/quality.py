@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import equinox as eqx
 
+from jaxkin.errors import JaxkinError
 from jaxkin.namespace import AnyArray, Number, is_traced, namespace
 from jaxkin.response.shell import Measures
+from jaxkin.response.vanishing import Vanishing
 
 FLUX_LIMIT = ONSAGER_LIMIT = CONTINUITY_LIMIT = 0.02
+LOST_LIMIT = 1e-3
+"""Of the mean that the velocity has with the lost flux; it is smaller than the largest flux at a point."""
+LARGEST_OF_MANY = 3.5
+"""Standard deviations that the largest of a thousand points is off."""
 RESIDUAL_LIMIT = 1e-8
+RESIDUAL_ERROR = 1e-3
+"""A residual that is larger is no solution."""
 
 
 class Quality(eqx.Module):
@@ -16,49 +24,61 @@ class Quality(eqx.Module):
 
     Attributes:
         flux: |∫(dp') w^A δ| of ∫(dp') |w^A| δ; Eqs. (34), (35) say zero.
+        flux_noise: what so few points, independent of one another, would make of it.
+        lost: its sums with the velocity, of each replica.
         optical_theorem: |ħΓ/n + 2 Im T_pp| of ħΓ/n, the largest; None for a real T (Born, third order, prescribed
             kernels), which does not contain it.
-        onsager: |λ_abc + λ_bac| without w^A; time reversal says zero.
+        reversal: λ_abc + λ_bac without w^A of each replica; time reversal says zero.
         continuity: |⟨1|D|v⟩ + ⟨v_sj|v⟩|, that electrons which jump are neither lost nor made; zero.
         residual: largest of the linear solves.
         weight: density of states of the shells.
     """
 
     flux: Number = 0.0
+    flux_noise: Number = 0.0
+    lost: Vanishing | None = None
     optical_theorem: Number | None = None
-    onsager: Number = 0.0
+    reversal: Vanishing | None = None
     continuity: Number = 0.0
     residual: Number = 0.0
     weight: Number = 0.0
 
     @classmethod
-    def of(cls, measures: Measures, weight: AnyArray) -> Quality:
-        """From those of all shells, leaves (shells,), and their densities of states."""
+    def of(cls, measures: Measures, weight: AnyArray, member: AnyArray) -> Quality:
+        """From those of all shells, leaves (shells, ...), their densities of states, and 1 in the row of a replica."""
         xp = namespace(measures.flux, weight)
         total = xp.sum(weight)
         share = weight / xp.where(total == 0, 1.0, total)
         optical = measures.optical_theorem
         return cls(
             flux=xp.sum(share * measures.flux),
+            flux_noise=LARGEST_OF_MANY * xp.sum(share * measures.spread),
+            lost=measures.lost.gathered(member),
             optical_theorem=None if optical is None else xp.max(optical, initial=0.0),
-            onsager=xp.sum(share * measures.onsager),
+            reversal=measures.reversal.gathered(member),
             continuity=xp.sum(share * measures.continuity),
             residual=xp.max(measures.residual, initial=0.0),
             weight=total,
         )
 
+    @property
+    def onsager(self) -> Number:
+        """Largest |λ_abc + λ_bac| without w^A, of |λ|."""
+        return 0.0 if self.reversal is None else self.reversal.violation
+
     def warnings(self) -> tuple[str, ...]:
         """One line for each violation, with its likely cause; none where nothing has a value yet."""
-        if is_traced(self.flux, self.onsager, self.continuity, self.residual):
+        if is_traced(self.flux, self.reversal, self.continuity, self.residual):
             return ()
         found = []
-        if self.flux > FLUX_LIMIT:
+        lost = self.lost is not None and self.lost.exceeds(LOST_LIMIT)
+        if self.flux > FLUX_LIMIT and (lost or self.flux > self.flux_noise):
             found.append(
                 f"w^A does not conserve flux: |∫w^A δ| reaches {self.flux:.2g} of ∫|w^A| δ (Eq. (34) says zero). "
                 "Either the surface is sampled too coarsely (raise n), or the kernel's axis is not a symmetry axis "
                 "of the surface."
             )
-        if self.onsager > ONSAGER_LIMIT:
+        if self.reversal is not None and self.reversal.exceeds(ONSAGER_LIMIT):
             found.append(
                 f"the Onsager relation λ_abc = −λ_bac is violated by {self.onsager:.2g}: H(k) breaks time reversal "
                 "(λ then has a symmetric part that g does not contain), or the surface is sampled too coarsely "
@@ -76,3 +96,16 @@ class Quality(eqx.Module):
                 "the memory budget is small: raise it)."
             )
         return tuple(found)
+
+
+def check_residual(quality: Quality) -> None:
+    """Refuse what the exact solver has not solved.
+
+    Raises:
+        JaxkinError: a residual that is not small.
+    """
+    if not quality.residual <= RESIDUAL_ERROR:
+        raise JaxkinError(
+            f"solver='exact' did not converge: residual {quality.residual:.1g}. Raise the memory budget or n, or use "
+            "solver='rta'."
+        )

@@ -31,6 +31,7 @@ from jaxkin.response.sums import (
     rotated,
     traceless,
 )
+from jaxkin.response.vanishing import Vanishing
 
 Solver = Literal["rta", "exact"]
 SkewOrder = Literal["first", "all"]
@@ -47,15 +48,19 @@ class Measures(eqx.Module):
 
     Attributes:
         flux: |∫(dp') w^A δ| relative to ∫(dp') |w^A| δ.
+        lost: Σ w v_a ∫(dp') w^A δ, which vanishes with it.
+        spread: √(Σ W²)/Σ W: one over the root of the number of points.
         optical_theorem: its relative violation; None without an imaginary part of T.
-        onsager: |λ_abc + λ_bac| of the zeroth order in w^A, which time reversal forbids, relative.
+        reversal: Σ w (Rv)_a v_c (Rv)_b, λ_abc + λ_bac in zeroth order in w^A, which time reversal forbids.
         continuity: |⟨1|D_c|v_b⟩ + ⟨v_sj,c|v_b⟩|, relative: electrons that jump leave one place and arrive at another.
         residual: of the linear solves, relative.
     """
 
     flux: Float[AnyArray, "..."]
+    lost: Vanishing
+    spread: Float[AnyArray, "..."]
     optical_theorem: Float[AnyArray, "..."] | None
-    onsager: Float[AnyArray, "..."]
+    reversal: Vanishing
     continuity: Float[AnyArray, "..."]
     residual: Float[AnyArray, "..."]
 
@@ -163,7 +168,7 @@ def _relaxed(
         sums.tau,
         collisions.skew_acceleration,
         collisions.side_jump_velocity,
-        _measures(collisions, theory, _onsager(v, v, v, weight), jnp.zeros(())),
+        _measures(collisions, theory, weight, v, jnp.zeros(())),
     )
 
 
@@ -224,14 +229,35 @@ def _exact(
         jnp.real(jnp.trace(drude[static])) / jnp.sum(w * v * v),
         collisions.skew_acceleration,
         collisions.side_jump_velocity,
-        _measures(collisions, theory, _onsager(path, v, path, weight), residual),
+        _measures(collisions, theory, weight, path, residual),
     )
 
 
-def _measures(collisions: Collisions, theory: Theory, onsager: Array, residual: Array) -> Measures:
-    continuity = _continuity(collisions) if theory == "complete" else jnp.zeros(())
-    found = (collisions.flux_violation, collisions.optical_theorem, onsager, continuity, residual)
-    return Measures(*jax.lax.stop_gradient(found))
+def _measures(collisions: Collisions, theory: Theory, weight: Array, path: Array, residual: Array) -> Measures:
+    """Of a shell with mean free paths R v, (M, 3), in any unit."""
+    w = collisions.weights
+    found = Measures(
+        flux=collisions.flux_violation,
+        lost=_lost(collisions, weight),
+        spread=jnp.linalg.norm(w) / jnp.maximum(jnp.abs(jnp.sum(w)), 1e-300),
+        optical_theorem=collisions.optical_theorem,
+        reversal=_reversal(path, collisions.velocity, weight),
+        continuity=_continuity(collisions) if theory == "complete" else jnp.zeros(()),
+        residual=residual,
+    )
+    return jax.lax.stop_gradient(found)
+
+
+def _lost(collisions: Collisions, weight: Array) -> Vanishing:
+    v = collisions.velocity
+    speed = jnp.linalg.norm(v, axis=1)
+    return Vanishing((weight * collisions.lost) @ v, jnp.sum(jnp.abs(weight) * speed) * collisions.antisymmetric_size)
+
+
+def _reversal(path: Array, v: Array, weight: Array) -> Vanishing:
+    squares, speed = jnp.sum(path**2, axis=1), jnp.linalg.norm(v, axis=1)
+    sums = jnp.einsum("ia,ic,ib->abc", weight[:, None] * path, v, path)
+    return Vanishing(sums.ravel(), jnp.sum(jnp.abs(weight) * squares * speed))
 
 
 def _continuity(collisions: Collisions) -> Array:
@@ -240,11 +266,3 @@ def _continuity(collisions: Collisions) -> Array:
     speed, moved = (jnp.linalg.norm(x, axis=1, keepdims=True) for x in (v, jump))
     size = jnp.sum(jnp.abs(w) * speed * jnp.maximum(moved, SLOW * speed))
     return jnp.max(jnp.abs(gained + (w * jump).T @ v)) / jnp.maximum(size, 1e-300)
-
-
-def _onsager(left: Array, middle: Array, right: Array, w: Array) -> Array:
-    """Largest |Σ w l_a v_c r_b| over Σ w |l||v||r|."""
-    left, middle, right, w = jax.lax.stop_gradient((left, middle, right, w))
-    cubic = jnp.einsum("ia,ic,ib->abc", w[:, None] * left, middle, right)
-    lengths = jnp.prod(jnp.stack([jnp.linalg.norm(part, axis=1) for part in (left, middle, right)]), axis=0)
-    return jnp.max(jnp.abs(cubic)) / jnp.maximum(jnp.sum(jnp.abs(w) * lengths), 1e-300)

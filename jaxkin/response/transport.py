@@ -23,7 +23,7 @@ from jaxkin.errors import JaxkinError
 from jaxkin.memory import limit
 from jaxkin.namespace import AnyArray, is_traced, namespace
 from jaxkin.response.krylov import TOLERANCE
-from jaxkin.response.quality import Quality
+from jaxkin.response.quality import Quality, check_residual
 from jaxkin.response.shell import (
     Measures,
     ShellResponse,
@@ -34,6 +34,7 @@ from jaxkin.response.shell import (
     scattered_response,
 )
 from jaxkin.response.sums import CURRENTS, MECHANISMS, Theory
+from jaxkin.response.vanishing import Vanishing
 from jaxkin.surface.plan import Progress
 from jaxkin.surface.rule import LatticeRule
 from jaxkin.surface.surface import Surface
@@ -92,7 +93,8 @@ def transport(
 
     Raises:
         JaxkinError: a frequency that is not finite, an unknown solver, weights that are negative where scattering
-            between pairs of points or the exact solver cannot have them, a thermal lattice evaluated elsewhere.
+            between pairs of points or the exact solver cannot have them, an exact solver that did not converge, a
+            thermal lattice evaluated elsewhere.
     """
     check_solver(solver, skew_order, theory)
     check_kind("surface", surface, Surface, "a surface, from jaxkin.fermi_surface")
@@ -140,6 +142,7 @@ def transport(
     found = _gathered(surface, f, jax.tree.map(lambda *x: np.stack(x), *sums), skew, jump)
     sampled = sorted(set(surface.layout.replica))  # at a band edge a random shift may find no state
     check_transport_time(found.tau[sampled].min())  # single shells of few points may have any in a bin of energies
+    check_residual(found.quality)
     return replace(found, left_out=left_out)
 
 
@@ -197,7 +200,7 @@ def _gathered(surface: Surface, f: AnyArray, parts: ShellResponse, skew: AnyArra
         tau=summed(parts.tau * dos) / xp.maximum(summed(dos), 1e-300),
         skew_acceleration=skew,
         side_jump_velocity=jump,
-        quality=Quality.of(parts.measures, dos),
+        quality=Quality.of(parts.measures, dos, member.astype(float)),
     )
 
 
@@ -210,7 +213,9 @@ def _nothing(frequencies: int, theory: Theory) -> ShellResponse:
         tau=none,
         skew_acceleration=none,
         side_jump_velocity=none,
-        measures=Measures(none, None, none, none, none),
+        measures=Measures(
+            none, Vanishing(np.zeros((0, 3)), none), none, None, Vanishing(np.zeros((0, 27)), none), none, none
+        ),
     )
 
 
