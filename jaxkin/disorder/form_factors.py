@@ -22,11 +22,14 @@ from jaxtyping import Array, Complex, Float
 
 from jaxkin.disorder.products import inner_products, real_form
 from jaxkin.namespace import namespace
+from jaxkin.surface.tiles import sum_over_tiles
 
 NEGLIGIBLE = 1e-13
 """Reciprocal vectors on which V(q + G) is below this part of its largest value are left out."""
 FARTHEST = 8
 """Shells of reciprocal vectors that are tried."""
+TOGETHER = 16
+"""Reciprocal vectors whose terms exist at a time."""
 CHUNK = 512
 """Sites whose phases exist at a time."""
 
@@ -70,18 +73,21 @@ class ReciprocalSum(FormFactors):
         else:
             reduced = q @ jnp.linalg.pinv(jnp.asarray(self.basis))
             back = jnp.round(reduced) @ jnp.asarray(self.basis)
-        phases = jnp.asarray(self.counts)[:, None] * jnp.exp(1j * (jnp.asarray(self.vectors) @ x.T))  # (g, s)
-        with_slope = jax.vmap(jax.vmap(_value_and_slope(self.form_factor)))
+        vectors = jnp.asarray(self.vectors)
+        phases = jnp.asarray(self.counts)[:, None] * jnp.exp(1j * (vectors @ x.T))  # (g, s)
+        with_slope = jax.vmap(_value_and_slope(self.form_factor))
+        inside = (q - back).reshape(-1, 3)
 
-        def add(total, one):
-            vector, phase = one
-            values, slope = with_slope(q - back + vector)
-            terms = jnp.concatenate([values[None], jnp.moveaxis(slope, -1, 0)])
-            return total + phase[:, None, None] * terms[:, None], None
+        def terms(some, waves):
+            """Values and slopes at some of the vectors, (4, IJ, 2s) real numbers."""
+            values, slope = jax.vmap(with_slope)(inside + some[:, None])
+            v = jnp.concatenate([values[None], jnp.moveaxis(slope, -1, 0)])
+            real = jnp.tensordot(v.real, real_form(waves), axes=(1, 0))
+            return real + jnp.tensordot(v.imag, real_form(1j * waves), axes=(1, 0)) if jnp.iscomplexobj(v) else real
 
-        start = jnp.zeros((4, len(x), *q.shape[:2]), complex)
-        total = jax.lax.scan(add, start, (jnp.asarray(self.vectors), phases))[0]
-        total = total * jnp.exp(-1j * jnp.einsum("ija,sa->sij", back, x))
+        total = sum_over_tiles(terms, TOGETHER, vectors, phases)
+        total = jnp.moveaxis(total, -1, 1).reshape(4, 2, len(x), *q.shape[:2])
+        total = jax.lax.complex(total[:, 0], total[:, 1]) * jnp.exp(-1j * jnp.einsum("ija,sa->sij", back, x))
         return total[0], total[1:]
 
 
@@ -103,7 +109,8 @@ class PeriodicFactor(FormFactors):
         def factors(q):
             return jnp.exp(-1j * (x @ q)) * self.form_factor(q)
 
-        values, slope = jax.vmap(jax.vmap(_value_and_slope(factors)))(left[:, None, :] - right)
+        q = left[:, None, :] - right
+        values, slope = (jax.vmap(jax.vmap(of))(q) for of in (factors, jax.jacfwd(factors)))
         return jnp.moveaxis(values, -1, 0), jnp.transpose(slope, (3, 2, 0, 1))
 
 
@@ -199,10 +206,10 @@ def filled_up(rows: Array | np.ndarray) -> Array | np.ndarray:
 
 
 def _value_and_slope(function: Callable) -> Callable:
-    def both(q: Array) -> tuple[Array, Array]:
-        return function(q), jax.jacfwd(function)(q)
-
-    return both
+    """Of q (3,); reverse mode costs twice the value, forward mode, which complex values need, seven times as much."""
+    if jnp.issubdtype(jax.eval_shape(function, jax.ShapeDtypeStruct((3,), float)).dtype, jnp.complexfloating):
+        return lambda q: (function(q), jax.jacfwd(function)(q))
+    return jax.value_and_grad(function)
 
 
 def reciprocal_vectors(form_factor: Callable, basis: np.ndarray) -> tuple[np.ndarray, float]:
