@@ -98,28 +98,32 @@ class Grid(LevelSets):
         window: tuple[float, float],
         level: float,
         stabiliser: tuple[ZoneMap, ...],
+        pockets: Sequence[Pocket],
         rng: np.random.Generator,
     ) -> Samples:
         check_work(self.n ** len(pocket.edges), f"n = {self.n}: the points of a pocket's grid")
+        others = [self._widened(one, spectrum) for one in pockets if one is not pocket]
         pocket = self._widened(pocket, spectrum)
         bands = list(pocket.bands)
         centres = self._cell_centres(spectrum, pocket)
         # beyond it the smeared δ vanishes for the steepest point of the pocket
         reach = SMEARINGS[self.smearing][1] * (self.width or self.adaptive * self._steepest(centres))
-        points, rows = [], []
+        points, rows, shared = [], [], []
         for x, near in self._active(pocket, rng.random(len(pocket.edges))):
             k = pocket.origin + pocket.edges * x
             energies = spectrum(k)[:, bands].T
             row, point = np.nonzero(near & (np.abs(energies - level) < reach))
             points.append(k[point])
             rows.append(row)
+            held = [_holds(other, spectrum, k[point], np.array(bands)[row]) for other in others]
+            shared.append(np.sum(held, axis=0) + np.ones(len(point)))
         row = np.concatenate(rows)
         return Samples(
             k=np.concatenate(points),
             band=np.array(bands)[row],
             axis=np.zeros(len(row), int),
             edges=pocket.edges,
-            volume=float(np.prod(pocket.edges)) / self.n ** len(pocket.edges),
+            volume=float(np.prod(pocket.edges)) / self.n ** len(pocket.edges) / np.concatenate(shared),
         )
 
     def _active(self, pocket: Pocket, shift: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -188,3 +192,17 @@ class Grid(LevelSets):
 
     def rule(self, thermal: Thermal, decided: Decided) -> SmearedRule:
         return SmearedRule(decided.start, decided.band, decided.pocket, decided.volume)
+
+
+def _holds(pocket: Pocket, spectrum: Spectrum, k: np.ndarray, band: np.ndarray) -> np.ndarray:
+    """Whether a widened pocket has the points k (N, d) of bands (N,) in its cells as well: they are then shared."""
+    x = k - pocket.origin
+    if spectrum.model.periodic:
+        lo, hi = np.array(spectrum.model.zone).T
+        x = np.mod(x, hi - lo)
+    cell = np.floor(x / pocket.edges * np.array(pocket.cells)).astype(int)
+    inside = np.all((cell >= 0) & (cell < pocket.cells), axis=1) & np.isin(band, pocket.bands)
+    held = np.zeros(len(k), bool)
+    row = np.searchsorted(pocket.bands, band[inside])
+    held[inside] = pocket.active[(row, *cell[inside].T)]
+    return held

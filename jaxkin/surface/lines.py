@@ -60,6 +60,7 @@ class Lines(LevelSets):
         window: tuple[float, float],
         level: float,
         stabiliser: tuple[ZoneMap, ...],
+        pockets: Sequence[Pocket],
         rng: np.random.Generator,
     ) -> Samples:
         d = len(pocket.edges)

@@ -171,7 +171,7 @@ class Plan:
             first = len(parts)
             for pocket, image, own in zip(window.pockets, window.images, window.stabilisers, strict=True):
                 if image.map is None:
-                    samples = resized.sample(self.spectrum, pocket, window.interval, level, own, rng)
+                    samples = resized.sample(self.spectrum, pocket, window.interval, level, own, window.pockets, rng)
                     parts.append(self._columns(resized, samples, level))
                 else:
                     parts.append(moved(parts[first + image.source], image.map))

@@ -94,11 +94,12 @@ class Sampler(Protocol):
         window: tuple[float, float],
         level: float,
         stabiliser: tuple[ZoneMap, ...],
+        pockets: Sequence[Pocket],
         rng: np.random.Generator,
     ) -> Samples:
         """Points of ``pocket`` for ``level`` in ``window`` (eV) and one random shift.
 
-        ``stabiliser``: the maps of the zone that map the pocket on itself.
+        ``stabiliser``: the maps of the zone that map the pocket on itself; ``pockets``: all of the window, this too.
         """
         ...
 

@@ -115,6 +115,7 @@ class ThermalGrid:
         window: tuple[float, float],
         level: float,
         stabiliser: tuple[ZoneMap, ...],
+        pockets: Sequence[Pocket],
         rng: np.random.Generator,
     ) -> Samples:
         """Nodes of the pocket's active cells; ``edges`` are those of one node's volume here."""
