@@ -200,9 +200,9 @@ class GivenLayout(Layout):
 
 
 def filled_up(rows: Array | np.ndarray) -> Array | np.ndarray:
-    """With zeros to the next power of two, so that few shapes compile."""
-    size = 1 << (len(rows) - 1).bit_length()
-    return namespace(rows).pad(rows, ((0, size - len(rows)), *((0, 0),) * (rows.ndim - 1)))
+    """With zeros to the next quarter of a power of two, so that few shapes compile."""
+    step = max(1, 1 << (len(rows) - 1).bit_length() >> 3)
+    return namespace(rows).pad(rows, ((0, -len(rows) % step), *((0, 0),) * (rows.ndim - 1)))
 
 
 def _value_and_slope(function: Callable) -> Callable:
