@@ -67,6 +67,27 @@ def test_what_shares_no_points_is_as_alone(d3, levels, kelvin):
     np.testing.assert_array_equal(alone.weight, scanned.weight)
 
 
+@pytest.mark.parametrize("kelvin", [0.0, 300.0])
+def test_costs_and_refinement_do_not_depend_on_what_was_taken_before(kelvin):
+    """Energies that the search of another level has left behind count as if they had to be found."""
+    model = jk.models.get("massive-dirac-2d")
+
+    def scan():
+        return jk.fermi_surfaces(model, [0.28, 0.3], [[kelvin], [200.0]], jk.Lines(4), 2, rtol=0.02, target=speed)
+
+    def speed(surface):
+        return np.linalg.norm(surface.velocity, axis=1)
+
+    after, first = scan(), scan()
+    for surface in (after[3], after[1], after[0]):
+        surface.carrier_density()  # looks for more pockets
+    for number in (0, 1):
+        again, alone = after[number], first[number]
+        assert (again.evaluations, again.verdict) == (alone.evaluations, alone.verdict)
+        np.testing.assert_array_equal(again.weight, alone.weight)
+    assert after.evaluations < sum(surface.evaluations for surface in (after[0], after[1], after[2]))
+
+
 def test_levels_and_temperatures_broadcast(d3):
     scan = jk.fermi_surfaces(d3, [[-1.2], [-1.1]], [600.0, 1200.0], jk.Grid(16), replicas=4)
     assert [(s.fermi_level, s.temperature) for s in scan] == [(mu, t) for mu in (-1.2, -1.1) for t in (600.0, 1200.0)]

@@ -159,7 +159,7 @@ def fermi_surfaces(
     thermals = _resolved(nodes, thermals, sampler)
 
     def run(group: Sequence[Thermal]) -> _Run:
-        plan = Plan(nodes, group, int(seed), progress, share, smallest_pocket, degeneracy)
+        plan = Plan(nodes.shared(), group, int(seed), progress, share, smallest_pocket, degeneracy)
         return _run(plan, sampler, replicas, rtol, target, budget)
 
     return Surfaces(thermals, _groups(thermals, sampler), nodes, run)
@@ -180,7 +180,7 @@ class Surfaces(Sequence[Surface]):
     @property
     def evaluations(self) -> int:
         """How many H(k) were diagonalised so far, for all surfaces together."""
-        return self._nodes.evaluations + sum(run.sampled for run in self._known.values())
+        return self._nodes.diagonalised + sum(run.sampled for run in self._known.values())
 
     @overload
     def __getitem__(self, index: int) -> Surface: ...
@@ -277,12 +277,16 @@ def _groups(thermals: Sequence[Thermal], sampler: Sampler | None) -> dict[Therma
 
 @dataclass(frozen=True)
 class _Run:
-    """Replicas that were made for a plan with ``sampled`` diagonalisations, and what became of the refinement."""
+    """Replicas that were made for a plan with ``sampled`` diagonalisations, and what became of the refinement.
+
+    ``searched`` are the nodes of its search, whoever diagonalised them.
+    """
 
     plan: Plan
     sampler: Sampler
     made: list[Replica]
     sampled: int
+    searched: int
     verdict: str = ""
     advice: tuple[str, ...] = ()
     known: dict[Thermal, tuple[str, ...]] = field(default_factory=dict)
@@ -290,7 +294,7 @@ class _Run:
     @property
     def evaluations(self) -> int:
         """Diagonalisations: the samples of all processes, and the search, which processes repeat and plans share."""
-        return self.plan.nodes.evaluations + self.sampled
+        return self.searched + self.sampled
 
     def surface(self, thermal: Thermal) -> Surface:
         surface = self.plan.surface(thermal, self.sampler, self.made, self.evaluations)
@@ -308,10 +312,15 @@ def _run(
     choice = chosen(plan) if sampler is None else Choice(sampler.at(plan.thermals[0].temperature), "")
     made = plan.replicas(choice.sampler, range(replicas))
     if rtol is None:
-        run = _Run(plan, choice.sampler, made, plan.share.total(plan.sampled), f"{replicas} replicas as asked")
+        run = _made(plan, choice.sampler, made)
+        run = replace(run, verdict=f"{replicas} replicas as asked")
     else:
         run = _refined(plan, choice.sampler, made, replicas, rtol, target or _moment_velocity, budget)
     return replace(run, verdict=f"chosen: {choice.reason}; {run.verdict}") if choice.reason else run
+
+
+def _made(plan: Plan, sampler: Sampler, made: list[Replica]) -> _Run:
+    return _Run(plan, sampler, made, plan.share.total(plan.sampled), plan.nodes.evaluations)
 
 
 def _moment_velocity(surface: Surface) -> np.ndarray:
@@ -328,7 +337,7 @@ def _refined(
     """More lines while the error falls faster with them than it would with replicas, else more replicas."""
     more_lines, before = True, (np.inf, 0)
     while True:
-        run = _Run(plan, sampler, made, plan.share.total(plan.sampled))
+        run = _made(plan, sampler, made)
         error, cost = 0.0, 0
         for thermal in plan.thermals:
             surface = run.surface(thermal)

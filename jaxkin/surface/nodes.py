@@ -20,13 +20,27 @@ COPIES = 3
 class Nodes:
     """Energies at the corners of cells, kept level by level so that searches for several windows share them.
 
-    Of nodes that ``maps`` of the zone make equivalent one is diagonalised.
+    Of nodes that ``maps`` of the zone make equivalent one is diagonalised. ``evaluations`` counts the nodes that were
+    asked for here, also those whose energies :meth:`shared` nodes knew already: what a search costs, and what is decided
+    by its cost, does not depend on the searches before it. ``diagonalised`` counts the work of all that share.
     """
 
-    def __init__(self, spectrum: Spectrum, maps: Sequence[ZoneMap] = ()):
+    def __init__(self, spectrum: Spectrum, maps: Sequence[ZoneMap] = (), whole: Nodes | None = None):
         self.spectrum, self.maps = spectrum, maps
         self.evaluations = 0
-        self._known: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._diagonalised = 0
+        self._asked: dict[int, np.ndarray] = {}
+        self._whole = whole or self
+        self._known: dict[int, tuple[np.ndarray, np.ndarray]] = {} if whole is None else whole._known
+
+    @property
+    def diagonalised(self) -> int:
+        """Diagonalisations of all that share these energies."""
+        return self._whole._diagonalised
+
+    def shared(self) -> Nodes:
+        """The same energies with a count of their own."""
+        return Nodes(self.spectrum, self.maps, self._whole)
 
     @property
     def first(self) -> np.ndarray:
@@ -56,9 +70,12 @@ class Nodes:
         wanted, inverse = self._canonical(per_edge, node.reshape(-1, model.dimension))
         keys, values = self._known.get(per_edge, (np.zeros(0, np.int64), np.zeros((0, model.size))))
         new = np.setdiff1d(wanted, keys, assume_unique=True)
+        asked = self._asked.get(per_edge, np.zeros(0, np.int64))
+        self._asked[per_edge] = np.union1d(asked, wanted)
+        self.evaluations += len(self._asked[per_edge]) - len(asked)
         if len(new):
             self._demand(len(new))
-            self.evaluations += len(new)
+            self._whole._diagonalised += len(new)
             keys = np.concatenate([keys, new])
             values = np.concatenate([values, self.spectrum(self._place(per_edge, new))])
             order = np.argsort(keys)
@@ -78,6 +95,7 @@ class Nodes:
         slack = EXACT if self.maps else 0.0
         wider = window[0] - slack, window[1] + slack
         self.evaluations += len(wanted)
+        self._whole._diagonalised += len(wanted)
         self.spectrum.evaluations += len(wanted)
         return free_of_levels(self.spectrum.model, self._place(per_edge, wanted), wider, radius, bend)[inverse]
 

@@ -148,7 +148,7 @@ class Plan:
         made = []
         for done, number in enumerate(which):
             self.report(done, len(which), "sampling the surface")
-            before = self.spectrum.evaluations - self.nodes.evaluations
+            before = self.spectrum.evaluations - self.nodes.diagonalised
             made.append(self._replica(sampler, windows, np.random.default_rng(streams[number])))
             points = sum(len(replica.columns["k"]) for replica in made)
             demand(
@@ -156,7 +156,7 @@ class Plan:
                 f"the {points} points of {len(made)} of {len(which)} replicas",
                 "raise it, or ask for fewer replicas or a smaller n",
             )
-            self.sampled += self.spectrum.evaluations - self.nodes.evaluations - before
+            self.sampled += self.spectrum.evaluations - self.nodes.diagonalised - before
         self.report(len(which), len(which), "sampling the surface")
         return made
 
