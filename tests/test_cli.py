@@ -3,12 +3,14 @@
 import json
 import subprocess
 import sys
+import tomllib
 
 import numpy as np
 import pytest
 
 import jaxkin as jk
 from jaxkin.cli import app, config, study
+from jaxkin.cli.section import numbers
 from jaxkin.output import dataset as ds
 from jaxkin.output.uncertainty import with_uncertainty
 
@@ -109,8 +111,8 @@ def test_netcdf_is_labelled_and_complete(folder):
     assert data.fermi_level.values.tolist() == [-1.5, -1.4]
     assert np.iscomplexobj(data.g)
     assert {"jax_version", "jaxkin_version", "seed", "config", "verdict"} <= set(data.attrs)
-    again = config.convert(__import__("tomllib").loads(data.attrs["config"]), None)
-    assert config.numbers("fermi_level", again.surface.fermi_level).tolist() == [-1.5, -1.4]
+    again = config.convert(tomllib.loads(data.attrs["config"]), None)
+    assert numbers("fermi_level", again.surface.fermi_level).tolist() == [-1.5, -1.4]
     document = json.loads((folder / "result.json").read_text())
     assert len(document["points"]) == 4
     parts = np.array(document["points"][0]["g"]["total"])
@@ -190,14 +192,12 @@ def test_ranges_and_nested_settings():
     loaded = config.load(
         "kramers-weyl-d4", ["frequency={start = 0.1, stop = 10.0, count = 3, spacing = 'log'}", "hopping=0.3"]
     )
-    np.testing.assert_allclose(config.numbers("frequency", loaded.response.frequency), [0.1, 1.0, 10.0])
+    np.testing.assert_allclose(numbers("frequency", loaded.response.frequency), [0.1, 1.0, 10.0])
     assert loaded.model.parameters == {"hopping": 0.3}
     assert config.load(None, []).model.name == "tellurium"
 
 
 def test_configuration_round_trip():
-    import tomllib
-
     loaded = config.load("weyl", ["inversion=false", "rtol=1e-3"])
     assert config.convert(tomllib.loads(config.as_toml(loaded)), None) == loaded
 
@@ -256,8 +256,9 @@ frequency = [0.0, 1.0]
     again = tmp_path / "again.toml"
     again.write_text(config.as_toml(asked))
     assert config.load(str(again), []) == asked
-    done = study.run(study.prepare(asked), lambda done, total, what: None)
-    response = done.points[0].response
+    points = []
+    study.run(study.prepare(asked), lambda done, total, what: None, points.append)
+    response = points[0].response
     assert response.solver == "exact"
     assert response.quality.residual < 1e-9
     assert np.abs(response.g["skew"].mean).max() > 0

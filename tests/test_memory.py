@@ -9,6 +9,7 @@ import pytest
 
 import jaxkin as jk
 from jaxkin.cli import config
+from jaxkin.cli.ingredients import memory
 from jaxkin.disorder.states import filled_size
 from jaxkin.memory import batch_bytes, limit, memory_limit, parse_size
 from jaxkin.surface.nodes import Nodes
@@ -200,7 +201,7 @@ def test_what_would_outgrow_the_budget_says_how_to_mend_it():
 def test_the_configuration_states_the_budget():
     asked = config.load("kramers-weyl-d4", ["memory=3 GiB"])
     assert asked.resources.memory == "3 GiB" and 'memory = "3 GiB"' in config.as_toml(asked)
-    with config.memory(asked.resources):
+    with memory(asked.resources):
         assert limit() == 3 * 2**30
-    with config.memory(config.load("kramers-weyl-d4", ["resources.memory=2e9"]).resources):
+    with memory(config.load("kramers-weyl-d4", ["resources.memory=2e9"]).resources):
         assert limit() == 2_000_000_000

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import inspect
-import json
-import re
 import sys
-import time
+import tomllib
 import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import numpy as np
 from cyclopts import App, Parameter
-from rich.console import Console
 from rich.table import Table
 
 import jaxkin
 from jaxkin.cli import config as cfg
 from jaxkin.cli import fit as fits
-from jaxkin.cli import study as studies
+from jaxkin.cli import quantum as quantum_study
+from jaxkin.cli import study
+from jaxkin.cli.checkpoint import stored
+from jaxkin.cli.defaults import completed
+from jaxkin.cli.execution import Wanted, again, execute
+from jaxkin.cli.ingredients import build_model
+from jaxkin.cli.origin import origin
+from jaxkin.cli.page import console, discard_output
 from jaxkin.cli.progress import reporting
-from jaxkin.errors import ConfigError, JaxkinError
+from jaxkin.cli.record import as_json
+from jaxkin.cli.stop import Stopped, stoppable
+from jaxkin.errors import ConfigError, FileFormatError, JaxkinError
 from jaxkin.parallel import Share, cluster
 from jaxkin.parallel.launcher import launch
 
@@ -29,6 +35,7 @@ app = App(
     name="jaxkin",
     help="Gyrotropic response of disordered noncentrosymmetric metals, from a Bloch Hamiltonian.",
     version=jaxkin.__version__,
+    suppress_keyboard_interrupt=False,  # main says what is kept
 )
 Settings = Annotated[
     list[str] | None, Parameter(name="--set", negative=(), help="key=value on top of the configuration; repeatable")
@@ -41,7 +48,9 @@ def run(
     /,
     *,
     set_: Settings = None,
+    from_: Annotated[Path | None, Parameter(name="--from")] = None,
     out: Path | None = None,
+    resume: Annotated[bool, Parameter(negative=())] = False,
     json: Annotated[bool, Parameter(negative=())] = False,
     processes: int = 1,
     memory: str | None = None,
@@ -52,8 +61,12 @@ def run(
     ----------
     source
         A built-in model's name, a Wannier90 *_tb.dat or *_hr.dat file, or a TOML configuration; tellurium by default.
+    from_
+        A result.nc or result.json in place of SOURCE: what it was computed from, for the same numbers again.
     out
-        Folder for result.nc, result.json, config.toml and the pictures.
+        Folder for result.nc, result.json, config.toml and the pictures; each point is kept there when it is done.
+    resume
+        Go on with the run in the folder of --out, also where it was killed; without SOURCE and --set, as it began.
     json
         Print one JSON object instead of tables.
     processes
@@ -61,77 +74,37 @@ def run(
     memory
         What each process may take beyond the programs themselves, for example 2GiB; half of the machine's by default.
     """
-    start = time.perf_counter()
-    budget = [] if memory is None else [f"resources.memory={memory}"]
-    config = cfg.load(source, [*(set_ or []), *budget])
-    if config.response.solver == "quantum":
-        _run_quantum(config, out, json)
-        return
+    if resume and out is None:
+        raise ConfigError("--resume: name the folder of the run with --out DIR.")
+    settings = [*(set_ or []), *([] if memory is None else [f"resources.memory={memory}"])]
+    config = completed(_configuration(source, from_, settings, out if resume and not set_ else None))
+    quantum = config.response.solver == "quantum"
+    if quantum and processes > 1:
+        raise ConfigError(f"--processes {processes}: solver = 'quantum' runs in one process; leave --processes out.")
     share = _share(processes)
-    if share is None:
-        launch(processes, _command, sys.argv[1:])
+    if share is not None:
+        execute(config, quantum_study.prepare if quantum else study.prepare, Wanted(out, json, resume), share)
         return
-    first = share.index == 0  # prints and writes for all
-    console = _console(quiet=not first)
-    study = studies.prepare(config)
-
-    def show(point: studies.Point) -> None:
-        if not json:
-            from jaxkin.output.tables import summary
-
-            response = config.response
-            console.print(
-                summary(point.response, point.conductivity, study.allowed, response.field, response.optic_axis)
-            )
-            console.print()
-
-    stopped: BaseException | None = None
     try:
-        with reporting(quiet=json or not first) as progress, cfg.memory(config.resources):
-            studies.run(study, progress, show, share)
-    except (KeyboardInterrupt, JaxkinError, MemoryError) as error:
-        if not study.points:
+        with stoppable(lambda done, total, what: None):
+            launch(processes, _command, sys.argv[1:])
+    except Stopped as error:
+        if error.line:  # of the process that prints
             raise
-        stopped = error
-    seconds = time.perf_counter() - start
-    document = _document(study, seconds)
-    if out is not None and first:
-        _write(study, document, out, console=None if json else console)
-    if json and first:
-        print(_dumps(document))
-    elif not json:
-        for message in study.warnings:
-            if not any(message.endswith(w) for point in study.points for w in point.response.warnings):
-                console.print(f"warning: {message}", style="yellow")
-        console.print(f"{seconds:.1f} s in all", style="dim")
-    if stopped is not None:
-        raise JaxkinError(
-            f"stopped after {len(study.points)} points ({str(stopped) or 'interrupted'}); what was computed is shown"
-            + (f" and kept in {out}." if out else ", and kept with --out DIR.")
-        ) from stopped
+        kept = "" if out is None else f"; what is finished is kept in {out}; go on with: {again()}"
+        raise Stopped(f"interrupted{kept}", error.args[1]) from error
 
 
-def _run_quantum(config: cfg.Config, out: Path | None, json: bool) -> None:
-    from jaxkin.cli import quantum
-
-    start, points = time.perf_counter(), []
-    console = _console(quiet=json)
-
-    def done(point: quantum.Point) -> None:
-        points.append(point)
-        console.print(point.summary())
-        console.print()
-
-    with reporting(quiet=json) as progress, cfg.memory(config.resources):
-        quantum.run(config, progress, done)
-    document = {**points[0].document, "seconds": time.perf_counter() - start}
-    if len(points) > 1:
-        document["points"] = [point.document for point in points]
-    if json:
-        print(_dumps(document))
-    if out is not None:
-        written = quantum.write(points, config, _dumps(document), out)
-        console.print("wrote " + ", ".join(map(str, written)), style="dim", soft_wrap=True)
+def _configuration(source: str | None, result: Path | None, settings: list[str], begun: Path | None) -> cfg.Config:
+    """From SOURCE, or a result, or what was ``begun`` in a folder."""
+    if result is not None and source is not None:
+        raise ConfigError(f"--from {result}: leave out SOURCE {source!r}; a result has its own configuration.")
+    if result is not None:
+        return origin(result, settings)
+    before = None if source is not None or begun is None else stored(begun)
+    if before is None:
+        return cfg.load(source, settings)
+    return cfg.convert(cfg.applied(tomllib.loads(cfg.as_toml(before)), settings), None)
 
 
 def _share(processes: int) -> Share | None:
@@ -166,13 +139,13 @@ def fit(source: Path, /, *, out: Path | None = None, json: Annotated[bool, Param
         outcome = fits.run(source, progress)
     result, document = outcome.result, fits.document(outcome)
     if json:
-        print(_dumps(document))
+        print(as_json(document))
     else:
-        fits.show(outcome, _console())
+        fits.show(outcome, console())
     if out is not None:
         written = fits.write(outcome, document, out)
         if not json:
-            _console().print("wrote " + ", ".join(map(str, written)), style="dim", soft_wrap=True)
+            console().print("wrote " + ", ".join(map(str, written)), style="dim", soft_wrap=True)
     if not result.converged:
         raise JaxkinError(f"{source}: the fit did not converge: {result.reason}.")
 
@@ -196,7 +169,7 @@ def list_models() -> None:
                 for p in parameters
             ),
         )
-    _console().print(table)
+    console().print(table)
 
 
 @app.command
@@ -209,8 +182,8 @@ def info(source: str | None = None, /, *, set_: Settings = None) -> None:
         As for run.
     """
     config = cfg.load(source, set_ or [])
-    model = cfg.build_model(config.model)
-    console = _console()
+    model = build_model(config.model)
+    page = console()
     table = Table(show_header=False, box=None, pad_edge=False)
     stated = config.model.point_group or model.point_group
     operations = jaxkin.find_symmetries(model)
@@ -229,16 +202,10 @@ def info(source: str | None = None, /, *, set_: Settings = None) -> None:
     table.add_row("point group stated", stated or "none")
     components = [f"g_{'xyz'[a]}{'xyz'[b]}" for a, b in np.argwhere(allowed)]
     table.add_row("gyrotropic components allowed", ", ".join(components) or "none")
-    console.print(table)
-    console.print(_band_table(model))
+    page.print(table)
+    page.print(_band_table(model))
     if stated:
         jaxkin.verify_point_group(model, stated)
-
-
-def _console(quiet: bool = False) -> Console:
-    """Standard output, wide enough for the tables when it is not a terminal."""
-    console = Console(highlight=False, quiet=quiet)
-    return console if console.is_terminal else Console(highlight=False, quiet=quiet, width=110)
 
 
 def _band_table(model: jaxkin.BlochModel) -> Table:
@@ -276,64 +243,11 @@ def plot(result: Path, /, *, out: Path | None = None) -> None:
     file = result / "result.nc" if result.is_dir() else result
     folder = out or file.parent
     folder.mkdir(parents=True, exist_ok=True)
-    for path in pictures.draw(ds.load(file), folder):
+    drawn = pictures.draw(ds.load(file), folder)
+    if not drawn:
+        raise FileFormatError(f"{file}: holds nothing to draw.")
+    for path in drawn:
         print(path)
-
-
-def _write(study: studies.Study, document: dict, folder: Path, console: Console | None) -> None:
-    from jaxkin.output import dataset as ds
-    from jaxkin.output import pictures
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"--out {folder}: {error}.") from error
-    (folder / "config.toml").write_text(cfg.as_toml(study.config))
-    (folder / "result.json").write_text(_dumps(document))
-    data = study.dataset()
-    ds.save(data, folder / "result.nc")
-    written = [folder / "result.nc", folder / "result.json", folder / "config.toml", *pictures.draw(data, folder)]
-    if console is not None:
-        console.print("wrote " + ", ".join(map(str, written)), style="dim", soft_wrap=True)
-
-
-def _document(study: studies.Study, seconds: float) -> dict:
-    """One object; a scan adds ``points``, and the top level then holds the first of them."""
-    points = [_point_document(point, study.config.response.optic_axis) for point in study.points]
-    document = {**points[0], "seconds": seconds, "warnings": study.warnings}
-    if len(points) > 1:
-        document["points"] = points
-    return document
-
-
-def _point_document(point: studies.Point, axis) -> dict:
-    response, surface = point.response, point.response.surface
-
-    def parts(values: np.ndarray) -> list:
-        return np.stack([np.real(values), np.imag(values)], axis=-1).tolist()
-
-    return {
-        "fermi_level": point.fermi_level,
-        "temperature": point.temperature,
-        "frequency": response.frequency.tolist(),
-        "g": {name: parts(estimate.mean) for name, estimate in response.g.items()},
-        "g_stderr": {name: parts(estimate.stderr) for name, estimate in response.g.items()},
-        "rotatory_power": {name: parts(e.mean) for name, e in response.rotatory_power(axis).items()},
-        "sigma": parts(point.conductivity.sigma["total"].mean),
-        "sigma_stderr": parts(point.conductivity.sigma["total"].stderr),
-        "time_reversal": point.conductivity.time_reversal,
-        "density_of_states": float(point.data.density_of_states),
-        "crossover_frequency": response.crossover_frequency(),
-        "verdict": surface.verdict,
-        "evaluations": surface.evaluations,
-        "surface_points": len(surface),
-        "seconds": point.seconds,
-        "warnings": list(response.warnings),
-    }
-
-
-def _dumps(document: dict) -> str:
-    return re.sub(r"\bNaN\b", "null", json.dumps(document, ensure_ascii=False))
 
 
 def _command(arguments: list[str]) -> None:
@@ -351,11 +265,18 @@ def main() -> None:
             warnings.showwarning = _show_warning
             _command(sys.argv[1:])
     except JaxkinError as error:
-        print(f"jaxkin: {error}", file=sys.stderr)
+        _leave(str(error), 1)
+    except KeyboardInterrupt as error:
+        line, status = (error.line, error.status) if isinstance(error, Stopped) else ("interrupted.", 130)
+        _leave(line, status)
+    except BrokenPipeError:  # a reader that has seen enough, such as head
+        discard_output()
         cluster.leave(1)
-    except KeyboardInterrupt:
-        print("jaxkin: interrupted before the first result.", file=sys.stderr)
-        cluster.leave(130)
+
+
+def _leave(line: str, status: int) -> NoReturn:
+    print(f"jaxkin: {line}", file=sys.stderr)
+    cluster.leave(status)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
-"""The TOML configuration: strict, with defaults that describe the main job on tellurium."""
+"""The TOML configuration: strict, from a model's name, a file, and settings on top."""
 
 from __future__ import annotations
 
-import re
+import inspect
 import tomllib
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,57 +11,20 @@ import msgspec
 import numpy as np
 
 from jaxkin import models
-from jaxkin.checks import MOST_VALUES, cartesian, check_count, check_number
-from jaxkin.checks import numbers as finite
-from jaxkin.disorder import (
-    Disorder,
-    FiniteRangeImpurity,
-    Gaussian,
-    Mixture,
-    PointImpurity,
-    RelaxationTime,
-    ScreenedCoulomb,
-)
+from jaxkin.cli.impurities import Impurity
+from jaxkin.cli.refusal import refusal
+from jaxkin.cli.section import Floats, Range, Section, Vector
 from jaxkin.errors import ConfigError, nearest
-from jaxkin.hamiltonian import BlochModel, read_wannier90
 from jaxkin.hamiltonian.eigensystem import DEGENERACY
 from jaxkin.hamiltonian.wannier90 import NAME
-from jaxkin.memory import memory_limit
 from jaxkin.response.conductivity import HALL_BUDGET
-from jaxkin.surface import Grid, Lines
-
-Vector = tuple[float, float, float]
-Floats = float | list[float]
-
-
-class Section(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
-    """A table of the configuration; unknown keys are errors."""
-
-
-class Range(Section, frozen=True):
-    """``count`` values from ``start`` to ``stop``, both included."""
-
-    start: float
-    stop: float
-    count: int
-    spacing: Literal["linear", "log"] = "linear"
-
-    def values(self, key: str) -> np.ndarray:
-        check_count(f"{key}: count", self.count, most=MOST_VALUES)
-        check_number(f"{key}: start", self.start, "a finite number")
-        check_number(f"{key}: stop", self.stop, "a finite number")
-        if self.spacing == "log":
-            if self.start <= 0 or self.stop <= 0:
-                raise ConfigError(f"{key}: a range with log spacing needs positive start and stop.")
-            return np.geomspace(self.start, self.stop, self.count)
-        return np.linspace(self.start, self.stop, self.count)
 
 
 class ModelConfig(Section, frozen=True):
     """Which Hamiltonian: a built-in ``name`` with ``parameters``, or a Wannier90 ``file``."""
 
     name: str = "tellurium"
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, Any] = msgspec.field(default_factory=dict)
     file: str | None = None
     position_matrices: bool = False
     lattice: list[Vector] | None = None
@@ -72,14 +34,14 @@ class ModelConfig(Section, frozen=True):
 
 
 class SurfaceConfig(Section, frozen=True):
-    """Where on the energy axis, and how finely."""
+    """Where on the energy axis, and how finely; what is left open is filled in by :mod:`jaxkin.cli.defaults`."""
 
-    fermi_level: Floats | Range = -0.02
+    fermi_level: Floats | Range | None = None
     temperature: Floats | Range = 0.0
-    sampler: Literal["lines", "grid"] = "lines"
-    n: int = 24
-    power: float = 8
-    smearing: str = "mp1"
+    sampler: Literal["auto", "lines", "grid"] | None = None
+    n: int | None = None
+    power: float | None = None
+    smearing: str | None = None
     width: float | None = None
     replicas: int = 8
     seed: int = 0
@@ -89,39 +51,16 @@ class SurfaceConfig(Section, frozen=True):
     budget: int = 5_000_000
 
 
-class ImpurityConfig(Section, frozen=True):
-    """One kind of impurity; ``density`` per Å^d.
-
-    ``point``: ``strength`` in eV on ``orbitals`` (one list, or one for each equivalent site; with
-    ``symmetrized`` the model's symmetry adds the partners), ``cells`` the cell of each for a cluster;
-    ``gaussian``: ``strength`` in eV Å^d and ``width`` in Å; ``coulomb``: ``strength`` is the charge,
-    screened with ``length`` (Å, Thomas-Fermi if left out), ``dielectric`` and ``core`` (Å).
-    """
-
-    kind: Literal["point", "gaussian", "coulomb"]
-    strength: float
-    density: float
-    order: Literal["born", "third", "tmatrix"] = "tmatrix"
-    orbitals: list[int | list[int]] = []
-    symmetrized: bool = False
-    cells: list[list[int]] | None = None
-    positions: list[Vector] = []
-    width: float = 5.0
-    dielectric: float = 10.0
-    length: float | None = None
-    core: float = 1.0
-
-
 class DisorderConfig(Section, frozen=True):
     """Phenomenological disorder, times in ps, side_jump in Å; or a list of ``impurities`` in its place."""
 
-    impurities: list[ImpurityConfig] = []
+    impurities: list[Impurity] = msgspec.field(default_factory=list)
 
-    tau: float = 0.6
-    tau_skew: float | None = 200.0
-    side_jump: float = 1.0
-    axis: Vector = (0.0, 0.0, 1.0)
-    direction: Literal["velocity", "momentum"] = "velocity"
+    tau: float | None = None
+    tau_skew: float | None = None
+    side_jump: float | None = None
+    axis: Vector | None = None
+    direction: Literal["velocity", "momentum"] | None = None
 
 
 def _default_frequencies() -> list[float]:
@@ -174,20 +113,42 @@ def load(source: str | None, settings: list[str]) -> Config:
 
     Raises:
         ConfigError: unknown key (names the nearest valid one), wrong type, unreadable file.
+
+    >>> load("kramers-weyl-d4", ["n=6"]).surface.n
+    6
     """
     tree: dict[str, Any] = {}
     if source is None:
         pass
     elif source.endswith(".toml"):
         tree = parse_file(Path(source))
-    elif NAME.fullmatch(Path(source).name.removesuffix(".gz")):
+    elif NAME.fullmatch(Path(source).name.removesuffix(".gz")) or Path(source).is_file():
         tree = {"model": {"file": source}}
-    else:
-        models.builder(source)  # raises with the nearest name
+    elif source in models.available():
         tree = {"model": {"name": source}}
+    else:
+        raise ConfigError(_no_source(source))
+    return convert(applied(tree, settings), source)
+
+
+def _no_source(source: str) -> str:
+    path = Path(source)
+    if path.parent != Path() or path.suffix:
+        here = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
+        return f"{source}: no such file{nearest(path.name, here)}."
+    names = models.available()
+    return f"no built-in model {source!r}{nearest(source, names)}; there are: {', '.join(names)}."
+
+
+def applied(tree: dict[str, Any], settings: list[str]) -> dict[str, Any]:
+    """The tables with ``key=value`` settings put in.
+
+    Raises:
+        ConfigError: no such key.
+    """
     for setting in settings:
         _apply(tree, setting)
-    return convert(tree, source)
+    return tree
 
 
 def parse_file(path: Path) -> dict[str, Any]:
@@ -199,16 +160,16 @@ def parse_file(path: Path) -> dict[str, Any]:
     try:
         tree = tomllib.loads(path.read_text())
     except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file.") from None
+        raise ConfigError(_no_source(str(path))) from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path}: {error}.") from error
     file = tree.get("model", {}).get("file") if isinstance(tree.get("model"), dict) else None
     if isinstance(file, str):
-        tree["model"]["file"] = str(path.parent / file)  # relative to the configuration
+        tree["model"]["file"] = str(path.parent / Path(file).expanduser())  # relative to the configuration
     return tree
 
 
-_SECTIONS = {
+SECTIONS = {
     "model": ModelConfig,
     "surface": SurfaceConfig,
     "disorder": DisorderConfig,
@@ -220,7 +181,7 @@ _SECTIONS = {
 
 def _keys() -> dict[str, str]:
     """Every valid key, dotted and bare, to its dotted form."""
-    dotted = [f"{section}.{key}" for section, kind in _SECTIONS.items() for key in kind.__struct_fields__]
+    dotted = [f"{section}.{key}" for section, kind in SECTIONS.items() for key in kind.__struct_fields__]
     bare = [key.split(".")[1] for key in dotted]
     unique = {key.split(".")[1]: key for key in dotted if bare.count(key.split(".")[1]) == 1}
     return unique | {key: key for key in dotted}
@@ -251,8 +212,6 @@ def _apply(tree: dict[str, Any], setting: str) -> None:
 
 
 def _model_parameters(tree: dict[str, Any]) -> list[str]:
-    import inspect
-
     model = tree.get("model", {})
     if model.get("file"):
         return []
@@ -266,99 +225,34 @@ def convert(tree: dict[str, Any], source: str | None) -> Config:
         ConfigError: unknown key (names the nearest valid one), wrong type.
     """
     where = source if source and source.endswith(".toml") else "configuration"
+    file = tree["model"].get("file") if isinstance(tree.get("model"), dict) else None
+    if isinstance(file, str):  # so that what is written to a result's folder can be read from anywhere
+        tree["model"]["file"] = str(Path(file).expanduser().absolute())
     try:
         return msgspec.convert(tree, Config)
     except msgspec.ValidationError as error:
-        message, _, path = str(error).partition(" - at ")
-        section = path.strip("`$.").split(".")[0].split("[")[0]
-        unknown = re.search(r"unknown field `(.*)`", message)
-        if unknown:
-            kind = _SECTIONS.get(section, Config)
-            choices = list(kind.__struct_fields__)
-            place = f" in [{section}]" if section else ""
-            raise ConfigError(
-                f"{where}: unknown key {unknown[1]!r}{place}{nearest(unknown[1], choices)}; "
-                f"valid keys: {', '.join(choices)}."
-            ) from None
-        raise ConfigError(
-            f"{where}: {message[0].lower()}{message[1:]} at {path.strip('`$.') or 'the top level'}."
-        ) from None
+        raise refusal(error, tree, Config, where) from None
 
 
-def numbers(key: str, value: Floats | Range) -> np.ndarray:
-    """The scalar, list or range of a key as an array."""
-    values = value.values(key) if isinstance(value, Range) else np.atleast_1d(finite(key, value, "finite numbers"))
-    if not values.size:
-        raise ConfigError(f"{key}: an empty list where at least one number is needed.")
-    return values
+def differing(one: Config, other: Config) -> list[str]:
+    """Keys, dotted, whose values differ.
+
+    >>> differing(load("weyl", ["n=6"]), load("weyl", ["n=8", "seed=1"]))
+    ['surface.n', 'surface.seed']
+    """
+    pairs = [(_flat(getattr(one, name)), _flat(getattr(other, name)), name) for name in SECTIONS]
+    return [f"{name}.{key}" for a, b, name in pairs for key in a if a[key] != b[key]]
 
 
-def build_model(config: ModelConfig) -> BlochModel:
-    """The Hamiltonian that the configuration names."""
-    if config.file is None:
-        return models.get(config.name, **config.parameters)
-    return read_wannier90(
-        config.file,
-        lattice=config.lattice,
-        positions=config.positions,
-        position_matrices=config.position_matrices,
-        point_group=config.point_group,
-        minimal_distance=config.minimal_distance,
-    )
-
-
-def memory(config: ResourcesConfig) -> AbstractContextManager[None]:
-    """The context in which the configured memory budget holds."""
-    return nullcontext() if config.memory is None else memory_limit(config.memory)
-
-
-def build_sampler(config: SurfaceConfig) -> Lines | Grid:
-    """The sampler of the Fermi surface; a value it refuses is reported under [surface]."""
-    try:
-        if config.sampler == "lines":
-            return Lines(n=config.n, power=config.power)
-        return Grid(n=config.n, smearing=config.smearing, width=config.width)
-    except ValueError as error:
-        raise ConfigError(f"[surface]: {error}") from error
-
-
-def check_response(config: ResponseConfig) -> None:
-    """Refuse, before anything is computed, what could not be used in the end."""
-    cartesian(config.field, "field")
-    cartesian(config.optic_axis, "optic_axis")
-    check_count("hall_budget", config.hall_budget)
-
-
-def build_disorder(config: DisorderConfig, model: BlochModel) -> Disorder:
-    """The sum of the configured impurities, or the relaxation-time disorder where there are none."""
-    if not config.impurities:
-        return RelaxationTime(config.tau, config.tau_skew, config.side_jump, config.axis, config.direction)
-    parts = [_impurity(one, model) for one in config.impurities]
-    return parts[0] if len(parts) == 1 else Mixture(tuple(parts))
-
-
-def _impurity(config: ImpurityConfig, model: BlochModel) -> Disorder:
-    if config.kind == "point":
-        if not config.orbitals:
-            raise ConfigError("[[disorder.impurities]]: kind = 'point' needs orbitals, for example orbitals = [0, 1].")
-        orbitals: Any = config.orbitals
-        point = PointImpurity(config.strength, orbitals, config.density, order=config.order, cells=config.cells)
-        return point.symmetrized(model) if config.symmetrized else point
-    shape = (
-        Gaussian(config.width)
-        if config.kind == "gaussian"
-        else ScreenedCoulomb(config.dielectric, config.length, config.core)
-    )
-    return FiniteRangeImpurity(
-        shape, config.strength, config.density, order=config.order, positions=config.positions or (0.0, 0.0, 0.0)
-    )
+def _flat(section: Section) -> dict[str, Any]:
+    return msgspec.to_builtins(section)
 
 
 def as_toml(config: Config) -> str:
     """The full configuration, defaults included, as TOML that reads back to itself."""
     lines = []
-    for name in _SECTIONS:
-        section = msgspec.to_builtins(getattr(config, name))
+    for name in SECTIONS:
+        section = _flat(getattr(config, name))
         lines.append(f"[{name}]")
         lines += [f"{key} = {_toml(value)}" for key, value in section.items() if value is not None]
         lines.append("")

@@ -12,6 +12,9 @@ from rich.console import Console
 from rich.text import Text
 
 from jaxkin.cli import config as cfg
+from jaxkin.cli.defaults import completed
+from jaxkin.cli.ingredients import build_disorder, build_model, build_sampler
+from jaxkin.cli.section import Section, Vector, numbers
 from jaxkin.errors import AccuracyWarning, ConfigError, nearest
 from jaxkin.fitting import (
     Data,
@@ -32,7 +35,7 @@ from jaxkin.surface import fermi_surface
 from jaxkin.surface.plan import Progress
 
 
-class ParameterConfig(cfg.Section, frozen=True):
+class ParameterConfig(Section, frozen=True):
     """One fitted parameter: see :class:`jaxkin.Parameter`."""
 
     start: float | None = None
@@ -41,14 +44,14 @@ class ParameterConfig(cfg.Section, frozen=True):
     transform: Literal["linear", "log", "reciprocal"] | None = None
 
 
-class DataConfig(cfg.Section, frozen=True):
+class DataConfig(Section, frozen=True):
     """A file of measured data, relative to the configuration, and the axis n they belong to."""
 
     file: str
-    axis: cfg.Vector = (0.0, 0.0, 1.0)
+    axis: Vector = (0.0, 0.0, 1.0)
 
 
-class FitConfig(cfg.Section, frozen=True):
+class FitConfig(Section, frozen=True):
     """The section [fit]."""
 
     data: list[DataConfig]
@@ -82,7 +85,6 @@ def load(source: Path) -> tuple[cfg.Config, FitConfig]:
     section = tree.pop("fit", None)
     if not isinstance(section, dict):
         raise ConfigError(f"{source}: has no section [fit]; it needs fit.parameters and [[fit.data]] with a file.")
-    config = cfg.convert(tree, str(source))
     try:
         wanted = msgspec.convert(section, FitConfig)
     except msgspec.ValidationError as error:
@@ -91,7 +93,18 @@ def load(source: Path) -> tuple[cfg.Config, FitConfig]:
         keys = {k for kind in (FitConfig, ParameterConfig, DataConfig) for k in kind.__struct_fields__}
         hint = nearest(unknown, keys) if unknown else ""
         raise ConfigError(f"{source}: {message[0].lower()}{message[1:]}{hint} in [fit]{path.strip('`$')}.") from None
-    return config, wanted
+    for key, value in _starts(wanted).items():  # a fitted or fixed parameter needs no other value
+        place = tree.setdefault("surface" if key in ("fermi_level", "temperature") else "disorder", {})
+        if isinstance(place, dict) and "impurities" not in place:
+            place.setdefault(key, value)
+    return completed(cfg.convert(tree, str(source))), wanted
+
+
+def _starts(wanted: FitConfig) -> dict[str, float]:
+    """Values that the section [fit] gives to keys of [surface] and [disorder]."""
+    starts = {name: one.start for name, one in wanted.parameters.items() if one.start is not None}
+    keys = ("fermi_level", "temperature", "tau", "tau_skew", "side_jump")
+    return {key: value for key, value in (wanted.fixed | starts).items() if key in keys}
 
 
 def make(config: cfg.Config, wanted: FitConfig, folder: Path, progress: Progress) -> tuple[FitProblem, list[Data]]:
@@ -103,9 +116,9 @@ def make(config: cfg.Config, wanted: FitConfig, folder: Path, progress: Progress
 
 def _table(config: cfg.Config, wanted: FitConfig, progress: Progress) -> Table:
     c = config.surface
-    model = cfg.build_model(config.model)
-    disorder, sampler = cfg.build_disorder(config.disorder, model), cfg.build_sampler(c)
-    levels, temperatures = cfg.numbers("fermi_level", c.fermi_level), cfg.numbers("temperature", c.temperature)
+    model = build_model(config.model)
+    disorder, sampler = build_disorder(config.disorder, model), build_sampler(c)
+    levels, temperatures = numbers("fermi_level", c.fermi_level), numbers("temperature", c.temperature)
     if len(levels) > 1 or len(temperatures) > 1:
         raise ConfigError("[surface]: a fit needs one fermi_level and one temperature; fit.window spans more of them.")
     strength = wanted.parameters.get("strength")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -14,10 +15,16 @@ from rich.table import Table
 from rich.text import Text
 
 from jaxkin.cli import config as cfg
+from jaxkin.cli.defaults import completed
+from jaxkin.cli.ingredients import build_disorder, build_model
+from jaxkin.cli.record import Record
+from jaxkin.cli.section import numbers
+from jaxkin.disorder import Disorder
 from jaxkin.errors import ConfigError
 from jaxkin.hamiltonian import TightBinding
 from jaxkin.output import dataset as ds
 from jaxkin.output.uncertainty import with_uncertainty
+from jaxkin.parallel import Share
 from jaxkin.quantum import QuantumResponse, gyrotropic
 from jaxkin.surface.plan import Progress
 
@@ -28,17 +35,24 @@ _AXES = "xyz"
 class Point:
     """The result at one Fermi level."""
 
+    number: int
     fermi_level: float
     response: QuantumResponse
+    study: Study
     seconds: float
 
-    @property
-    def document(self) -> dict:
-        """As JSON takes it, with the keys of the other solvers where they have a meaning."""
+    @cached_property
+    def record(self) -> Record:
+        """What is kept of it."""
+        cautions = tuple(f"μ = {self.fermi_level:g} eV: {text}" for text in self.response.warnings)
+        return Record(self._document(), self._dataset(), cautions)
+
+    def _document(self) -> dict[str, Any]:
+        """With the keys of the other solvers where they have a meaning."""
         response = self.response
 
         def parts(values: np.ndarray) -> list:
-            return np.stack([np.real(values), np.imag(values)], axis=-1).tolist()
+            return ds.complex_parts(values).tolist()
 
         return {
             "fermi_level": self.fermi_level,
@@ -50,17 +64,30 @@ class Point:
             "self_energy": parts(response.self_energy.mean),
             "evaluations": response.g["total"].evaluations,
             "surface_points": 0,
+            "seed": self.study.config.surface.seed,
+            "error_budget": {
+                "replicas": self.study.config.surface.replicas,
+                "ward": response.quality.ward,
+                "onsager": response.quality.onsager,
+                "residual": response.quality.residual,
+                "grid": response.quality.grid,
+            },
             "seconds": self.seconds,
             "warnings": list(response.warnings),
         }
 
-    @property
-    def dataset(self) -> xr.Dataset:
+    def _dataset(self) -> xr.Dataset:
         """g and σ by side of the cut, with standard errors."""
         response, dims = self.response, ("side", "frequency", "a", "b")
         data = xr.Dataset(
             coords={"side": list(response.g), "frequency": response.frequency, "a": ds.XYZ, "b": ds.XYZ},
-            attrs=ds.versions() | {"solver": "quantum", "warnings": "\n".join(response.warnings)},
+            attrs=ds.versions()
+            | {
+                "solver": "quantum",
+                "seed": self.study.config.surface.seed,
+                "replicas": self.study.config.surface.replicas,
+                "config": cfg.as_toml(self.study.config),
+            },
         )
         for name, values in (("g", response.g), ("sigma", response.sigma)):
             data[name] = (dims, np.stack([one.mean for one in values.values()]))
@@ -84,45 +111,65 @@ class Point:
         return Group(table, *(Text(f"warning: {message}", style="yellow") for message in response.warnings))
 
 
-def run(config: cfg.Config, progress: Progress, done: Callable[[Point], None]) -> None:
-    """Every Fermi level of the configuration; ``done`` is called with each.
+@dataclass
+class Study:
+    """What was asked, with model and disorder; as :class:`jaxkin.cli.study.Study`."""
+
+    config: cfg.Config
+    model: TightBinding
+    disorder: Disorder
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def places(self) -> list[tuple[float, float]]:
+        """Fermi level and temperature of each point."""
+        return [(level, 0.0) for level in numbers("fermi_level", self.config.surface.fermi_level).tolist()]
+
+    def dataset(self, records: Sequence[Record], cautions: Sequence[str]) -> xr.Dataset:
+        """All points with a dimension fermi_level."""
+        whole = xr.concat([record.data for record in records], dim="fermi_level", combine_attrs="override")
+        return whole.assign_attrs(warnings="\n".join(cautions))
+
+    def run(self, progress: Progress, done: Callable[[Point], None], share: Share, kept: Collection[int]) -> None:
+        """Compute the points that are not ``kept``; ``done`` is called with each.
+
+        Raises:
+            JaxkinError: what :func:`jaxkin.quantum.gyrotropic` refuses.
+        """
+        c = self.config
+        for number, (level, _) in enumerate(self.places):
+            if number in kept:
+                continue
+            start = time.perf_counter()
+            response = gyrotropic(
+                self.model,
+                self.disorder,
+                level,
+                numbers("frequency", c.response.frequency),
+                grid=c.quantum.grid,
+                replicas=c.surface.replicas,
+                seed=c.surface.seed,
+                bands=c.quantum.bands,
+                sea=c.quantum.sea,
+                progress=progress,
+            )
+            done(Point(number, level, response, self, time.perf_counter() - start))
+
+
+def prepare(config: cfg.Config) -> Study:
+    """Build model and disorder.
 
     Raises:
         ConfigError: a temperature, or phenomenological disorder, which has no self-energy.
-        JaxkinError: what :func:`jaxkin.quantum.gyrotropic` refuses.
     """
-    if any(cfg.numbers("temperature", config.surface.temperature)):
+    if any(numbers("temperature", config.surface.temperature)):
         raise ConfigError("response.solver = 'quantum' is at T = 0: set surface.temperature = 0.")
     if not config.disorder.impurities:
         raise ConfigError(
             "response.solver = 'quantum' needs a potential: give [[disorder.impurities]] with kind = 'point'."
         )
-    model = cfg.build_model(config.model)
+    config = completed(config)
+    model = build_model(config.model)
     if not isinstance(model, TightBinding):
         raise ConfigError("response.solver = 'quantum' needs a tight-binding model.")
-    disorder, quantum = cfg.build_disorder(config.disorder, model), config.quantum
-    for level in cfg.numbers("fermi_level", config.surface.fermi_level):
-        start = time.perf_counter()
-        response = gyrotropic(
-            model,
-            disorder,
-            float(level),
-            cfg.numbers("frequency", config.response.frequency),
-            grid=quantum.grid,
-            replicas=config.surface.replicas,
-            seed=config.surface.seed,
-            bands=quantum.bands,
-            sea=quantum.sea,
-            progress=progress,
-        )
-        done(Point(float(level), response, time.perf_counter() - start))
-
-
-def write(points: list[Point], config: cfg.Config, document: str, folder: Path) -> list[Path]:
-    """``result.nc``, ``result.json`` and ``config.toml`` in a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / name for name in ("result.nc", "result.json", "config.toml")]
-    ds.save(xr.concat([point.dataset for point in points], dim="fermi_level"), paths[0])
-    paths[1].write_text(document)
-    paths[2].write_text(cfg.as_toml(config))
-    return paths
+    return Study(config, model, build_disorder(config.disorder, model))

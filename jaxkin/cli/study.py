@@ -1,16 +1,22 @@
-"""The main job: every Fermi level and temperature of a configuration, from model to dataset."""
+"""The main job: every Fermi level and temperature of a configuration, from the model to records."""
 
 from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import xarray as xr
+from rich.console import Group
 
 from jaxkin.cli import config as cfg
+from jaxkin.cli.defaults import completed
+from jaxkin.cli.ingredients import build_disorder, build_model, build_sampler, check_response
+from jaxkin.cli.record import Record
+from jaxkin.cli.section import numbers
 from jaxkin.disorder import Disorder
 from jaxkin.errors import AccuracyWarning, FileFormatWarning, SymmetryError
 from jaxkin.hamiltonian import BlochModel
@@ -26,53 +32,73 @@ from jaxkin.symmetry import allowed_components, verify_point_group
 
 @dataclass(frozen=True)
 class Point:
-    """The result at one Fermi level and temperature."""
+    """The result at one Fermi level and temperature, and what is kept of it."""
 
+    number: int
     response: GyrotropicResponse
     conductivity: Conductivity
-    data: xr.Dataset
-    seconds: float
+    record: Record
+    study: Study
 
-    @property
-    def fermi_level(self) -> float:
-        return self.response.surface.fermi_level
+    def summary(self) -> Group:
+        """Its tables."""
+        from jaxkin.output.tables import summary
 
-    @property
-    def temperature(self) -> float:
-        return self.response.surface.temperature
+        wanted = self.study.config.response
+        return summary(self.response, self.conductivity, self.study.allowed, wanted.field, wanted.optic_axis)
 
 
 @dataclass
 class Study:
-    """What was asked and what has been computed so far; interrupted studies keep what they have."""
+    """What was asked, and what was found of the model before anything is computed."""
 
     config: cfg.Config
     model: BlochModel
     disorder: Disorder
     allowed: np.ndarray
     """(3, 3) components of g that the verified point group allows; all of them if none is stated."""
-    points: list[Point] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
-    def dataset(self) -> xr.Dataset:
-        """All points with dimensions temperature and fermi_level; surface points of the first."""
+    @property
+    def places(self) -> list[tuple[float, float]]:
+        """Fermi level and temperature of each point, in the order in which they are computed."""
+        surface = self.config.surface
+        levels = numbers("fermi_level", surface.fermi_level).tolist()
+        return [(mu, kelvin) for kelvin in numbers("temperature", surface.temperature).tolist() for mu in levels]
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Attributes of every file."""
+        wanted, field = self.config.surface, np.array(self.config.response.field)
+        return {"config": cfg.as_toml(self.config), "rtol": wanted.rtol, "budget": wanted.budget, "field": field}
+
+    def dataset(self, records: Sequence[Record], cautions: Sequence[str]) -> xr.Dataset:
+        """All points with dimensions temperature and fermi_level; surface points of the first.
+
+        Of a scan that was stopped the temperatures that have all Fermi levels, or the first as far as it got.
+        """
         rows: dict[float, list[xr.Dataset]] = {}
-        for point in self.points:
-            rows.setdefault(point.temperature, []).append(point.data)
-        complete = [row for row in rows.values() if len(row) == len(next(iter(rows.values())))]
-        joined = ds.stack(complete)
-        first = self.points[0].response
-        joined = joined.merge(ds.surface_points(first))
-        return joined.assign_attrs(config=cfg.as_toml(self.config), warnings="\n".join(self.warnings))
+        for record in records:
+            rows.setdefault(record.document["temperature"], []).append(record.data)
+        first = next(iter(rows.values()))
+        of_points = [name for name in first[0] if "point" in first[0][name].dims]
+        complete = [[one.drop_vars(of_points, errors="ignore") for one in row] for row in rows.values()]
+        stacked = ds.stack([row for row in complete if len(row) == len(first)])
+        return stacked.merge(first[0][of_points]).assign_attrs(warnings="\n".join(cautions))
+
+    def run(self, progress: Progress, done: Callable[[Point], None], share: Share, kept: Collection[int]) -> None:
+        """Compute the points that are not ``kept``; see :func:`run`."""
+        run(self, progress, done, share, kept)
 
 
 def prepare(config: cfg.Config) -> Study:
     """Build model and disorder; verify the stated point group on H(k) before anything uses it."""
-    cfg.check_response(config.response)
+    config = completed(config)
+    check_response(config.response)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        model = cfg.build_model(config.model)
-    study = Study(config, model, cfg.build_disorder(config.disorder, model), np.ones((3, 3), bool))
+        model = build_model(config.model)
+    study = Study(config, model, build_disorder(config.disorder, model), np.ones((3, 3), bool))
     study.warnings += [str(w.message) for w in caught if issubclass(w.category, FileFormatWarning)]
     stated = config.model.point_group or model.point_group
     if stated:
@@ -86,24 +112,27 @@ def prepare(config: cfg.Config) -> Study:
 
 
 def run(
-    study: Study, progress: Progress, done: Callable[[Point], None] = lambda point: None, share: Share | None = None
-) -> Study:
-    """Compute the points one after another; ``done`` is called with each.
+    study: Study,
+    progress: Progress,
+    done: Callable[[Point], None] = lambda point: None,
+    share: Share | None = None,
+    kept: Collection[int] = (),
+) -> None:
+    """Compute the points one after another, but for those ``kept``; ``done`` is called with each.
 
-    With a ``share`` of the replicas every process runs the same study, and has all results in the end.
+    With a ``share`` of the replicas every process runs the same study, and has all results in the end. A point is
+    the same, whichever others are computed.
     """
     share = share or Share()
     c = study.config
     assert c.response.solver != "quantum"  # has no surface: jaxkin.cli.quantum
-    sampler = cfg.build_sampler(c.surface)
-    levels = cfg.numbers("fermi_level", c.surface.fermi_level)
-    temperatures = cfg.numbers("temperature", c.surface.temperature)
-    frequency = cfg.numbers("frequency", c.response.frequency)
+    frequency = numbers("frequency", c.response.frequency)
+    levels, temperatures = np.array(study.places).T
     scan = fermi_surfaces(
         study.model,
-        np.array(levels),
-        np.array(temperatures)[:, None],
-        sampler,
+        levels,
+        temperatures,
+        build_sampler(c.surface),
         c.surface.replicas,
         c.surface.seed,
         smallest_pocket=c.surface.smallest_pocket,
@@ -113,7 +142,7 @@ def run(
         share=share,
         progress=progress,
     )
-    for number in range(len(scan)):
+    for number in [number for number in range(len(scan)) if number not in kept]:
         start = time.perf_counter()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they are in surface.warnings
@@ -138,19 +167,51 @@ def run(
                 hall_budget=c.response.hall_budget,
                 progress=progress,
             )
-        study.warnings += share.lines([str(w.message) for w in caught if issubclass(w.category, AccuracyWarning)])
-        data = _dataset(response, sigma, c.response.optic_axis)
-        point = Point(response, sigma, data, time.perf_counter() - start)
-        study.points.append(point)
-        study.warnings += [
-            f"μ = {surface.fermi_level:g} eV, T = {surface.temperature:g} K: {text}" for text in response.warnings
-        ]
-        done(point)
-    return study
+        cautions = share.lines([str(w.message) for w in caught if issubclass(w.category, AccuracyWarning)])
+        where = f"μ = {surface.fermi_level:g} eV, T = {surface.temperature:g} K"
+        cautions += [f"{where}: {text}" for text in response.warnings]
+        # by all processes, as some sums are over the points of all
+        data = ds.with_conductivity(response.to_dataset(c.response.optic_axis), sigma)
+        data["allowed"] = (("a", "b"), study.allowed, {"long_name": "components of g that the point group allows"})
+        data = data.merge(ds.surface_points(response)) if number == 0 else data
+        document = _document(response, sigma, data, time.perf_counter() - start)
+        record = Record(document, data.assign_attrs(study.provenance), tuple(cautions))
+        done(Point(number, response, sigma, record, study))
 
 
-def _dataset(response: GyrotropicResponse, conductivity: Conductivity, axis: cfg.Vector) -> xr.Dataset:
-    one, sigma, unit = response.to_dataset(axis), conductivity.sigma["total"], conductivity.unit
-    one["sigma"] = (("frequency", "a", "b"), sigma.mean, {"units": unit, "long_name": "local conductivity"})
-    one["sigma_stderr"] = (("frequency", "a", "b"), sigma.stderr, {"units": unit})
-    return one.assign_attrs(time_reversal=conductivity.time_reversal)
+def _document(response: GyrotropicResponse, conductivity: Conductivity, data: xr.Dataset, seconds: float) -> dict:
+    surface, sigma, quality = response.surface, conductivity.sigma, response.quality
+
+    def parts(values: np.ndarray) -> list:
+        return ds.complex_parts(values).tolist()
+
+    return {
+        "fermi_level": float(surface.fermi_level),
+        "temperature": float(surface.temperature),
+        "frequency": response.frequency.tolist(),
+        "g": {name: parts(estimate.mean) for name, estimate in response.g.items()},
+        "g_stderr": {name: parts(estimate.stderr) for name, estimate in response.g.items()},
+        "rotatory_power": {name: parts(data.rotatory_power.sel(mechanism=name).values) for name in response.g},
+        "sigma": parts(sigma["total"].mean),
+        "sigma_stderr": parts(sigma["total"].stderr),
+        "sigma_mechanisms": {name: parts(estimate.mean) for name, estimate in sigma.items()},
+        "sigma_mechanisms_stderr": {name: parts(estimate.stderr) for name, estimate in sigma.items()},
+        "time_reversal": conductivity.time_reversal,
+        "density_of_states": float(data.density_of_states),
+        "crossover_frequency": response.crossover_frequency(),
+        "verdict": surface.verdict,
+        "evaluations": surface.evaluations,
+        "surface_points": len(surface),
+        "seed": surface.seed,
+        "error_budget": {
+            "relative_stderr": float(data.relative_stderr),
+            "replicas": surface.replicas,
+            "flux": float(quality.flux),
+            "onsager": float(quality.onsager),
+            "continuity": float(quality.continuity),
+            "optical_theorem": None if quality.optical_theorem is None else float(quality.optical_theorem),
+            "residual": float(quality.residual),
+        },
+        "seconds": seconds,
+        "warnings": list(response.warnings),
+    }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import jax
@@ -14,10 +15,15 @@ from numpy.typing import ArrayLike
 
 from jaxkin.errors import FileFormatError
 from jaxkin.estimate import Estimate
+from jaxkin.output.folder import replace_file
+from jaxkin.output.seal import sealed, unsealed
+from jaxkin.response.conductivity import Conductivity
 from jaxkin.response.gyrotropic import GyrotropicResponse
 from jaxkin.surface.surface import Surface
 
 XYZ = ["x", "y", "z"]
+SIGMA = ("drude", "intrinsic", "skew", "side_jump", "gaussian_skew", "total")
+"""Mechanisms of the conductivity in the order of files."""
 MOST_POINTS = 20_000
 """Surface points kept in a dataset, for pictures."""
 
@@ -85,6 +91,10 @@ def gyrotropic_dataset(response: GyrotropicResponse, axis: ArrayLike) -> xr.Data
     dataset["flux_violation"] = ((), response.quality.flux, {"units": "1"})
     dataset["onsager_violation"] = ((), response.quality.onsager, {"units": "1"})
     dataset["continuity_violation"] = ((), response.quality.continuity, {"units": "1"})
+    dataset["residual"] = ((), response.quality.residual, {"units": "1", "long_name": "of the linear solves"})
+    largest = np.abs(response.g["total"].mean).max(initial=0.0)
+    spread = np.abs(response.g["total"].stderr).max(initial=0.0) / largest if largest else np.nan
+    dataset["relative_stderr"] = ((), spread, {"units": "1", "long_name": "largest of g, of the largest component"})
     dataset["surface_points"] = ((), len(surface), {"units": "1"})
     dataset["evaluations"] = ((), surface.evaluations, {"units": "1", "long_name": "H(k) diagonalised"})
     dataset = dataset.assign_coords(fermi_level=surface.fermi_level, temperature=surface.temperature)
@@ -102,6 +112,29 @@ def gyrotropic_dataset(response: GyrotropicResponse, axis: ArrayLike) -> xr.Data
         point_group=surface.model.point_group or "not stated",
         warnings="\n".join(response.warnings),
     )
+
+
+def with_conductivity(dataset: xr.Dataset, conductivity: Conductivity) -> xr.Dataset:
+    """``dataset`` with σ in all and by mechanism, the Hall parts among them."""
+    names, unit = [name for name in SIGMA if name in conductivity.sigma], conductivity.unit
+    total, dims = conductivity.sigma["total"], ("frequency", "a", "b")
+    parts = [conductivity.sigma[name] for name in names]
+    added = {
+        "sigma": (dims, total.mean, {"units": unit, "long_name": "local conductivity"}),
+        "sigma_stderr": (dims, total.stderr, {"units": unit, "long_name": "standard error of sigma"}),
+        "sigma_parts": (
+            ("sigma_mechanism", *dims),
+            np.stack([part.mean for part in parts]),
+            {"units": unit, "long_name": "local conductivity by mechanism"},
+        ),
+        "sigma_parts_stderr": (
+            ("sigma_mechanism", *dims),
+            np.stack([part.stderr for part in parts]),
+            {"units": unit, "long_name": "standard error of sigma_parts"},
+        ),
+    }
+    whole = dataset.assign(added).assign_coords(sigma_mechanism=names)
+    return whole.assign_attrs(time_reversal=conductivity.time_reversal)
 
 
 def surface_points(response: GyrotropicResponse) -> xr.Dataset:
@@ -162,29 +195,59 @@ def _superscript(power: int) -> str:
     return "" if power == 1 else f"^{power}"
 
 
-def save(dataset: xr.Dataset, path: Path) -> None:
-    """Write NetCDF; complex numbers become a last dimension ``part`` = (re, im), which every reader knows."""
+def complex_parts(values: ArrayLike) -> np.ndarray:
+    """Complex (...) → real (..., 2), real part first, as files and JSON hold it.
+
+    >>> complex_parts([1 + 2j]).tolist()
+    [[1.0, 2.0]]
+    """
+    return np.stack([np.real(values), np.imag(values)], axis=-1)
+
+
+def encode(dataset: xr.Dataset) -> bytes:
+    """NetCDF; complex numbers become a last dimension ``part`` = (re, im), which every reader knows."""
     plain = _each(dataset, _split)
     if any(np.iscomplexobj(v) for v in dataset.values()):
         plain = plain.assign_coords(part=["re", "im"])
     plain.attrs = {key: value for key, value in dataset.attrs.items() if value is not None}
-    plain.to_netcdf(path, engine="h5netcdf")
+    return sealed(bytes(plain.to_netcdf(None, engine="h5netcdf")))
+
+
+def save(dataset: xr.Dataset, path: Path) -> Path:
+    """Write NetCDF, see :func:`encode`; the file is whole or as it was before.
+
+    Raises:
+        JaxkinError: it cannot be written.
+    """
+    return replace_file(path, encode(dataset))
 
 
 def load(path: Path) -> xr.Dataset:
     """Read a file written by :func:`save`.
 
     Raises:
-        FileFormatError: not such a file.
+        FileFormatError: not such a file, or a damaged one.
     """
     try:
-        with xr.open_dataset(path, engine="h5netcdf") as opened:
-            plain = opened.load()
+        data = unsealed(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise FileFormatError(f"{path}: not a NetCDF file of jaxkin ({error}).") from error
-    if "g" not in plain:
-        raise FileFormatError(f"{path}: holds no gyrotropic tensor g; give a file that `jaxkin run` wrote.")
-    return _each(plain, _join).drop_vars("part", errors="ignore")
+        raise FileFormatError(f"{path}: not a NetCDF file of jaxkin ({_line(error)}).") from error
+    try:
+        with xr.open_dataset(BytesIO(data), engine="h5netcdf") as opened:
+            plain = opened.load()
+        if "g" in plain:
+            return _each(plain, _join).drop_vars("part", errors="ignore")
+    except Exception as error:  # whatever HDF5 and its readers say of a file that is none
+        raise FileFormatError(f"{path}: not a NetCDF file of jaxkin ({_line(error)}).") from error
+    raise FileFormatError(f"{path}: holds no gyrotropic tensor g; give a file that `jaxkin run` wrote.")
+
+
+def _line(error: Exception) -> str:
+    """What an error says, on one line."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 120 else f"{text[:117]}..."
 
 
 def _each(dataset: xr.Dataset, function: Callable[[xr.DataArray], xr.DataArray]) -> xr.Dataset:
@@ -196,20 +259,21 @@ def _each(dataset: xr.Dataset, function: Callable[[xr.DataArray], xr.DataArray])
 def _split(variable: xr.DataArray) -> xr.DataArray:
     if not np.iscomplexobj(variable):
         return variable
-    parts = np.stack([np.real(variable.values), np.imag(variable.values)], axis=-1)
-    return xr.DataArray(parts, dims=(*variable.dims, "part"), attrs=variable.attrs)
+    return xr.DataArray(complex_parts(variable.values), dims=(*variable.dims, "part"), attrs=variable.attrs)
 
 
 def _join(variable: xr.DataArray) -> xr.DataArray:
     if "part" not in variable.dims:
         return variable
-    return (variable.sel(part="re", drop=True) + 1j * variable.sel(part="im", drop=True)).assign_attrs(variable.attrs)
+    parts = np.ascontiguousarray(variable.sel(part=["re", "im"]).transpose(..., "part").values, float)
+    values = parts.view(complex)[..., 0]  # every bit of both, also of zeros with a sign
+    return xr.DataArray(values, dims=[dim for dim in variable.dims if dim != "part"], attrs=variable.attrs)
 
 
 def stack(datasets: list[list[xr.Dataset]]) -> xr.Dataset:
     """Join datasets [temperature][fermi_level] into one with these two dimensions."""
     attrs = datasets[0][0].attrs
-    options = {"combine_attrs": "override", "coords": "minimal", "compat": "override"}
+    options = {"combine_attrs": "override", "coords": "minimal", "compat": "override", "join": "outer"}
     concat: Callable = xr.concat
     rows = [concat(row, dim="fermi_level", data_vars="all", **options) for row in datasets]
     return concat(rows, dim="temperature", data_vars="all", **options).assign_attrs(attrs)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
+
+from jaxkin.output.folder import replace_file
+from jaxkin.output.scan import quantities
 
 matplotlib.use("Agg")
 _COLOURS = {
@@ -19,23 +23,75 @@ _COLOURS = {
     "total": "#222222",
 }
 _AXES = "xyz"
+MOST_CURVES = 6
+"""Of a scan in one panel."""
 NOTHING = 1e-10
 """Of the largest part of a component: rounding, which a logarithmic axis has no place for."""
 
 
 def draw(dataset: xr.Dataset, folder: Path) -> list[Path]:
-    """Write ``fermi_surface.png``, ``spectrum.png`` and ``convergence.png``; return their paths."""
+    """Write ``fermi_surface.png``, ``spectrum.png``, ``convergence.png`` and ``scan.png``; return their paths.
+
+    What the result has no numbers for is left out.
+
+    Raises:
+        JaxkinError: they cannot be written.
+    """
     pictures = {
         "fermi_surface.png": fermi_surface(dataset),
         "spectrum.png": spectrum(dataset),
         "convergence.png": convergence(dataset),
+        "scan.png": scan(dataset),
     }
-    paths = []
-    for name, figure in pictures.items():
-        if figure is not None:
-            paths.append(folder / name)
-            figure.savefig(paths[-1], dpi=130)
-    return paths
+    return [replace_file(folder / name, _png(figure)) for name, figure in pictures.items() if figure is not None]
+
+
+def _png(figure: Figure) -> bytes:
+    drawn = BytesIO()
+    figure.savefig(drawn, format="png", dpi=130)
+    return drawn.getvalue()
+
+
+def scan(dataset: xr.Dataset) -> Figure | None:
+    """g, M and carriers against μ, a curve for each temperature; against T where there is one μ."""
+    sizes = [dataset.sizes.get(dim, 1) for dim in ("fermi_level", "temperature")]
+    if max(sizes) < 2:
+        return None
+    along, other, label = ("fermi_level", "temperature", "μ (eV)")
+    if sizes[0] < 2:
+        along, other, label = ("temperature", "fermi_level", "T (K)")
+    field = np.asarray(dataset.attrs.get("field", (0.0, 0.0, 1e4)), float)
+    curves = [
+        dataset.isel({other: number}, missing_dims="ignore") for number in _spread(dataset.sizes[other], MOST_CURVES)
+    ]
+    known = [quantities([curve.isel({along: n}) for n in range(curve.sizes[along])], field) for curve in curves]
+    names = list(dict.fromkeys(one.name for one in known[0]))
+    figure = Figure(figsize=(4.1 * min(len(names), 3), 3.4 * -(-len(names) // 3)), layout="constrained")
+    panels = figure.subplots(-(-len(names) // 3), min(len(names), 3), squeeze=False).ravel()
+    colours = matplotlib.colormaps["viridis"](np.linspace(0, 0.85, len(curves)))
+    for ax, name in zip(panels, names, strict=False):
+        for curve, values, colour in zip(curves, known, colours, strict=True):
+            shown = next((one for one in values if one.name == name), None)
+            if shown is not None:
+                where = f"T = {float(curve.temperature):g} K" if len(curves) > 1 else ""
+                style = {"color": colour, "label": where, "marker": "o", "ms": 3.5, "lw": 1.3, "capsize": 2}
+                ax.errorbar(curve[along].values, shown.mean, yerr=shown.stderr, **style)
+                ax.set_ylabel(f"{shown.name} ({shown.unit})")
+        ax.set_xlabel(label)
+        ax.grid(alpha=0.25)
+    for ax in panels[len(names) :]:
+        ax.set_axis_off()
+    if len(curves) > 1:
+        panels[0].legend(frameon=False, fontsize=8)
+    frequency = float(np.min(np.abs(dataset.frequency.values)))
+    place = "" if along == "fermi_level" else f"μ = {float(curves[0].fermi_level):g} eV, "
+    figure.suptitle(f"{place}{frequency:g} THz, M for E = {np.linalg.norm(field):g} V/m")
+    return figure
+
+
+def _spread(count: int, most: int) -> list[int]:
+    """At most so many of ``count`` numbers, first and last among them."""
+    return sorted({int(n) for n in np.linspace(0, count - 1, min(count, most)).round()})
 
 
 def _first(dataset: xr.Dataset) -> xr.Dataset:
@@ -96,6 +152,8 @@ def _pocket_shown(dataset: xr.Dataset) -> tuple[xr.Dataset, str]:
 
 def spectrum(dataset: xr.Dataset) -> Figure | None:
     """|g_ab(ω)| of the largest component, and rotation, by mechanism with 1σ bands."""
+    if "rotatory_power" not in dataset:
+        return None
     one = _first(dataset)
     one = one.isel(frequency=one.frequency.values > 0)
     if one.sizes["frequency"] < 2 or not np.any(one.g.values):
@@ -133,6 +191,8 @@ def spectrum(dataset: xr.Dataset) -> Figure | None:
 
 def convergence(dataset: xr.Dataset) -> Figure | None:
     """Every replica's value of g_ab, and the running mean with its standard error."""
+    if "g_replicas" not in dataset:
+        return None
     one = _first(dataset).isel(frequency=0)
     a, b = _largest(one)
     replicas = one.g_replicas.sel(mechanism="total").values[:, a, b]

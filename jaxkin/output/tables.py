@@ -21,13 +21,41 @@ ROUNDING = 1e-13
 
 def summary(response: GyrotropicResponse, sigma: Conductivity, allowed: np.ndarray, field, axis) -> Group:
     """What one Fermi level and temperature gave."""
+    found = any(np.any(estimate.mean[:, allowed]) for estimate in response.g.values())
     return Group(
         _state(response, sigma),
-        _tensor(response, allowed),
-        _observables(response, field, axis),
+        *_hall(sigma),
+        *([_tensor(response, allowed), _observables(response, field, axis)] if found else [_NONE]),
         *(Text(f"{name.replace('_', ' ')}: not known of this disorder", style="dim") for name in response.left_out),
         *(Text(f"warning: {message}", style="yellow") for message in response.warnings),
     )
+
+
+_NONE = Text("gyrotropic tensor: zero in all components that the point group allows")
+_HALL = ("intrinsic", "skew", "side_jump", "gaussian_skew", "total")
+
+
+def _hall(sigma: Conductivity) -> list[Table]:
+    """The Hall conductivity by mechanism, where time reversal is broken and it is not zero."""
+    if not sigma.time_reversal.startswith("broken"):
+        return []
+    index = int(np.argmin(np.abs(sigma.frequency)))
+    names = [name for name in _HALL if name in sigma.sigma]
+    title = f"Hall conductivity, Re (σ_ab − σ_ba)/2 in {sigma.unit} at {sigma.frequency[index]:g} THz"
+    table = Table(title=title, title_justify="left")
+    for name in ("ab", *names):
+        table.add_column(name.replace("_", " "), justify="right" if name != "ab" else "left", no_wrap=True)
+    for a, b in ((0, 1), (1, 2), (2, 0)):
+        parts = [_antisymmetric(sigma.sigma[name], index, a, b) for name in names]
+        if any(np.any(part.mean) for part in parts):
+            table.add_row(_AXES[a] + _AXES[b], *_row(parts))
+    return [table] if table.row_count else []
+
+
+def _antisymmetric(sigma: Estimate, index: int, a: int, b: int) -> Estimate:
+    """Re (σ_ab − σ_ba)/2 with the error that all replicas share."""
+    samples = 0.5 * np.real(sigma.samples[:, index, a, b] - sigma.samples[:, index, b, a])
+    return Estimate(samples, shared=None if sigma.shared is None else sigma.shared[index, a, b])
 
 
 def _state(response: GyrotropicResponse, sigma: Conductivity) -> Table:

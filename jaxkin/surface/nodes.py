@@ -21,8 +21,8 @@ class Nodes:
     """Energies at the corners of cells, kept level by level so that searches for several windows share them.
 
     Of nodes that ``maps`` of the zone make equivalent one is diagonalised. ``evaluations`` counts the nodes that were
-    asked for here, also those whose energies :meth:`shared` nodes knew already: what a search costs, and what is decided
-    by its cost, does not depend on the searches before it. ``diagonalised`` counts the work of all that share.
+    asked for here, also those whose energies :meth:`shared` nodes knew already: what a search costs, and what is
+    decided by its cost, does not depend on the searches before it. ``diagonalised`` counts the work of all that share.
     """
 
     def __init__(self, spectrum: Spectrum, maps: Sequence[ZoneMap] = (), whole: Nodes | None = None):

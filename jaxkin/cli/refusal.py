@@ -1,0 +1,70 @@
+"""Why tables are no configuration, in one line that names the key and the nearest valid one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from jaxkin.cli.impurities import KINDS, NEEDED
+from jaxkin.errors import ConfigError, nearest
+
+STEP = re.compile(r"\.?([^.\[\]]+)|\[(\d+)\]")
+
+
+def refusal(
+    error: msgspec.ValidationError, tree: dict[str, Any], root: type[msgspec.Struct], where: str
+) -> ConfigError:
+    """The error to raise for one of msgspec's.
+
+    Args:
+        error: of ``msgspec.convert(tree, root)``.
+        tree: the tables.
+        root: what they should be.
+        where: file, or "configuration".
+    """
+    message, _, path = str(error).replace(" | null", "").partition(" - at ")
+    steps = [one or int(number) for one, number in STEP.findall(path.strip("`").removeprefix("$"))]
+    place = path.strip("`$.")
+    if unknown := re.search(r"unknown field `(.*)`", message):
+        kind, said = _table(tree, root, steps)
+        choices = [*(["kind"] if kind in KINDS.values() else []), *kind.__struct_fields__]
+        return ConfigError(
+            f"{where}: unknown key {unknown[1]!r}{said}{nearest(unknown[1], choices)}; "
+            f"valid keys: {', '.join(choices)}."
+        )
+    if missing := re.search(r"missing required field `(.*)`", message):
+        said = _table(tree, root, steps)[1]
+        meaning = f", {NEEDED[missing[1]]}" if missing[1] in NEEDED else ""
+        return ConfigError(f"{where}:{said.removeprefix(' in')} needs {missing[1]}{meaning}.")
+    choices = _choices(_table(tree, root, steps[:-1])[0], steps)
+    value = re.search(r"[Ii]nvalid (?:enum )?value '(.*)'", message)
+    hint = f"; choose one of {', '.join(choices)}{nearest(value[1], choices)}" if value and choices else ""
+    return ConfigError(f"{where}: {message[0].lower()}{message[1:]} at {place or 'the top level'}{hint}.")
+
+
+def _table(tree: Any, root: type[msgspec.Struct], steps: Sequence[str | int]) -> tuple[type[msgspec.Struct], str]:
+    """The kind of table at a place, and the place in words."""
+    if list(steps[:2]) == ["disorder", "impurities"] and len(steps) > 2:
+        table = tree["disorder"]["impurities"][steps[2]]
+        name = table.get("kind") if isinstance(table, dict) else None
+        said = f" in [[disorder.impurities]] number {int(steps[2]) + 1}"
+        return KINDS.get(str(name), root), said + (f" (kind = {name!r})" if name else "")
+    fields = {field: kind for field, kind in get_type_hints(root).items() if field in root.__struct_fields__}
+    kind = fields.get(str(steps[0])) if steps else None
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return kind, f" in [{steps[0]}]"
+    return root, ""
+
+
+def _choices(table: type[msgspec.Struct], steps: Sequence[str | int]) -> list[str]:
+    """The texts that a key may have, if only some are allowed."""
+    if not steps:
+        return []
+    if steps[-1] == "kind" and "impurities" in steps:
+        return list(KINDS)
+    kind = get_type_hints(table).get(str(steps[-1]))
+    allowed = [kind, *get_args(kind)]
+    return [text for one in allowed if get_origin(one) is Literal for text in get_args(one)]

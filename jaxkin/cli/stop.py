@@ -1,0 +1,58 @@
+"""Ctrl-C and SIGTERM: a run stops where nothing is lost, and says how to go on."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from jaxkin.surface.plan import Progress
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal has ended the run: one line for the user, and the signal's number.
+
+    >>> Stopped("interrupted", 2).status
+    130
+    """
+
+    @property
+    def line(self) -> str:
+        """What to say."""
+        return str(self.args[0])
+
+    @property
+    def status(self) -> int:
+        """The exit code by which shells know the signal."""
+        return 128 + int(self.args[1])
+
+
+@contextmanager
+def stoppable(progress: Progress, first: bool = True) -> Iterator[Progress]:
+    """Raise :class:`Stopped` on SIGINT and SIGTERM; the ``progress`` that is handed back raises it too.
+
+    The second way is for a signal that comes where Python drops exceptions, such as in a callback of a library.
+    Of several processes the ``first`` hears signals and the others end with it; only a main thread can hear.
+    """
+    came: list[int] = []
+
+    def hear(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        raise Stopped("", number)
+
+    def report(done: int, total: int, what: str) -> None:
+        if came:
+            raise Stopped("", came[0])
+        progress(done, total, what)
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.signal(number, hear if first else signal.SIG_IGN)
+    try:
+        yield report
+    finally:
+        for number, one in before.items():
+            signal.signal(number, one)

@@ -1,0 +1,116 @@
+"""A scan at a glance: g, M, carriers and σ of every point in one table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike
+from rich.table import Table
+
+from jaxkin.estimate import Estimate
+from jaxkin.output.uncertainty import with_uncertainty
+from jaxkin.response import observables
+
+_AXES = "xyz"
+MOST = {"g": 3, "σ": 1}
+"""Numbers of a tensor that are shown."""
+SMALL = 1e-3
+"""Components below this part of the largest, at every point, are not shown."""
+
+
+class Quantity(NamedTuple):
+    """One number with its standard error at every point of a scan."""
+
+    name: str
+    unit: str
+    mean: np.ndarray
+    stderr: np.ndarray
+
+
+def quantities(points: Sequence[xr.Dataset], field: ArrayLike) -> list[Quantity]:
+    """g at the lowest frequency, magnetization along a field, carriers and conductivity, where they are known.
+
+    Args:
+        points: datasets of one Fermi level and temperature each.
+        field: E in V/m.
+    """
+    frequency = points[0].frequency.values
+    lowest = int(np.argmin(np.abs(frequency)))
+    mechanism = "mechanism" if "mechanism" in points[0].dims else "side"
+    found = _components(
+        np.stack([one.g.sel({mechanism: "total"}).values[lowest] * _allowed(one) for one in points]),
+        np.stack([one.g_stderr.sel({mechanism: "total"}).values[lowest] for one in points]),
+        "g",
+        str(points[0].g.attrs.get("units", "S")),
+        (np.imag,) if frequency[lowest] == 0 else (np.real, np.imag),
+    )
+    if "g_replicas" in points[0] and found:
+        found.append(_magnetization(points, lowest, np.asarray(field, float)))
+    for name in ("electrons", "holes"):
+        if name in points[0] and any(float(one[name]) for one in points):
+            unit, scale = _per_cm(points[0][name].attrs["units"])
+            values = [(scale * float(one[name]), scale * float(one[f"{name}_stderr"])) for one in points]
+            found.append(Quantity(name, unit, *np.array(values).T))
+    sigma, error = ([one[name] for one in points] for name in ("sigma", "sigma_stderr"))
+    if mechanism == "side":
+        sigma, error = ([one.sel(side="total") for one in each] for each in (sigma, error))
+    return found + _components(
+        np.stack([one.values[lowest] for one in sigma]),
+        np.stack([one.values[lowest] for one in error]),
+        "σ",
+        str(points[0].sigma.attrs.get("units", "S/m")),
+        (np.real,),
+    )
+
+
+def _allowed(one: xr.Dataset) -> np.ndarray:
+    """Where the point group allows g: elsewhere it is an error of the sampling."""
+    return one.allowed.values if "allowed" in one else np.ones((3, 3))
+
+
+def _components(mean: np.ndarray, stderr: np.ndarray, name: str, unit: str, parts: Sequence) -> list[Quantity]:
+    """The largest components of a tensor (points, 3, 3)."""
+    size = np.abs(mean).max(axis=0)
+    shown = [(a, b) for a, b in np.argwhere(size > SMALL * size.max())]
+    shown = sorted(sorted(shown, key=lambda ab: -size[ab])[: MOST[name] // len(parts)])
+    label = {np.real: "Re ", np.imag: "Im "} if name == "g" else {np.real: ""}
+    return [
+        Quantity(f"{label[part]}{name}_{_AXES[a]}{_AXES[b]}", unit, part(mean[:, a, b]), np.abs(part(stderr[:, a, b])))
+        for part in parts
+        for a, b in shown
+    ]
+
+
+def _magnetization(points: Sequence[xr.Dataset], lowest: int, field: np.ndarray) -> Quantity:
+    strength = float(np.linalg.norm(field)) or 1.0
+    along = []
+    for one in points:
+        g = Estimate(one.g_replicas.sel(mechanism="total").values[:, lowest])
+        moment = g.map(lambda g: observables.gauss(observables.magnetization(g, field)).real @ (field / strength))
+        along.append((float(moment.mean), float(moment.stderr)))
+    return Quantity("μ₀M∥E", "G", *np.array(along).T)
+
+
+def _per_cm(unit: str) -> tuple[str, float]:
+    """Densities in Å^-d per cm^d."""
+    dimension = int(unit.removeprefix("A^-"))
+    return f"cm^-{dimension}", 1e8**dimension
+
+
+def scan_table(points: Sequence[xr.Dataset], field: ArrayLike) -> Table:
+    """One row for each point, values with their standard error."""
+    strength, f = np.linalg.norm(field), float(np.min(np.abs(points[0].frequency.values)))
+    shown = quantities(points, field)
+    moment = any(one.name == "μ₀M∥E" for one in shown)
+    title = f"scan at {f:g} THz" + (f", M for E = {strength:g} V/m" if moment else "")
+    table = Table(title=title, title_justify="left")
+    for name in ("μ (eV)", "T (K)", *(f"{one.name}\n({one.unit})" for one in shown)):
+        table.add_column(name, justify="right", no_wrap=True)
+    for number, point in enumerate(points):
+        temperature = float(point.temperature) if "temperature" in point.coords else 0.0
+        row = (with_uncertainty(float(one.mean[number]), float(one.stderr[number])) for one in shown)
+        table.add_row(f"{float(point.fermi_level):g}", f"{temperature:g}", *row)
+    return table
