@@ -10,6 +10,7 @@ import pytest
 
 import jaxkin as jk
 from jaxkin.cli import app, config, study
+from jaxkin.cli.defaults import completed
 from jaxkin.cli.section import numbers
 from jaxkin.output import dataset as ds
 from jaxkin.output.uncertainty import with_uncertainty
@@ -17,12 +18,12 @@ from jaxkin.output.uncertainty import with_uncertainty
 QUICK = ["--set", "n=6", "--set", "replicas=2", "--set", "frequency=[0.0, 1.0]"]
 
 
-def run(*arguments, code=0):
-    """Run the command in this process; returns (stdout, stderr)."""
+def run(*arguments, code=0, out=None):
+    """Run the command in this process; returns (stdout, stderr), or with a file as ``out`` that and stderr."""
     import contextlib
     import io
 
-    out, err = io.StringIO(), io.StringIO()
+    out, err = out or io.StringIO(), io.StringIO()
     sys_argv = sys.argv
     sys.argv = ["jaxkin", *map(str, arguments)]
     try:
@@ -35,7 +36,7 @@ def run(*arguments, code=0):
     finally:
         sys.argv = sys_argv
     assert status == code, err.getvalue()
-    return out.getvalue(), err.getvalue()
+    return out.getvalue() if isinstance(out, io.StringIO) else out, err.getvalue()
 
 
 def test_json_has_what_scripts_read():
@@ -264,8 +265,123 @@ frequency = [0.0, 1.0]
     assert np.abs(response.g["skew"].mean).max() > 0
 
 
-def test_point_impurity_needs_orbitals(tmp_path):
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (
+            'kind = "point"\nstrength = 1.0\ndensity = 0.1',
+            "(kind = 'point') needs orbitals, for example orbitals = [0, 1]",
+        ),
+        ('kind = "point"\nstrength = 1.0\ndensity = 0.1\norbitals = []', "kind = 'point' needs orbitals"),
+        ('kind = "coulomb"\nstrength = 1.0\ndensity = 0.1', "needs dielectric, the relative permittivity of the host"),
+        ('kind = "gaussian"\nstrength = 1.0\ndensity = 0.1', "needs width, in Å"),
+        (
+            'kind = "gaussian"\nstrength = 1.0\ndensity = 0.1\nwidth = 2.0\norbitals = [0]',
+            "unknown key 'orbitals' in [[disorder.impurities]] number 1 (kind = 'gaussian')",
+        ),
+        ('kind = "coulomb"\nstrenght = 1.0\ndensity = 0.1\ndielectric = 9.0', "(did you mean 'strength'?)"),
+        ('kind = "gausian"\nstrength = 1.0\ndensity = 0.1', "(did you mean 'gaussian'?)"),
+        ("strength = 1.0", "needs kind, 'point', 'gaussian' or 'coulomb'"),
+        (
+            'kind = "point"\nstrength = 1.0\ndensity = 0.1\norbitals = [0]\n[disorder]\ntau = 1.0\naxis = [0, 0, 1]',
+            "[disorder]: tau, axis beside [[disorder.impurities]]",
+        ),
+    ],
+)
+def test_each_kind_of_impurity_has_its_own_keys(tmp_path, table, message):
     file = tmp_path / "study.toml"
-    file.write_text('[[disorder.impurities]]\nkind = "point"\nstrength = 1.0\ndensity = 0.1\n')
-    with pytest.raises(jk.ConfigError, match="needs orbitals"):
+    own, _, rest = table.partition("[disorder]\n")
+    file.write_text(f"[disorder]\n{rest}\n[[disorder.impurities]]\n{own}\n")
+    with pytest.raises(jk.ConfigError) as caught:
         study.prepare(config.load(str(file), []))
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def wannier(tmp_path, shared_data):
+    file = tmp_path / "GaAs_tb.dat.gz"
+    file.write_bytes((shared_data / "GaAs_tb.dat.gz").read_bytes())
+    return file
+
+
+ASKED = ["fermi_level", "tau", "tau_skew", "side_jump"]
+
+
+@pytest.mark.parametrize("given", [[], ["fermi_level=6.0"], ["tau=1.0", "tau_skew=inf", "side_jump=0"]])
+def test_nothing_is_assumed_of_a_material(wannier, given):
+    _, error = run("run", wannier, *[part for one in given for part in ("--set", one)], code=1)
+    missing = [key for key in ASKED if not any(one.startswith(f"{key}=") for one in given)]
+    assert error.startswith("jaxkin: GaAs_tb.dat.gz: nothing is assumed of your material; give ")
+    assert [key for key in ASKED if f"{key} (" in error] == missing and error.count("\n") == 1
+
+
+def test_a_wannier_file_is_found_from_anywhere(wannier, tmp_path, monkeypatch):
+    """The configuration that is written holds its absolute path; a misspelt file's name has a suggestion."""
+    settings = [f"{key}=1.0" for key in ASKED]
+    monkeypatch.chdir(tmp_path)
+    asked = completed(config.load(wannier.name, settings))
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "config.toml").write_text(config.as_toml(asked))
+    monkeypatch.chdir("/")
+    assert config.load(str(tmp_path / "out" / "config.toml"), []) == asked
+    _, error = run("run", tmp_path / "GaAs_tb.dt.gz", code=1)
+    assert "no such file (did you mean 'GaAs_tb.dat.gz'?)" in error
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ([], {"sampler": "auto", "rtol": 1e-2, "n": None}),
+        (["rtol=1e-3"], {"sampler": "auto", "rtol": 1e-3}),
+        (["replicas=1"], {"sampler": "auto", "rtol": None}),
+        (["n=6"], {"sampler": "lines", "rtol": None, "n": 6, "power": 8.0}),
+        (["width=0.1"], {"sampler": "grid", "n": 24, "smearing": "mp1"}),
+        (["sampler=lines"], {"sampler": "lines", "n": 24}),
+    ],
+)
+def test_the_sampler_is_the_librarys_choice_unless_one_is_named(settings, expected):
+    done = completed(config.load("weyl", settings))
+    assert {key: getattr(done.surface, key) for key in expected} == expected
+    assert completed(done) == done
+    assert config.convert(tomllib.loads(config.as_toml(done)), None) == done
+
+
+@pytest.mark.parametrize(
+    "settings", [["sampler=auto", "n=6"], ["sampler=lines", "width=0.1"], ["power=4", "width=0.1"]]
+)
+def test_keys_of_another_sampler_are_refused(settings):
+    with pytest.raises(jk.ConfigError, match="is not a key of sampler"):
+        completed(config.load("weyl", settings))
+
+
+def test_a_run_says_what_was_chosen_and_why():
+    text, _ = run(
+        "run", "kramers-weyl-d4", "--set", "fermi_level=-1.5", "--set", "replicas=2", "--set", "frequency=0.0"
+    )
+    assert "chosen: Lines(n=32), as they are exact at T = 0; rtol = 0.01 met" in " ".join(text.split())
+
+
+def test_a_scan_ends_with_one_table(folder):
+    table = folder.with_suffix(".txt").read_text().split("scan at 0 THz, M for E = 10000 V/m")[1]
+    assert [line.split("│")[1:3] for line in table.splitlines() if line.startswith("│")] == [
+        [f"{mu:>7} ", f"{kelvin:>6} "] for kelvin in (0, 300) for mu in (-1.5, -1.4)
+    ]
+    assert "Im g_xx" in table and "electrons" in table and "…" not in table
+    assert (folder / "scan.png").stat().st_size > 10_000
+
+
+def test_hall_conductivity_by_mechanism():
+    """Haldane's model in its band: rows of σ_xy in place of a tensor that vanishes."""
+    options = ("run", "haldane", "--set", "fermi_level=-1.5", *QUICK)
+    text, _ = run(*options)
+    row = text.split("Hall conductivity")[1].split("│ xy │")[1].splitlines()[0].split("│")
+    document = json.loads(run(*options, "--json")[0])
+    hall = np.array(document["sigma_mechanisms"]["intrinsic"])[0, :2, :2, 0]
+    assert hall[0, 1] == -hall[1, 0] != 0
+    assert float(row[0].split("(")[0] + "e" + row[0].split("e")[1]) == pytest.approx(hall[0, 1], rel=0.02)
+    assert "gyrotropic tensor: zero" in text
+
+
+def test_quantum_runs_in_one_process():
+    _, error = run("run", "kramers-weyl-o", "--set", "solver=quantum", "--processes", "2", code=1)
+    assert "--processes 2: solver = 'quantum' runs in one process" in error and error.count("\n") == 1

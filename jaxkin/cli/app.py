@@ -1,9 +1,10 @@
-"""The command line: ``jaxkin run | fit | models | info | plot``."""
+"""The command line: ``jaxkin run | fit | verify | models | info | plot``."""
 
 from __future__ import annotations
 
 import inspect
 import sys
+import time
 import tomllib
 import warnings
 from pathlib import Path
@@ -148,6 +149,25 @@ def fit(source: Path, /, *, out: Path | None = None, json: Annotated[bool, Param
             console().print("wrote " + ", ".join(map(str, written)), style="dim", soft_wrap=True)
     if not result.converged:
         raise JaxkinError(f"{source}: the fit did not converge: {result.reason}.")
+
+
+@app.command
+def verify() -> None:
+    """Compute closed forms on this machine and device, and compare; exit code 1 where one fails."""
+    from jaxkin.cli import verify as closed
+
+    start = time.perf_counter()
+    with reporting(quiet=False) as progress:
+        found = []
+        for one in closed.checks():
+            found.append(one)
+            progress(len(found), len(found) + 1, "closed forms")
+    page = console()
+    page.print(closed.table(found))
+    failed = sum(not one.passed for one in found)
+    page.print(f"{len(found) - failed} of {len(found)} pass, {time.perf_counter() - start:.1f} s", style="dim")
+    if failed:
+        raise JaxkinError(f"verify: {failed} of {len(found)} closed forms are not met on this device; see the table.")
 
 
 @app.command(name="models")

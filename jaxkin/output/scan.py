@@ -74,8 +74,9 @@ def _allowed(one: xr.Dataset) -> np.ndarray:
 def _components(mean: np.ndarray, stderr: np.ndarray, name: str, unit: str, parts: Sequence) -> list[Quantity]:
     """The largest components of a tensor (points, 3, 3)."""
     size = np.abs(mean).max(axis=0)
-    shown = [(a, b) for a, b in np.argwhere(size > SMALL * size.max())]
-    shown = sorted(sorted(shown, key=lambda ab: -size[ab])[: MOST[name] // len(parts)])
+    shown = [(int(a), int(b)) for a, b in np.argwhere(size > SMALL * size.max())]
+    # of those that are equal but for sampling, the first
+    shown = sorted(sorted(shown, key=lambda ab: -float(f"{size[ab]:.1e}"))[: MOST[name] // len(parts)])
     label = {np.real: "Re ", np.imag: "Im "} if name == "g" else {np.real: ""}
     return [
         Quantity(f"{label[part]}{name}_{_AXES[a]}{_AXES[b]}", unit, part(mean[:, a, b]), np.abs(part(stderr[:, a, b])))

@@ -1,0 +1,288 @@
+"""Runs that are killed, stopped, or cannot write: nothing that is finished is lost, and one line says what happened."""
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_cli import run
+
+import jaxkin as jk
+from jaxkin.cli import stop
+from jaxkin.cli.record import Record
+from jaxkin.output import dataset as ds
+from jaxkin.output import folder as folders
+
+SCAN = ["run", "massive-dirac-2d", "--set", "fermi_level=[0.25, 0.27, 0.3]", "--set", "n=4", "--set", "replicas=2"]
+SCAN += ["--set", "frequency=[0.0, 1.0]", "--set", "hall=false"]
+
+
+def result(out: Path):
+    """All numbers of a folder; times are no results."""
+    document, data = json.loads((out / "result.json").read_text()), ds.load(out / "result.nc")
+    for one in (document, *document["points"]):
+        del one["seconds"]
+    return document, {name: data[name].values.tobytes() for name in data.variables}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """An undisturbed run."""
+    out = tmp_path_factory.mktemp("finished") / "out"
+    run(*SCAN, "--out", out, "--json")
+    return out
+
+
+@pytest.fixture
+def begun(finished, tmp_path):
+    """The same run as it is when it was killed after two points, writing the third."""
+    shutil.copytree(finished / "points", tmp_path / "out" / "points")
+    (tmp_path / "out" / "points" / "00002.nc").rename(tmp_path / "out" / "points" / ".00002.nc.1.part")
+    return tmp_path / "out"
+
+
+@pytest.mark.parametrize("kills", [3, pytest.param(100, marks=pytest.mark.slow)])
+def test_killed_at_random_moments(tmp_path, kills):
+    worker = Path(__file__).with_name("killed_runs.py")
+    done = subprocess.run(
+        [sys.executable, worker, tmp_path, str(kills), "1"], capture_output=True, text=True, timeout=1800
+    )
+    assert done.returncode == 0, done.stderr
+    counted = json.loads(done.stdout)
+    assert counted["kills"] >= kills and counted["the same result"] >= 1
+
+
+def wait_for(file, process):
+    while not file.exists():
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.02)
+
+
+def test_a_run_that_is_killed_and_one_that_is_stopped_go_on(finished, tmp_path):
+    """SIGKILL, then SIGTERM, then the rest: bitwise the undisturbed result."""
+    out = tmp_path / "out"
+
+    def start():
+        command = [sys.executable, "-m", "jaxkin", *SCAN, "--out", str(out), "--resume"]
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+    with start() as process:
+        wait_for(out / "points" / "00000.nc", process)
+        process.kill()
+    with start() as process:
+        wait_for(out / "points" / "00001.nc", process)
+        process.send_signal(signal.SIGTERM)
+        said = process.stderr.read()
+    if process.returncode == 0:
+        pytest.skip("the machine was too quick")
+    assert process.returncode == 143
+    assert said.startswith("jaxkin: interrupted after ") and said.count("\n") == 1
+    assert f"kept in {out}; go on with: jaxkin run massive-dirac-2d" in said and said.endswith("--resume\n")
+    text, _ = run(*SCAN, "--out", out, "--resume")
+    assert "μ = 0.25 eV, T = 0 K: kept from before" in text
+    assert result(out) == result(finished)
+
+
+def test_resume_takes_what_is_there(begun, finished):
+    """Without SOURCE the configuration is the stored one; what was half written is tidied away."""
+    run("run", "--resume", "--out", begun)
+    assert result(begun) == result(finished)
+    assert sorted(one.name for one in (begun / "points").iterdir()) == [
+        *(f"0000{n}.nc" for n in range(3)),
+        "config.toml",
+    ]
+    assert not (begun / folders.LOCK).exists()
+
+
+def test_a_damaged_point_is_computed_again(begun, finished):
+    damaged = begun / "points" / "00000.nc"
+    data = bytearray(damaged.read_bytes())
+    data[len(data) // 2] ^= 4
+    damaged.write_bytes(data)
+    text, _ = run("run", "--resume", "--out", begun)
+    assert "00000.nc: not a NetCDF file of jaxkin (it is damaged" in text.replace("\n", " ")
+    assert result(begun)[1] == result(finished)[1]
+
+
+def test_another_configuration_is_refused_by_key(begun):
+    _, error = run(*SCAN, "--set", "tau=1.0", "--set", "seed=3", "--out", begun, "--resume", code=1)
+    assert error.startswith("jaxkin: --resume: surface.seed, disorder.tau differ from the run in")
+    assert error.count("\n") == 1
+
+
+def test_a_run_that_has_not_ended_is_not_overwritten(begun):
+    _, error = run(*SCAN, "--out", begun, code=1)
+    assert "holds 2 of 3 points of a run that has not ended; go on with --resume" in error and error.count("\n") == 1
+    assert (begun / "points" / "00001.nc").exists()
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_in_the_middle_of_a_point(begun, finished, monkeypatch, number, status):
+    """It comes after the file is there and before the run knows of it."""
+    read = Record.read.__func__
+
+    def interrupted(cls, path):
+        if path.name == "00002.nc":
+            monkeypatch.undo()
+            os.kill(os.getpid(), number)
+        return read(cls, path)
+
+    monkeypatch.setattr(Record, "read", classmethod(interrupted))
+    _, error = run("run", "--resume", "--out", begun, "--json", code=status)
+    assert "interrupted after 3 of 3 points" in error
+    assert result(begun) == result(finished)
+
+
+def test_progress_raises_what_a_library_has_swallowed():
+    with stop.stoppable(lambda *_: None) as progress:
+        with contextlib.suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+        with pytest.raises(stop.Stopped) as caught:
+            progress(1, 2, "work")
+    assert caught.value.status == 143
+
+
+def test_two_runs_in_one_folder(begun):
+    with folders.Folder(begun):
+        _, error = run("run", "--resume", "--out", begun, code=1)
+    assert f"process {os.getpid()} on " in error and "is writing there" in error and error.count("\n") == 1
+
+
+def test_a_lock_of_a_dead_process_blocks_nobody(tmp_path):
+    (tmp_path / folders.LOCK).write_text("process 1 on nowhere")
+    folders.Folder(tmp_path).close()
+    assert not (tmp_path / folders.LOCK).exists()
+
+
+def test_links_are_not_followed(begun, finished, tmp_path):
+    """A result's name that is a link is replaced; a link in place of the folder of points is refused."""
+    outside = tmp_path / "precious.json"
+    outside.write_text("precious")
+    (begun / "result.json").symlink_to(outside)
+    run("run", "--resume", "--out", begun)
+    assert outside.read_text() == "precious" and not (begun / "result.json").is_symlink()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "points").symlink_to(finished / "points")
+    _, error = run(*SCAN, "--out", tmp_path / "other", code=1)
+    assert "points: is a link" in error and error.count("\n") == 1
+    assert len(list((finished / "points").iterdir())) == 4
+
+
+@pytest.mark.parametrize("where", ["file", "file/below", "locked"])
+def test_a_folder_that_cannot_be_written_is_refused_before_the_work(tmp_path, where, monkeypatch):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "locked").mkdir(mode=0o500)
+    if where == "locked" and os.geteuid() == 0:
+        pytest.skip("root writes everywhere")
+    monkeypatch.setattr("jaxkin.cli.study.prepare", lambda *_: pytest.fail("work has begun"))
+    _, error = run(*SCAN, "--out", tmp_path / where, code=1)
+    assert f"--out {tmp_path / where}: cannot be written to" in error and error.count("\n") == 1
+
+
+def test_a_full_disk_is_one_line(begun, monkeypatch):
+    """It becomes full at the third point; what was there before stays."""
+    (begun / "result.json").write_text("earlier")
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(folders.os, "fsync", full)
+    _, error = run("run", "--resume", "--out", begun, code=1)
+    assert "No space left on device" in error and "go on with --resume" in error and error.count("\n") == 1
+    assert (begun / "result.json").read_text() == "earlier"
+    assert not list(begun.rglob(f"*{folders.PART}"))
+
+
+def broken_pipe():
+    reading, writing = os.pipe()
+    os.close(reading)
+    return os.fdopen(writing, "w")
+
+
+@pytest.mark.parametrize("output", [broken_pipe, lambda: open("/dev/full", "w")], ids=["pipe", "full"])  # noqa: PTH123, SIM115
+@pytest.mark.parametrize("form", [["--json"], []], ids=["json", "tables"])
+def test_standard_output_that_fails_loses_nothing(finished, begun, output, form):
+    if output is not broken_pipe and not Path("/dev/full").exists():
+        pytest.skip("no /dev/full")
+    code = int(output is not broken_pipe)  # a reader that has seen enough is no error
+    page = output()
+    error = run("run", "--resume", "--out", begun, *form, code=code, out=page)[1]
+    assert error == "" if not code else "standard output: No space left on device; the results are in" in error
+    assert result(begun) == result(finished)
+
+
+def test_without_a_folder_a_lost_output_ends_the_run():
+    error = run(*SCAN, code=1, out=broken_pipe())[1]
+    assert "Broken pipe" in error and "--out DIR" in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("file", ["result.nc", "result.json"])
+def test_the_same_numbers_from_a_result(finished, tmp_path, file):
+    run("run", "--from", finished / file, "--out", tmp_path / "again")
+    assert result(tmp_path / "again") == result(finished)
+    _, error = run("run", "weyl", "--from", finished / file, code=1)
+    assert "leave out SOURCE" in error
+
+
+def test_results_say_what_computed_them(finished):
+    document, data = json.loads((finished / "result.json").read_text()), ds.load(finished / "result.nc")
+    for key in ("jaxkin_version", "jax_version", "numpy_version", "python_version", "device"):
+        assert document["versions"][key] == data.attrs[key]
+    assert document["seed"] == data.attrs["seed"] == 0
+    assert document["error_budget"]["relative_stderr"] > 0
+    assert data.sigma_parts.sel(sigma_mechanism="total").values[0, 0].tobytes() == data.sigma.values[0, 0].tobytes()
+
+
+def damage(data: bytes, rng) -> bytes:
+    """Bits flipped, an end cut off, a piece zeroed or repeated."""
+    kind, some = rng.integers(4), bytearray(data)
+    at, length = int(rng.integers(len(data))), int(rng.integers(1, 200))
+    if kind == 0:
+        for place in rng.integers(len(data), size=rng.integers(1, 9)):
+            some[place] ^= 1 << int(rng.integers(8))
+    elif kind == 1:
+        del some[at:]
+    elif kind == 2:
+        some[at : at + length] = bytes(len(some[at : at + length]))
+    else:
+        some[at:at] = some[at : at + length]
+    return bytes(some)
+
+
+@pytest.mark.parametrize("count", [60, pytest.param(5000, marks=pytest.mark.slow)])
+def test_damaged_files_are_one_line_or_the_same_numbers(finished, tmp_path, count):
+    """What is read in spite of damage (to the digest itself, or to nothing) is the whole truth."""
+    whole, rng, path = (finished / "result.nc").read_bytes(), np.random.default_rng(0), tmp_path / "damaged.nc"
+    exact, refused = ds.load(finished / "result.nc"), 0
+    for _ in range(count):
+        path.write_bytes(damage(whole, rng))
+        try:
+            found = ds.load(path)
+        except jk.JaxkinError as error:
+            assert "\n" not in str(error) and len(str(error)) < 400
+            refused += 1
+        else:
+            assert all(found[name].values.tobytes() == exact[name].values.tobytes() for name in exact.variables)
+    assert refused > 0.9 * count
+
+
+def test_verify(monkeypatch):
+    """The table and the exit code; the closed forms themselves are tests of their own."""
+    from jaxkin.cli import verify
+
+    text, _ = run("verify")
+    assert text.count("pass") == 13 and "FAIL" not in text
+    wrong = verify.Check("wrong", "S", 1.0, 1e-4, 1.1)
+    monkeypatch.setattr(verify, "GROUPS", (lambda: iter([wrong]),))
+    text, error = run("verify", code=1)
+    assert "FAIL" in text and "1 of 1 closed forms are not met" in error
+    assert not verify.Check("unknown", "", float("nan"), 0.0, 1.0).passed
