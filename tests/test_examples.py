@@ -86,8 +86,10 @@ def test_tellurium_point_impurity(shared_data, capsys):
     file = str(shared_data / "te_sparse_tb.dat.gz")
     numbers = run("tellurium_point_impurity", file, n=10, potentials=(4.0,))
     assert 4e-3 < numbers["largest_skew_ratio"] < 9e-3
-    assert numbers["largest_kinetic"] == pytest.approx(0.0215, rel=0.1)
+    assert numbers["largest_skew"] == pytest.approx(0.0215, rel=0.1)
     assert numbers["largest_kinetic_error"] < 0.05
-    assert numbers["largest_jump"] == pytest.approx(0.0134, rel=0.1)
+    assert numbers["largest_side_jump"] == pytest.approx(0.0134, rel=0.1)
+    assert numbers["largest_nonlocal"] == pytest.approx(0.0924, rel=0.1)
+    assert numbers["largest_gaussian_skew"] == pytest.approx(-0.00271, rel=0.1)
     assert numbers["seconds"] < 300
     assert "surface points" in capsys.readouterr().out
