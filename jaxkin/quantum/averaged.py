@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -9,18 +10,21 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float
+from jaxtyping import Array, Complex, Float, Int
 
 from jaxkin.devices import spread
 from jaxkin.geometry import ELECTRON_G
 from jaxkin.hamiltonian.tight_binding import TightBinding
 from jaxkin.memory import batch_bytes
 from jaxkin.quantum.scatterers import Scatterers
+from jaxkin.response.observables import LEVI_CIVITA
 from jaxkin.units import HBAR2_OVER_2M
 
 ARRAYS = 150
 """Complex (n, n) matrices that exist for one k while the bubble is differentiated, an estimate."""
 MOST_ROWS = 2**13
+UNROLLED = 4
+"""Largest matrices whose products are written out."""
 ITERATIONS = 200
 MEMORY = 5
 """Iterates that the next one is made of."""
@@ -29,6 +33,8 @@ MEMORY = 5
 class Dressed(eqx.Module):
     """G(k, z) = [z − H(k) − P†(k) (S − S₀) P(k)]⁻¹ with P_mα = δ_{α,α_m} exp[ik·(R_m + τ_m)], and its currents.
 
+    Matrices of many k stand side by side, (n, n, K), so that products of small ones are loops over k.
+
     Args:
         model: H(k), with |u⟩ periodic: positions stand in the phases.
         scatterers: the D located orbitals.
@@ -36,56 +42,85 @@ class Dressed(eqx.Module):
     """
 
     model: TightBinding
-    selection: Float[Array, "D n"]
+    orbitals: Int[np.ndarray, " D"]
     positions: Float[Array, "D d"]
     counterterm: Complex[Array, "D D"]
 
     def __init__(self, model: TightBinding, scatterers: Scatterers, counterterm: Any):
-        self.model = model
-        self.selection = jnp.eye(model.size)[scatterers.orbitals]
+        self.model, self.orbitals = model, np.asarray(scatterers.orbitals)
         self.positions = jnp.asarray(scatterers.positions)
         self.counterterm = jnp.asarray(counterterm, complex)
 
-    def projector(self, k: Float[Array, " d"]) -> Complex[Array, "D n"]:
-        """P(k) at model coordinates k."""
-        return jnp.exp(2j * jnp.pi * (self.positions @ k))[:, None] * self.selection
+    @property
+    def places(self) -> Float[Array, "D 3"]:
+        """R_m + τ_m in Å."""
+        return self.positions @ self.model.lattice
 
-    def green(self, k: Float[Array, " d"], z: Any, s: Complex[Array, "D D"]) -> Complex[Array, "n n"]:
-        """G(k, z) in 1/eV."""
-        p, h = self.projector(k), self.model.hamiltonian(k)
-        return _inverse(z * jnp.eye(len(h)) - h - p.conj().T @ (s - self.counterterm) @ p)
+    def local(self, k: Float[Array, "K d"], x: Complex[Array, "... n n K"]) -> Complex[Array, "... D D K"]:
+        """P X P† at model coordinates k."""
+        return self._phases(k) * x[..., self.orbitals[:, None], self.orbitals, :]
 
-    def currents(self, k: Float[Array, " d"], q: Float[Array, "3"], side: int) -> Complex[Array, "4 n n"]:
+    def inverse(self, k: Float[Array, "K d"], z: Any, s: Complex[Array, "D D"]) -> Complex[Array, "n n K"]:
+        """G⁻¹(k, z) in eV."""
+        h = self._added(jax.vmap(self.model.hamiltonian)(k), k, s - self.counterterm)
+        return z * jnp.eye(len(h))[..., None] - h
+
+    def slope(self, k: Float[Array, "K d"], s: Complex[Array, "D D"]) -> Complex[Array, "3 n n K"]:
+        """∂_c [H + P†(S − S₀)P] in eV Å."""
+        r = self.places
+        inside = 1j * jnp.moveaxis(r[None] - r[:, None], -1, 0) * (s - self.counterterm)
+        return self._added(jax.vmap(self.model.derivative)(k), k, inside)
+
+    def currents(self, k: Float[Array, "K d"]) -> Complex[Array, "4 n n K"]:
         """The vertices between k ± q/2 of density, 1, and of current in eV Å: bonds carry it at their middle.
 
-        So v_a(k) = ∂H/∂k_a does not depend on q. A spin adds the current curl M of its moment M = −½ g_s μ_B σ.
-
-        Args:
-            k: model coordinates, in the middle.
-            q: Cartesian, 1/Å.
-            side: 1 for what the field drives, −1 for what is measured.
+        So v_a(k) = ∂H/∂k_a does not depend on q; but see :attr:`curl`.
         """
-        p, model = self.projector(k), self.model
-        r = self.positions @ model.lattice  # (D, 3)
-        inside = 1j * (r[:, None, :] - r[None, :, :]) * self.counterterm[:, :, None]
-        v = model.derivative(k) + jnp.einsum("ma,mnc,nb->cab", p.conj(), inside, p)
-        if model.spin is not None:
-            # the current over e = −|e|, times ħ
-            moment = 0.5 * ELECTRON_G * HBAR2_OVER_2M * model.spin
-            v = v + 1j * side * jnp.cross(moment, q[:, None, None], axis=0)
-        return jnp.concatenate([jnp.eye(model.size)[None], v])
+        v = self.slope(k, jnp.zeros_like(self.counterterm))
+        one = jnp.broadcast_to(jnp.eye(self.model.size)[..., None], v.shape[1:])
+        return jnp.concatenate([one[None], v])
+
+    @property
+    def curl(self) -> Complex[Array, "3 4 n n"]:
+        """∂_q of the vertices that the field drives, minus that of those measured, in eV Å²; zero without spin.
+
+        A spin adds the current curl M of its moment M = −½ g_s μ_B σ, over e = −|e| and times ħ.
+        """
+        n, spin = self.model.size, self.model.spin
+        if spin is None:
+            return jnp.zeros((3, 4, n, n), complex)
+        moment = 0.5 * ELECTRON_G * HBAR2_OVER_2M * jnp.asarray(spin)
+        turned = 1j * jnp.einsum("abc,bij->caij", LEVI_CIVITA, moment)
+        return jnp.concatenate([jnp.zeros((3, 1, n, n)), turned], axis=1)
+
+    def _phases(self, k: Float[Array, "K d"]) -> Complex[Array, "D D K"]:
+        phase = jnp.exp(2j * jnp.pi * (self.positions @ k.T))
+        return phase[:, None] * phase.conj()
+
+    def _added(self, matrices: Complex[Array, "K ... n n"], k: Array, s: Complex[Array, "... D D"]) -> Array:
+        """M + P†SP as (…, n, n, K)."""
+        added = self._phases(k).conj() * s[..., None]
+        return jnp.moveaxis(matrices, 0, -1).at[..., self.orbitals[:, None], self.orbitals, :].add(added)
 
 
-@jax.custom_jvp
-def _inverse(matrix: Complex[Array, "n n"]) -> Complex[Array, "n n"]:
-    return jnp.linalg.inv(matrix)
+def inverses(matrices: Complex[Array, "... n n K"]) -> Complex[Array, "... n n K"]:
+    """Of every matrix; those of one or two orbitals without LAPACK."""
+    n = matrices.shape[-2]
+    if n == 1:
+        return 1 / matrices
+    if n == 2:
+        a, b, c, d = (matrices[..., i, j, :] for i in (0, 1) for j in (0, 1))
+        adjugate = jnp.stack([jnp.stack([d, -b], axis=-2), jnp.stack([-c, a], axis=-2)], axis=-3)
+        return adjugate / (a * d - b * c)[..., None, None, :]
+    return jnp.moveaxis(jnp.linalg.inv(jnp.moveaxis(matrices, -1, 0)), 0, -1)
 
 
-@_inverse.defjvp
-def _inverse_slope(primals, tangents):
-    """−A⁻¹ dA A⁻¹: of jnp.linalg.inv it would be a second batch of LAPACK calls."""
-    inverse = _inverse(primals[0])
-    return inverse, -inverse @ tangents[0] @ inverse
+def product(a: Complex[Array, "... n n K"], b: Complex[Array, "... n n K"]) -> Complex[Array, "... n n K"]:
+    """Of matrices side by side."""
+    n = a.shape[-2]
+    if n > UNROLLED:
+        return jnp.moveaxis(jnp.moveaxis(a, -1, -3) @ jnp.moveaxis(b, -1, -3), -3, -1)
+    return functools.reduce(jnp.add, (a[..., :, i, None, :] * b[..., i, None, :, :] for i in range(n)))
 
 
 class Zone:
@@ -116,12 +151,7 @@ class Zone:
 @jax.jit
 def _local(dressed: Dressed, k: Array, weights: Array, z: Any, s: Any) -> Complex[Array, "D D"]:
     """Σ_k w P G P†."""
-
-    def one(point: Array) -> Array:
-        p = dressed.projector(point)
-        return p @ dressed.green(point, z, s) @ p.conj().T
-
-    return jnp.tensordot(weights, jax.vmap(one)(k), axes=1)
+    return dressed.local(k, inverses(dressed.inverse(k, z, s))) @ weights
 
 
 class SelfEnergy(NamedTuple):

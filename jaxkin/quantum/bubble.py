@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Complex
 
 from jaxkin.memory import demand
-from jaxkin.quantum.averaged import Dressed, SelfEnergy, Zone
+from jaxkin.quantum.averaged import Dressed, SelfEnergy, Zone, inverses, product
 from jaxkin.quantum.scatterers import Scatterers
 
 SLOW = 0.5
@@ -59,7 +59,7 @@ def correlation(
     """K_ab(q) = ∫(dk) Tr[v_a G(k+q/2, z) J_b G(k−q/2, z')], J_b = v_b + the ladder of the irreducible vertex.
 
     With y = ∫ P G v G'P†, M = the step and Λ = the line, K = bare + z Λ (1 − MΛ)⁻¹ y. Its derivative needs
-    those of the sums only, which are taken by forward differentiation:
+    those of the sums only:
     K' = bare' + z'Λx + wM'Λx + wy' with x = (1 − MΛ)⁻¹y and w = zΛ(1 − MΛ)⁻¹.
 
     Args:
@@ -116,34 +116,67 @@ def _ward(
 
 @jax.jit
 def _sums(dressed: Dressed, pairs: Any, k: Array, weights: Array, z: Any, s: Any) -> tuple[Sums, Sums]:
-    """The sums of one tile and their derivatives by q, whose index is the last."""
+    """The sums of one tile and their derivatives by q, whose index is the last.
 
-    def both(q: Array) -> tuple[Sums, Sums]:
-        found = _sums_at(dressed, pairs, k, weights, z, s, q)
-        return found, found
+    With X_c = ∂_c(H + P†SP) and J_b(q), M_a(q) the vertices of driven and measured current, G at k + q/2 and G' at
+    k − q/2 have the derivatives ½GX_cG and −½G'X'_cG', so that
 
-    slope, value = jax.jacfwd(both, has_aux=True)(jnp.zeros(3))
+    ∂_c(G J_b G') = ½ G Y_cb G',  Y_cb = X_c G J_b − J_b G' X'_c + 2∂_cJ_b;
+
+    likewise ½ G' Z_ca G of B_a = G' M_a G; and ∂_c Tr[M_a G J_b G'] = ½ Tr[B_a Y_cb] + Tr[∂_cM_a G J_b G']. The
+    phases of P(k ± q/2) depend on q as exp[±iq·(r_m − r_n)/2], on the sums as a whole. Matrices are (n, n, k).
+    """
+    rows, columns = pairs
+    kept = jax.lax.optimization_barrier  # for what has several uses: the compiler would else repeat it in each
+    # both inverted as one batch: two in one compiled function can wait for each other's threads for ever
+    g, g_ = kept(inverses(jnp.stack([dressed.inverse(k, z[side], s[side]) for side in (0, 1)])))
+    x, x_, current = kept((dressed.slope(k, s[0]), dressed.slope(k, s[1]), dressed.currents(k)))
+    curl = dressed.curl
+    forth, back = product(g, current), product(g_, current)
+    driven, measured = kept((product(forth, g_), weights * product(back, g)))
+    y = product(x[:, None], forth) - product(product(current, g_), x_[:, None]) + 2 * curl[..., None]
+    z_ = product(product(current, g), x[:, None]) - product(x_[:, None], back) - 2 * curl[..., None]
+    y, z_ = kept((y, z_))
+    half = kept((product(weights * g, y), product(weights * g_, z_)))
+    moved = 0.5 * product(half[0], g_), 0.5 * product(half[1], g)
+    around = 0.5 * product(product(weights * g, x), g), -0.5 * product(product(g_, x_), g_)
+
+    r, local = 0.5j * dressed.places, functools.partial(dressed.local, k)
+    plus = jnp.moveaxis(r[:, None] + r, -1, 0)  # c m n: from P(k+q/2) on the left and P†(k−q/2) on the right
+    right, right_c = (jnp.sum(local(m), axis=-1) for m in (weights * driven, moved[0]))
+    left, left_c = (jnp.sum(local(m), axis=-1) for m in (measured, moved[1]))
+    a, b, a_c, b_c = (local(m) for m in (weights * g, g_, *around))
+    step, minus = _pairs(a, b), jnp.moveaxis(r[:, None] - r, -1, 0)
+    step_c = _pairs(a_c, b) + _pairs(a, b_c)
+    # [m n, m' n'] = G_mm' G'_n'n
+    step_c = step_c + step * (minus[:, :, None, :, None] + minus[:, None, :, None, :])
+
+    def flat(x: Array) -> Array:
+        return x.reshape(*x.shape[:-3], -1)
+
+    size = len(current)
+    bare = jnp.einsum("aijk,bjik->ab", measured, current)
+    bare_c = 0.5 * jnp.einsum("ap,cbp->abc", flat(measured), flat(jnp.swapaxes(y, 2, 3)))
+    bare_c = bare_c - jnp.einsum("caij,bjik,k->abc", curl, driven, weights)
+    value = Sums(
+        bare.reshape(size, size),
+        right[:, rows, columns].T,
+        left[:, columns, rows],
+        step[rows, columns][:, rows, columns],
+    )
+    slope = Sums(
+        bare_c,
+        jnp.transpose((right_c + plus[:, None] * right)[..., rows, columns], (2, 1, 0)),
+        jnp.transpose((left_c - plus[:, None] * left)[..., columns, rows], (1, 2, 0)),
+        jnp.moveaxis(step_c[:, rows, columns][:, :, rows, columns], 0, -1),
+    )
     return value, slope
 
 
-def _sums_at(dressed: Dressed, pairs: Any, k: Array, weights: Array, z: Any, s: Any, q: Array) -> Sums:
-    half = 0.5 * (dressed.model.dual @ q)
-    rows, columns = pairs
-
-    def one(point: Complex[Array, " d"], weight: Array):
-        ends = jnp.stack([point + half, point - half])
-        p, p_ = jax.vmap(dressed.projector)(ends)
-        # both inverted as one batch: two in one compiled function can wait for each other's threads for ever
-        g, g_ = jax.vmap(dressed.green)(ends, z, s)
-        g = weight * g
-        measured, driven = (dressed.currents(point, q, side) for side in (-1, 1))
-        forth, back = g @ driven @ g_, g_ @ measured @ g
-        bare = jnp.einsum("aij,bji->ab", measured, forth)
-        right = (p @ forth @ p_.conj().T)[:, rows, columns]
-        left = (p_ @ back @ p.conj().T)[:, columns, rows]
-        return bare, right, left, p @ g @ p.conj().T, p_ @ g_ @ p_.conj().T
-
-    bare, right, left, a, b = jax.vmap(one)(k, weights)
-    step = jnp.einsum("kij,klm->imjl", a, b)  # [m n, m' n'] = G_mm' G'_n'n
-    step = step[rows, columns][:, rows, columns]
-    return Sums(bare.sum(0), right.sum(0).T, left.sum(0), step)
+def _pairs(a: Complex[Array, "... D D K"], b: Complex[Array, "... D D K"]) -> Complex[Array, "... D D D D"]:
+    """Σ_k a_mm' b_n'n as [m, n, m', n']."""
+    size = a.shape[-2]
+    left, right = (x.reshape(*x.shape[:-3], size**2, -1) for x in (a, b))
+    both = left @ jnp.swapaxes(right, -1, -2)
+    both = both.reshape(*both.shape[:-2], size, size, size, size)  # m m' n' n
+    return jnp.moveaxis(both, -1, -3)
