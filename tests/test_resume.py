@@ -33,6 +33,14 @@ def result(out: Path):
     return document, {name: data[name].values.tobytes() for name in data.variables}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_pictures():
+    """They take most of the time of runs as small as these; tests/test_cli.py has them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jaxkin.output.pictures.draw", lambda *_: [])
+        yield
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """An undisturbed run."""
@@ -263,8 +271,9 @@ def test_damaged_files_are_one_line_or_the_same_numbers(finished, tmp_path, coun
     """What is read in spite of damage (to the digest itself, or to nothing) is the whole truth."""
     whole, rng, path = (finished / "result.nc").read_bytes(), np.random.default_rng(0), tmp_path / "damaged.nc"
     exact, refused = ds.load(finished / "result.nc"), 0
-    for _ in range(count):
-        path.write_bytes(damage(whole, rng))
+    damaged = [one for one in (damage(whole, rng) for _ in range(count)) if one != whole]  # zeros may be zeroed
+    for one in damaged:
+        path.write_bytes(one)
         try:
             found = ds.load(path)
         except jk.JaxkinError as error:
@@ -272,7 +281,7 @@ def test_damaged_files_are_one_line_or_the_same_numbers(finished, tmp_path, coun
             refused += 1
         else:
             assert all(found[name].values.tobytes() == exact[name].values.tobytes() for name in exact.variables)
-    assert refused > 0.9 * count
+    assert len(damaged) > 0.8 * count and refused > 0.98 * len(damaged)
 
 
 def test_verify(monkeypatch):

@@ -10,6 +10,9 @@ from rich.console import Console, RenderableType
 
 from jaxkin.errors import JaxkinError
 
+WIDTH = 130
+"""Of tables where standard output is no terminal: their numbers have to fit."""
+
 
 class Page:
     """Where tables, or one JSON object, are printed.
@@ -70,7 +73,7 @@ class _Console(Console):
 def console(quiet: bool = False) -> Console:
     """Standard output, wide enough for the tables when it is not a terminal."""
     made = _Console(highlight=False, quiet=quiet)
-    return made if made.is_terminal else _Console(highlight=False, quiet=quiet, width=110)
+    return made if made.is_terminal else _Console(highlight=False, quiet=quiet, width=WIDTH)
 
 
 def discard_output() -> None:
