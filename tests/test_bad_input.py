@@ -151,7 +151,7 @@ COMMANDS = [
     *each("tau=", ["inf", "1e300"], lambda x: run(f"tau={x}")),
     *each("orbital", ["[[]]", "[]", "[-7]"], lambda x: impurity(f'kind="point", orbitals={x}')),
     *each("cells=", ["[[0], [1, 1]]"], lambda x: impurity(f'kind="point", orbitals=[0, 1], cells={x}')),
-    *each("positions=", ["[[nan, 0, 0]]"], lambda x: impurity(f'kind="gaussian", positions={x}')),
+    *each("positions=", ["[[nan, 0, 0]]"], lambda x: impurity(f'kind="gaussian", width=5.0, positions={x}')),
 ]
 
 
