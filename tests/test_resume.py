@@ -1,6 +1,5 @@
 """Runs that are killed, stopped, or cannot write: nothing that is finished is lost, and one line says what happened."""
 
-import contextlib
 import errno
 import json
 import os
@@ -9,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -149,11 +149,18 @@ def test_a_signal_in_the_middle_of_a_point(begun, finished, monkeypatch, number,
     assert result(begun) == result(finished)
 
 
-def test_progress_raises_what_a_library_has_swallowed():
+def test_progress_raises_what_a_callback_has_swallowed(monkeypatch):
+    """Python cannot raise out of the callback of a weak reference; it says nothing of it either."""
+
+    class Thing:
+        pass
+
+    monkeypatch.setattr(sys, "unraisablehook", lambda dropped: pytest.fail(f"{dropped} is printed"))
     with stop.stoppable(lambda *_: None) as progress:
-        with contextlib.suppress(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(5)
+        thing = Thing()
+        kept = weakref.ref(thing, lambda _: (os.kill(os.getpid(), signal.SIGTERM), time.sleep(0.1)))
+        del thing
+        assert kept() is None
         with pytest.raises(stop.Stopped) as caught:
             progress(1, 2, "work")
     assert caught.value.status == 143

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,12 +48,18 @@ def stoppable(progress: Progress, first: bool = True) -> Iterator[Progress]:
             raise Stopped("", came[0])
         progress(done, total, what)
 
-    before = {}
+    def drop(dropped: sys.UnraisableHookArgs) -> None:
+        if not isinstance(dropped.exc_value, Stopped):  # that one is raised again by what follows
+            unraisable(dropped)
+
+    before, unraisable = {}, sys.unraisablehook
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, signal.SIGTERM):
             before[number] = signal.signal(number, hear if first else signal.SIG_IGN)
+    sys.unraisablehook = drop
     try:
         yield report
     finally:
+        sys.unraisablehook = unraisable
         for number, one in before.items():
             signal.signal(number, one)
