@@ -140,3 +140,48 @@ def complete(dense):
     )
     violation = np.abs(second + np.swapaxes(second, 0, 1)).max() / np.abs(second).max()
     return 2 * np.pi * gyrotropic(first), 2 * np.pi * gyrotropic(second), violation
+
+
+def on_shell_pairs(surface, potential, density, order):
+    """w⁽²⁾ of a potential of finite range from sums over all bands, pair by pair, (M, M) in 1/(eV ps Å^-d).
+
+    Args:
+        surface: of one shell.
+        potential: (k, k') → the diagonal of ⟨α k|V|α k'⟩ over the orbitals, (n,) in eV Å^d.
+        density: impurities per Å^d.
+        order: ``"born"`` or ``"tmatrix"``.
+    """
+    model, k, w = surface.model, np.asarray(surface.k), np.asarray(surface.level_weight)
+    x = np.asarray(model.cartesian(k))
+    energies, u = np.linalg.eigh(np.stack([np.asarray(model.hamiltonian(one)) for one in k]))
+    level, count = float(surface.shells[0].energy), len(k)
+    own = np.argmin(np.abs(energies - level), axis=1)
+    n = energies.shape[1]
+    v = np.array([[potential(p, q) for q in x] for p in x])  # i j α
+    v = np.einsum("iam,ija,jal->imjl", u.conj(), v, u)  # all bands with all
+    here = np.arange(count)
+    shell = v[here, own][:, here, own]
+    t, turn, back = shell, np.eye(count), np.eye(count)
+    if order == "tmatrix":
+        t = np.linalg.solve(np.eye(count) + 1j * np.pi * shell * w, shell)
+        turn = turn - 1j * np.pi * w[:, None] * t
+        back = back - 1j * np.pi * t * w
+    bra = np.einsum("imj,jl->iml", v[:, :, here, own], turn)  # ⟨i m|T|j⟩
+    ket = np.einsum("ij,jlm->ilm", back, v[here, own])  # ⟨i|T|l m⟩
+    total = np.zeros((count, count))
+    sigma = -1j * np.pi * density * np.einsum("ims,s,is->im", bra, w, t.conj())
+    for i in range(count):
+        for j in range(count):
+            value = 0.0
+            for m in range(n):
+                if m != own[j]:
+                    value += 2 * np.real(np.conj(t[i, j]) * ket[i, j, m] * sigma[j, m]) / (level - energies[j, m])
+                if m != own[i]:
+                    changed = np.conj(sigma[i, m]) * bra[i, m, j] / (level - energies[i, m])
+                    value -= 2 * np.real(np.conj(t[i, j]) * changed)
+                for s in range(count):
+                    if m != own[s]:
+                        step = ket[i, s, m] * bra[s, m, j] * np.conj(t[s, j]) * np.conj(t[i, s])
+                        value -= 2 * np.pi * density * w[s] * np.imag(step) / (level - energies[s, m])
+            total[i, j] = density * 2 * np.pi * value
+    return total / HBAR

@@ -27,6 +27,7 @@ from jaxkin.disorder.form_factors import (
 )
 from jaxkin.disorder.kernels import Disorder, Scatterer
 from jaxkin.disorder.onshell import demand_matrices, on_shell_collisions
+from jaxkin.disorder.onshell_pairs import OnShellPairs, demand_orbitals, dressed_orbitals
 from jaxkin.disorder.potentials import Gaussian
 from jaxkin.disorder.real_space import RealSpace, cells_within
 from jaxkin.disorder.states import States
@@ -207,6 +208,20 @@ class FiniteRangeScatterer(Scatterer):
     bloch: ClassVar[bool] = True  # pyright: ignore[reportIncompatibleMethodOverride]
     pairs: ClassVar[bool] = True  # pyright: ignore[reportIncompatibleMethodOverride]
 
+    @property
+    def orbitals(self) -> tuple[int, ...]:
+        return tuple(range(len(self.group)))
+
+    def two_impurities(self, states: States) -> OnShellPairs | None:
+        if states.reduced is None:
+            return None
+        demand_orbitals(states)
+        kinds = []
+        for one in self.factors:
+            v, bra = self._matrices(states, one)[0], self._from_orbitals(states, one)
+            kinds.append(dressed_orbitals(states, self.order, self.density, v, bra))
+        return OnShellPairs(states, kinds)
+
     def __call__(self, states: States) -> Collisions:
         demand_matrices(len(states))
         parts = []
@@ -224,6 +239,13 @@ class FiniteRangeScatterer(Scatterer):
         v, slope = map_over_tiles(lambda *mine: _rows(factors, mine, k, u, members), factors.rows, k, u, du)
         v, slope = self.scale * v, self.scale * jnp.swapaxes(slope, 0, 1)
         return 0.5 * (v + v.conj().T), slope
+
+    def _from_orbitals(self, states: States, factors: FormFactors) -> Array:
+        """⟨k_i α|V|p_j⟩, (α, M, M)."""
+        assert states.bloch is not None
+        k, u = jnp.asarray(states.k), jnp.asarray(states.bloch[0])
+        f = map_over_tiles(lambda mine: jnp.swapaxes(factors(mine, k)[0], 0, 1), factors.rows, k)  # (I, s, J)
+        return self.scale * jnp.swapaxes(f, 0, 1)[np.array(self.group)] * u.T[:, None, :]
 
 
 def _rows(factors: FormFactors, mine: tuple[Array, ...], others: Array, u_others: Array, members: Array):

@@ -13,7 +13,7 @@ from jaxkin.checks import check_positive
 from jaxkin.disorder.collisions import Collisions, SummedCollisions
 from jaxkin.disorder.pairwise import PairwiseCollisions
 from jaxkin.disorder.states import ShellStates, State, States
-from jaxkin.disorder.two_impurities import TwoImpurities
+from jaxkin.disorder.two_impurities import TwoImpurityScattering
 from jaxkin.namespace import AnyArray, leaf
 from jaxkin.surface.surface import Shell, Surface
 
@@ -47,7 +47,7 @@ class Scatterer(eqx.Module):
         del surface
         return self
 
-    def two_impurities(self, states: States) -> TwoImpurities | None:
+    def two_impurities(self, states: States) -> TwoImpurityScattering | None:
         """Scattering of the order n², where the potential that makes it and what it needs of the states are known."""
         del states
         return None

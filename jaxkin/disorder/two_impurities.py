@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -44,7 +45,20 @@ class Kind(NamedTuple):
     phase: Complex[Array, "M d"]
 
 
-class TwoImpurities:
+class TwoImpurityScattering(abc.ABC):
+    """w⁽²⁾_{pp'} ∝ n² of one shell, as an operator on functions of the state."""
+
+    @abc.abstractmethod
+    def apply(self, x: Float[Array, "M m"]) -> tuple[Float[Array, "M m"], Float[Array, "M m"]]:
+        """∫(dp') w⁽²⁾_{pp'} δ(ε−ε') x_p' and the same with p and p' exchanged in w⁽²⁾, in 1/ps."""
+
+    def skew(self, x: Float[Array, "M m"]) -> Float[Array, "M m"]:
+        """The odd half, A⁽²⁾ x: Gaussian skew scattering. It enters g as the A of one impurity does."""
+        there, back = self.apply(x)
+        return 0.5 * (there - back)
+
+
+class TwoImpurities(TwoImpurityScattering):
     """w⁽²⁾_{pp'} ∝ n², p' → p, of impurities that act in few orbitals, in O(M d²) for each function.
 
     The averaged Green function between two scatterings is not that of the clean crystal: with the anti-Hermitian
@@ -102,11 +116,9 @@ class TwoImpurities:
         return sum_over_tiles(step, ROWS, x, self._q[i][j], self._local[i], self._local[j])
 
     def apply(self, x: Float[Array, "M m"]) -> tuple[Float[Array, "M m"], Float[Array, "M m"]]:
-        """∫(dp') w⁽²⁾_{pp'} δ(ε−ε') x_p' and the same with p and p' exchanged in w⁽²⁾, in 1/ps."""
         return self._combined(x, 1.0, 0.0), self._combined(x, 0.0, 1.0)
 
     def skew(self, x: Float[Array, "M m"]) -> Float[Array, "M m"]:
-        """The odd half, A⁽²⁾ x: Gaussian skew scattering. It enters g as the A of one impurity does."""
         return self._combined(x, 0.5, -0.5)
 
     def _combined(self, x: Float[Array, "M m"], there: float, back: float) -> Float[Array, "M m"]:

@@ -25,15 +25,22 @@ RTOL = 1e-4
 nodes, that of the table is about its square ..."""
 FIRST, MOST = 4, 64
 """... and the first and the highest degree; each is twice that before."""
-SCALING = {"intrinsic": 0, "drude": 0, "skew": 3, "side_jump": 2, "nonlocal": 2, "gaussian_skew": 0}
-"""Powers of the strength in the sums of each mechanism, where the potential is weak; in 1/τ it is 2."""
+SCALING = {
+    "intrinsic": (0, 0),
+    "drude": (0, 0),
+    "skew": (1, 3),
+    "side_jump": (1, 2),
+    "nonlocal": (1, 2),
+    "gaussian_skew": (2, 4),
+}
+"""Powers of density and strength in the sums of each mechanism, where the potential is weak; in 1/τ they are (1, 2)."""
 
 
 class FiniteRangeTable(Table):
     """Parameters ``strength`` (in units of the impurity's own) and ``density`` (Å^-d).
 
-    Its sums are coefficients (degree + 1, R, E, ...) of Chebyshev polynomials of ln|s|, over density and s² or s³
-    where they depend on them; those of τ are of 1/τ in 1/ps.
+    Its sums are coefficients (degree + 1, R, E, ...) of Chebyshev polynomials of ln|s|, over the powers of density
+    and s that they have where the potential is weak; those of τ are of 1/τ in 1/ps.
 
     Attributes:
         strengths: between which s must lie.
@@ -102,7 +109,7 @@ class FiniteRangeTable(Table):
         s, density = jnp.asarray(values["strength"]), jnp.asarray(values["density"])
         found = jax.tree.map(lambda part: _at(part, _scaled(s, self.strengths)), self.sums)
         rate = density * s**2 * found.tau
-        scale = {name: density * s**power if power else 1.0 for name, power in SCALING.items()}
+        scale = {name: density**n * s**power for name, (n, power) in SCALING.items()}
         scale["intrinsic"] = jnp.asarray(values["moment_scale"])
         return RelaxedSums(
             jnp.where(rate > 0, 1 / jnp.where(rate > 0, rate, 1.0), 1.0),
@@ -127,7 +134,9 @@ def _sampled(
         sums = shell_sums(surface, scatterer, shells, theory)
 
         def reduced(tensors: dict, s: float = s) -> dict:
-            return {n: t / (s**p * disorder.density) if (p := SCALING[n]) else t for n, t in tensors.items()}
+            return {
+                name: t / (disorder.density ** SCALING[name][0] * s ** SCALING[name][1]) for name, t in tensors.items()
+            }
 
         rate = 1 / (sums.tau * s**2 * disorder.density)
         found.append(RelaxedSums(rate, reduced(sums.moments), reduced(sums.currents)))
@@ -135,8 +144,12 @@ def _sampled(
 
 
 def _measured(sums: RelaxedSums) -> list[np.ndarray]:
-    """The sums that the error of the table is that of."""
-    return [sums.tau, *(sums.moments[name] for name in ("skew", "side_jump", "nonlocal") if name in sums.moments)]
+    """The sums that the error of the table is that of; Gaussian skew scattering, where it is small, beside its like."""
+    found = [sums.tau, sums.moments["skew"], sums.moments["side_jump"]]
+    if "nonlocal" in sums.moments:
+        gaussian = sums.moments["gaussian_skew"] / sums.tau[..., None, None]
+        found.append(np.stack([sums.moments["nonlocal"], gaussian], axis=1))
+    return found
 
 
 def _nodes(degree: int) -> np.ndarray:

@@ -222,7 +222,7 @@ def gather(surface: Surface, window: tuple[float, float] | None = None) -> Gathe
 
 def shell_sums(surface: Surface, scatterer: Scatterer, shells: list[list[Shell]], theory: Theory) -> RelaxedSums:
     """The sums of all shells, leaves (R, E, ...), filled up with zeros (τ with ones)."""
-    states = ShellStates(surface, scatterer.bloch)
+    states = ShellStates(surface, scatterer.bloch, scatterer.orbitals if theory == "complete" else ())
 
     def one(shell: Shell) -> RelaxedSums:
         count = shell.points.stop - shell.points.start

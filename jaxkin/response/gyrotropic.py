@@ -61,7 +61,7 @@ class GyrotropicResponse(eqx.Module):
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """Mechanisms that this disorder does not determine and that are zero: it has no potential, only rates."""
+        """Mechanisms that are zero as this disorder does not determine them, having rates alone, or is not treated."""
         return self.transport.left_out
 
     @property
@@ -172,7 +172,8 @@ def gyrotropic_response(
 
     - ``"nonlocal"``: scattered electrons arrive δr away, λ_abc = −ie² ⟨v_a|R D_c R|v_b⟩ with D = w^S δr;
     - ``"gaussian_skew"``: w^A ∝ n² that two impurities make without crossing. It needs the potential: of point
-      impurities it is computed, of other disorder it is zero and named in :attr:`GyrotropicResponse.left_out`.
+      impurities, of sums of them, and of one of finite range it is computed; of other disorder it is zero and named in
+      :attr:`GyrotropicResponse.left_out`.
 
     With ``solver="exact"`` the resolvent of the whole collision operator stands for 1/(ω+i/τ):
     :func:`jaxkin.response.shell.shell_response`. In cubic crystals only this gives a skew part.

@@ -13,7 +13,7 @@ from jaxkin.compilation import compiled_for
 from jaxkin.disorder.collisions import Collisions, unweighted
 from jaxkin.disorder.kernels import Scatterer
 from jaxkin.disorder.states import States
-from jaxkin.disorder.two_impurities import TwoImpurities
+from jaxkin.disorder.two_impurities import TwoImpurityScattering
 from jaxkin.errors import JaxkinError, nearest
 from jaxkin.namespace import AnyArray
 from jaxkin.response.krylov import Solutions
@@ -100,7 +100,7 @@ def check_solver(solver: str, skew: str, theory: str) -> None:
 
 def shell_response(
     collisions: Collisions,
-    two: TwoImpurities | None,
+    two: TwoImpurityScattering | None,
     weight: Array,
     moment: Array,
     omega: Array,
@@ -154,7 +154,7 @@ def compiled_response(scatterer: Scatterer, states: States, omega: Array, *optio
 
 def _relaxed(
     collisions: Collisions,
-    two: TwoImpurities | None,
+    two: TwoImpurityScattering | None,
     weight: Array,
     moment: Array,
     omega: Array,
@@ -174,7 +174,7 @@ def _relaxed(
 
 def _exact(
     collisions: Collisions,
-    two: TwoImpurities | None,
+    two: TwoImpurityScattering | None,
     weight: Array,
     moment: Array,
     omega: Array,

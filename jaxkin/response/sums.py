@@ -16,7 +16,7 @@ from jaxkin import units
 from jaxkin.disorder.collisions import Collisions, unweighted
 from jaxkin.disorder.kernels import Scatterer
 from jaxkin.disorder.states import States
-from jaxkin.disorder.two_impurities import TwoImpurities
+from jaxkin.disorder.two_impurities import TwoImpurityScattering
 from jaxkin.namespace import AnyArray
 from jaxkin.response.observables import LEVI_CIVITA, magnetoelectric
 
@@ -56,7 +56,7 @@ class RelaxedSums(eqx.Module):
 
 
 def relaxed_sums(
-    collisions: Collisions, two: TwoImpurities | None, weight: Array, moment: Array, theory: Theory
+    collisions: Collisions, two: TwoImpurityScattering | None, weight: Array, moment: Array, theory: Theory
 ) -> RelaxedSums:
     """The sums of one shell, with thermal weights (M,) and intrinsic moments (M, 3) in μ_B.
 

@@ -1,0 +1,95 @@
+"""Gaussian skew scattering by potentials of finite range: matrices of all pairs of points."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from dense_boltzmann import on_shell_pairs
+from test_quantum import plane
+
+import jaxkin as jk
+from jaxkin.disorder.amplitude import scattering_terms
+from jaxkin.disorder.point import local_states, phases
+from jaxkin.disorder.states import ShellStates
+from jaxkin.disorder.two_impurities import Amplitude, Kind, TwoImpurities, density_matrix
+
+AREA = np.sqrt(3) / 2
+ORDERS = ("born", "third", "tmatrix")
+
+
+@pytest.fixture(scope="module")
+def contour():
+    return jk.fermi_surface(plane(), -2.4, sampler=jk.Lines(16), replicas=1)
+
+
+def gaussian(order, **options):
+    return jk.FiniteRangeImpurity(jk.Gaussian(0.6), 2.0, 0.3, order=order, **options)
+
+
+def pairs(contour, disorder):
+    scatterer = disorder.on(contour)
+    states = ShellStates(contour, True, scatterer.orbitals).of(contour.shells[0])
+    two = scatterer.two_impurities(states)
+    delta = jnp.eye(len(states)) / states.weights
+    there, back = (np.asarray(part) for part in two.apply(delta))
+    return states, there, back
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("positions", [(0.1, 0.2, 0.0), [(0.1, 0.2, 0.0), (0.4, -0.3, 0.0)]])
+def test_flux_conservation(contour, order, positions):
+    """∫w⁽²⁾_{pp'} δ = ∫w⁽²⁾_{p'p} δ = 0, of one and of two places that interfere."""
+    states, kernel, back = pairs(contour, gaussian(order, positions=positions))
+    size = np.abs(kernel @ np.diag(states.weights)).sum(axis=1).max()
+    assert np.abs(kernel - back.T).max() < 1e-14 * np.abs(kernel).max()
+    assert np.abs(kernel - kernel.T).max() > 0.01 * np.abs(kernel).max()
+    for flow in (kernel @ states.weights, kernel.T @ states.weights):
+        assert np.abs(flow).max() < 1e-11 * size  # worst 7e-14
+
+
+@pytest.mark.parametrize("order", ["born", "tmatrix"])
+def test_against_sums_over_bands(contour, order):
+    basis, centres = np.asarray(contour.model.basis), np.asarray(contour.model.centres)
+    cells = np.stack(np.meshgrid(*[np.arange(-8, 9)] * 2, indexing="ij"), axis=-1).reshape(-1, 2) @ basis
+    place = np.array([0.1, 0.2]) @ np.asarray(contour.model.lattice)
+
+    def potential(p, q):
+        shift = p - q + cells
+        values = 2.0 * np.exp(-0.5 * 0.6**2 * np.sum(shift**2, axis=1))
+        return np.exp(1j * (cells @ (centres - place).T)).T @ values
+
+    _, kernel, _ = pairs(contour, gaussian(order, positions=(0.1, 0.2, 0.0)))
+    expected = on_shell_pairs(contour, potential, 0.3, order)
+    assert np.abs(kernel - expected).max() < 1e-9 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_point_impurity_of_finite_range(contour, order):
+    """V(q) without dependence on q: the same as in the two orbitals, with the T-matrix of the shell alone."""
+    states, kernel, _ = pairs(
+        contour, jk.FiniteRangeImpurity(lambda q: 1 + 0 * q[0], 0.7, 0.3, periodic=True, order=order)
+    )
+    centres = np.asarray(contour.model.centres)
+    local, bare = local_states(states, (0, 1), centres)[0], 0.7 * AREA * jnp.eye(2)
+    terms = scattering_terms(order, bare, bare, density_matrix(states, local))
+    two = TwoImpurities(states, [Kind(Amplitude(0.3, terms.amplitude), (0, 1), phases(states, centres))])
+    expected = np.asarray(two.apply(jnp.eye(len(states)) / states.weights)[0])
+    assert np.abs(kernel - expected).max() < 1e-11 * np.abs(expected).max()
+
+
+def test_response_and_table(contour):
+    """Nothing is left out, Born equals the point impurity, and the table has it at other strengths and densities."""
+    flat = jk.FiniteRangeImpurity(lambda q: 1 + 0 * q[0], 0.7, 0.3, periodic=True, order="born")
+    found = jk.gyrotropic_response(contour, flat, [0.0, 1.0], "exact")
+    point = jk.gyrotropic_response(contour, jk.PointImpurity(0.7, [0, 1], 0.3, order="born"), [0.0, 1.0], "exact")
+    assert not found.left_out
+    for name, part in point.g.items():
+        scale = np.abs(point.g["total"].mean).max()
+        np.testing.assert_allclose(found.g[name].mean, part.mean, atol=1e-8 * scale, err_msg=name)
+    table = jk.tabulate(contour, gaussian("tmatrix"), strengths=(0.5, 2.0))
+    other = jk.FiniteRangeImpurity(jk.Gaussian(0.6), 2.0 * 1.3, 0.1)
+    exact = jk.gyrotropic_response(contour, other, [1.0]).g
+    values = table.gyrotropic({"strength": 1.3, "density": 0.1}, [1.0])
+    for name in ("skew", "nonlocal", "gaussian_skew"):
+        assert np.abs(exact[name].samples).max() > 0
+        tolerance = 1e-4 * np.abs(exact[name].samples).max()
+        np.testing.assert_allclose(values[name], exact[name].samples, atol=tolerance, err_msg=name)
