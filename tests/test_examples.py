@@ -80,6 +80,19 @@ def test_cubic_beyond_relaxation_time(capsys):
     assert "relaxation time" in capsys.readouterr().out
 
 
+def test_dynamic_chiral_magnetic_effect(capsys):
+    numbers = run("dynamic_chiral_magnetic_effect", n=6, levels=6, frequencies=9)
+    # g_nl/g_int = ½ of an isotropic Weyl node, whatever the impurities
+    assert numbers["weyl_ratio"] == pytest.approx(0.5, abs=2e-3)
+    assert numbers["sign_changes"] == 1
+    assert numbers["first_change"] == pytest.approx(-2.36, abs=0.1)  # n = 10 and 27 levels
+    assert numbers["low"] == pytest.approx(1.26, abs=0.03)
+    assert 0.45 < numbers["takeover"] < 0.6  # 0.51
+    assert 0.4 < numbers["high"] < 1.0  # ∝ 1/ωτ
+    assert numbers["others"] < 1e-3  # forbidden by the site's symmetry, but for the sampling
+    assert "changes sign" in capsys.readouterr().out
+
+
 @pytest.mark.slow
 def test_tellurium_point_impurity(shared_data, capsys):
     """The real file, all mechanisms, exact solver: the errors and the order of magnitude that the page states."""
