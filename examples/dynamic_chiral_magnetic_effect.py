@@ -28,9 +28,9 @@ PARTS = {"intrinsic": "#2471a3", "nonlocal": "#c0392b", "total": "black"}
 ZERO = ("skew", "side_jump", "gaussian_skew")
 
 
-def impurity(model: jk.TightBinding) -> jk.PointImpurity:
+def impurity(model: jk.BlochModel) -> jk.PointImpurity:
     """V = 1 eV on both spins of the site."""
-    return jk.PointImpurity(1.0, [0, 1], DISORDER / float(model.cell_volume), order="born")
+    return jk.PointImpurity(1.0, [0, 1], DISORDER / float(model.state_volume), order="born")
 
 
 def traces(response: jk.GyrotropicResponse) -> dict[str, np.ndarray]:

@@ -81,7 +81,7 @@ def test_cubic_beyond_relaxation_time(capsys):
 
 
 def test_dynamic_chiral_magnetic_effect(capsys):
-    numbers = run("dynamic_chiral_magnetic_effect", n=6, levels=6, frequencies=9)
+    numbers = run("dynamic_chiral_magnetic_effect", n=6, levels=6, frequencies=33)
     # g_nl/g_int = ½ of an isotropic Weyl node, whatever the impurities
     assert numbers["weyl_ratio"] == pytest.approx(0.5, abs=2e-3)
     assert numbers["sign_changes"] == 1

@@ -12,6 +12,7 @@ from scipy import stats
 
 from jaxkin.fitting.data import Data
 from jaxkin.fitting.parameters import at_bound
+from jaxkin.fitting.problem import Points
 from jaxkin.fitting.profile import ENDS
 
 if TYPE_CHECKING:
@@ -25,6 +26,14 @@ LOOSE = 1.0
 """Standard error of a logarithm from which a parameter is called undetermined."""
 INTEGRATOR = 0.5
 """Error of the integrals in errors of the data that is worth a warning."""
+APART = {
+    ("skew", "gaussian_skew"): "at every frequency: other densities of impurities tell them apart",
+    (
+        "side_jump",
+        "nonlocal",
+    ): "at every frequency: another axis or a polycrystal tells them apart (side jumps have no Tr g)",
+}
+FREQUENCIES = "frequencies around 1/2πτ would tell them apart"
 EXACT_RUNS = 60
 CURVED = 1.3
 """Ratio of a likelihood's width to its Gaussian's that is worth a warning."""
@@ -95,22 +104,24 @@ class Doubts:
     Attributes:
         model: reasons to think that the model, or the stated errors, are wrong.
         parameters: what the data do not determine, and which points would help.
+        mechanisms: which of them the data see together only, so that their shares are the model's.
         numerics: what the integrator or the bounds have to do with the result.
     """
 
     model: tuple[str, ...]
     parameters: tuple[str, ...]
+    mechanisms: tuple[str, ...]
     numerics: tuple[str, ...]
 
     @property
     def lines(self) -> tuple[str, ...]:
         """All of them."""
-        return self.model + self.parameters + self.numerics
+        return self.model + self.parameters + self.mechanisms + self.numerics
 
 
 def diagnose(result: FitResult) -> Doubts:
     """Put the numbers of a result into words."""
-    return Doubts(tuple(_model(result)), tuple(_parameters(result)), tuple(_numerics(result)))
+    return Doubts(*(tuple(find(result)) for find in (_model, _parameters, _mechanisms, _numerics)))
 
 
 def _model(result: FitResult) -> list[str]:
@@ -170,6 +181,33 @@ def _parameters(result: FitResult) -> list[str]:
             what = f"1/{p.name}" if p.coordinate == "reciprocal" else p.name
             lines.append(f"{what} is compatible with zero ({u:.2g} ± {error:.2g}){advice(result, p.name)}.")
     return lines + _curved(result)
+
+
+def mechanism_overlaps(result: FitResult) -> dict[tuple[str, str], float]:
+    """|cos| of the angle between the contributions of two mechanisms to all data of g, over the errors.
+
+    One for two that the data cannot tell apart. Along one axis g is Σ a_n [τ/(1−iωτ)]ⁿ with n = 1 (intrinsic),
+    2 (side jump, nonlocal), 3 (skew, Gaussian skew): a spectrum gives three numbers, whatever its range. Of mechanisms
+    that all points together see with less than one error there is nothing to tell.
+    """
+    points = [Points.of(one) for one in result.data]
+    found = [result.problem.by_mechanism(result.coordinates, one) for one in points]
+    names = dict.fromkeys(name for parts in found for name in parts)
+    seen = {
+        name: np.concatenate([parts[name] / one.error for parts, one in zip(found, result.data, strict=True) if parts])
+        for name in names
+    }
+    visible = {name: part / size for name, part in seen.items() if (size := np.linalg.norm(part)) > 1}
+    return {(a, b): float(abs(visible[a] @ visible[b])) for a, b in combinations(visible, 2)}
+
+
+def _mechanisms(result: FitResult) -> list[str]:
+    together = {pair: overlap for pair, overlap in mechanism_overlaps(result).items() if overlap > INSEPARABLE}
+    return [
+        f"{a} and {b} have one shape in these data (overlap {overlap:.3f}): their shares are the model's, not the "
+        f"data's; {APART.get((a, b), FREQUENCIES)}."
+        for (a, b), overlap in together.items()
+    ]
 
 
 def _curved(result: FitResult) -> list[str]:

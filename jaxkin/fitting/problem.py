@@ -16,10 +16,12 @@ from jaxkin.fitting.data import Data
 from jaxkin.fitting.parameters import Parameter
 from jaxkin.fitting.table import KNOWN, Table
 from jaxkin.response.observables import LEVI_CIVITA
-from jaxkin.response.sums import RelaxedSums, Weigh, conductivity_parts, gyrotropic_parts
+from jaxkin.response.sums import MECHANISMS, RelaxedSums, Weigh, conductivity_parts, gyrotropic_parts
 
 HALL = ("hall_conductivity", "hall_conductivity_imaginary")
 """Quantities that the filled states enter."""
+GYROTROPIC = ("rotation", "dichroism", "magnetization")
+"""Quantities that are linear in g."""
 
 
 class Points(eqx.Module):
@@ -188,11 +190,40 @@ class FitProblem(eqx.Module):
 
     def replicas(self, coordinates: Float[Array, " P"], points: Points, averaged: bool = False) -> Float[Array, "R N"]:
         """Prediction of every replica; ``averaged``, one row that is their mean where it can be taken early."""
+        averaged = averaged and points.current_density is None  # which enters through a quotient
+        return _observed(self.table, *self._sums(coordinates, points), points, averaged).T
+
+    def _sums(self, coordinates: Float[Array, " P"], points: Points) -> tuple[RelaxedSums, Array]:
+        """Of the shells, and how they add up at the points' temperatures."""
         values = self.in_table(coordinates)
         temperature = values["temperature"][None] if points.temperatures is None else points.temperatures
         factor = self.table.energies.factor(jnp.broadcast_to(values["fermi_level"], temperature.shape), temperature)
-        averaged = averaged and points.current_density is None  # which enters through a quotient
-        return _observed(self.table, self.table.at(values), factor, points, averaged).T
+        return self.table.at(values), factor
+
+    def mechanisms(self, coordinates: Float[Array, " P"], points: Points) -> dict[str, Float[Array, " N"]]:
+        """:meth:`by_mechanism`, traced."""
+        sums, factor = self._sums(coordinates, points)
+        alone = {name: RelaxedSums(sums.tau, {name: part}, sums.currents) for name, part in sums.moments.items()}
+        return {
+            name: jnp.mean(_observed(self.table, one, factor, points, False), axis=1) for name, one in alone.items()
+        }
+
+    def by_mechanism(self, coordinates: np.ndarray, points: Points) -> dict[str, np.ndarray]:
+        """What each mechanism of g alone contributes to the prediction, (N,); none to a conductivity.
+
+        >>> import jaxkin as jk
+        >>> surface = jk.fermi_surface(jk.models.get("kramers-weyl-d4"), -1.2, sampler=jk.Lines(8), replicas=2)
+        >>> problem = jk.FitProblem(jk.tabulate(surface, jk.RelaxationTime(0.7, 50.0, 0.3)), ["tau_skew"])
+        >>> points = Points.of(jk.Data("rotation", 0.0, 1.0, [0.1, 0.2]))
+        >>> u = problem.start_coordinates
+        >>> total = sum(problem.by_mechanism(u, points).values())
+        >>> bool(abs(total / problem.by_replica(u, points).mean(0) - 1).max() < 1e-9)
+        True
+        """
+        if points.quantity not in GYROTROPIC:
+            return {}
+        found = _by_mechanism(self, jnp.asarray(coordinates), points)
+        return {name: np.asarray(found[name]) for name in MECHANISMS["complete"] if name in found}
 
     def residuals(self, coordinates: Float[Array, " P"], points: Sequence[Points]) -> Float[Array, " M"]:
         """(prediction − value)/error of all points, then those of the priors."""
@@ -228,6 +259,11 @@ def _residuals(problem: FitProblem, points: tuple[Points, ...], coordinates: Arr
 @eqx.filter_jit
 def _by_replica(problem: FitProblem, coordinates: Array, points: Points) -> Array:
     return problem.replicas(coordinates, points)
+
+
+@eqx.filter_jit
+def _by_mechanism(problem: FitProblem, coordinates: Array, points: Points) -> dict[str, Array]:
+    return problem.mechanisms(coordinates, points)
 
 
 def _observed(table: Table, sums: RelaxedSums, factor: Array, points: Points, averaged: bool) -> Array:
