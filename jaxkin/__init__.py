@@ -24,7 +24,7 @@ from jaxkin.symmetry import find_symmetries, verify_point_group, verify_symmetri
 from jaxkin.geometry import BandGeometry, band_geometry
 from jaxkin.estimate import Estimate
 from jaxkin.surface import Grid, Lines, Surface, Surfaces, ThermalGrid
-from jaxkin.surface import fermi_surface, fermi_surfaces
+from jaxkin.surface import fermi_level, fermi_surface, fermi_surfaces
 from jaxkin.disorder import (
     Disorder,
     FiniteRangeImpurity,
@@ -108,6 +108,7 @@ __all__ = [
     "band_geometry",
     "conductivity",
     "design",
+    "fermi_level",
     "fermi_surface",
     "fermi_surfaces",
     "find_symmetries",

@@ -1,6 +1,7 @@
 """Fermi-surface points: search, samplers, shells."""
 
 from jaxkin.surface.fermi import Surfaces, fermi_surface, fermi_surfaces
+from jaxkin.surface.filling import fermi_level
 from jaxkin.surface.grid import Grid
 from jaxkin.surface.lines import Lines
 from jaxkin.surface.surface import Shell, Surface
@@ -13,6 +14,7 @@ __all__ = [
     "Surface",
     "Surfaces",
     "ThermalGrid",
+    "fermi_level",
     "fermi_surface",
     "fermi_surfaces",
 ]

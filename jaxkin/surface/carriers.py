@@ -96,7 +96,7 @@ class Carriers:
         return np.array([self._known[thermal, number] for number in numbers])
 
     def _replica(self, thermal: Thermal, number: int) -> tuple[float, float]:
-        full = self._full(thermal.fermi_level)
+        full = self.full(thermal.fermi_level)
         excess, rest = np.zeros(len(full)), np.ones(len(full), bool)
         for piece, held in self._added(thermal, number):
             if piece.outside is None:
@@ -108,8 +108,8 @@ class Carriers:
         density = float(self.nodes.spectrum.model.measure) * float(np.prod(self.edges))
         return density * float(excess[~full].sum()), -density * float(excess[full].sum())
 
-    def _full(self, level: float) -> np.ndarray:
-        """s_n, (bands,)."""
+    def full(self, level: float) -> np.ndarray:
+        """s_n, (bands,), of a level in eV."""
         filled, periodic = self.nodes.first < level, self.nodes.spectrum.model.periodic
         return np.array([
             band.all() or (wraps(band, periodic) and not wraps(~band, periodic)) for band in np.moveaxis(filled, -1, 0)
@@ -117,7 +117,7 @@ class Carriers:
 
     def _window(self, thermal: Thermal) -> Interval:
         """Energies of carriers: up to :data:`TAIL` kT beyond μ, and beyond the edges of the bands on either side."""
-        full, width = self._full(thermal.fermi_level), thermal.width
+        full, width = self.full(thermal.fermi_level), thermal.width
         if not width:
             return thermal.fermi_level, thermal.fermi_level
         energies = self.nodes.first.reshape(-1, len(full))

@@ -32,13 +32,11 @@ from jaxkin.surface.resolution import resolving
 from jaxkin.surface.samples import Sampler
 from jaxkin.surface.spectrum import Spectrum
 from jaxkin.surface.surface import Surface
-from jaxkin.surface.thermal import FARTHEST, Thermal
+from jaxkin.surface.thermal import FARTHEST, HOTTEST, Thermal
 from jaxkin.symmetry.operations import Operation
 
 Target = Callable[[Surface], np.ndarray]
 """Values (N, ...) at the points of a surface."""
-HOTTEST = 1e7
-"""K."""
 SMALLEST_RTOL = 1e-9
 """That double precision and a random shift can be asked for."""
 SMALLEST_BALL = 1e-4

@@ -15,6 +15,8 @@ STEP = 1.5
 TAIL = 16.5
 """Energies are taken up to here, in kT beyond the band edge next to μ, or beyond μ; e^{-16.5} = 7e-8 is left out."""
 
+HOTTEST = 1e7
+"""K that a temperature may have."""
 FARTHEST = 200
 """kT from a band beyond which a Fermi level in a gap counts as having no carriers (e^{-200})."""
 

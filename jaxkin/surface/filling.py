@@ -1,0 +1,159 @@
+"""The Fermi level that a density of carriers makes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.optimize import root_scalar
+
+from jaxkin.checks import check_count, check_kind, check_number, shown
+from jaxkin.errors import JaxkinError
+from jaxkin.estimate import Estimate
+from jaxkin.hamiltonian.bloch import BlochModel
+from jaxkin.surface.carriers import Carriers
+from jaxkin.surface.maps import zone_maps
+from jaxkin.surface.nodes import Nodes
+from jaxkin.surface.search import Pocket, find_pockets
+from jaxkin.surface.spectrum import Spectrum
+from jaxkin.surface.thermal import HOTTEST, Thermal
+
+UNITS = {"cm": 1e8, "m": 1e10, "nm": 10.0, "A": 1.0, "Å": 1.0}
+"""In Å."""
+SIGNS = {"electrons": 1.0, "holes": -1.0}
+WRITTEN = re.compile(r"\s*(\S+)\s+(cm|m|nm|A|Å)\^?[-−]([123])\s+(electrons|holes)\s*")
+FIRST = 0.05
+"""eV from the band's edge that is tried first."""
+STEP = 1e-3
+"""Of the range of levels, over which the density of states is taken."""
+ENOUGH = 1e-9
+"""eV to which the level is found."""
+SMALLEST_GAP = 0.02
+"""eV, from which on carriers are counted if it is the only one."""
+
+
+def fermi_level(
+    model: BlochModel,
+    density: float | str,
+    temperature: float = 0.0,
+    *,
+    filled: int | None = None,
+    replicas: int = 4,
+    seed: int = 0,
+) -> Estimate:
+    """μ in eV at which a model has a net density of carriers, electrons − holes, at any temperature.
+
+    Args:
+        model: any Bloch model; its bands are counted as it has them (no spin factor).
+        density: such as ``"1e18 cm^-3 holes"``; or a number in Å^-d, positive for electrons and negative for holes.
+        temperature: T in K.
+        filled: bands that are filled where there are no carriers; None takes the one gap of the model.
+        replicas: independent samples; their scatter is the standard error of the level.
+        seed: makes the result reproducible.
+
+    Raises:
+        JaxkinError: a density that cannot be read or is more than the bands hold; no gap, or several, to count from.
+
+    >>> import jaxkin as jk
+    >>> model = jk.models.get("haldane")
+    >>> level = jk.fermi_level(model, "1e14 cm^-2 electrons", 300.0, replicas=2)
+    >>> surface = jk.fermi_surface(model, float(level.mean), 300.0, jk.Grid(48), replicas=2)
+    >>> found = surface.carrier_density()
+    >>> bool(abs((found["electrons"].mean - found["holes"].mean) / 1e-2 - 1) < 1e-3)
+    True
+    """
+    check_kind("model", model, BlochModel, "a Bloch model, such as jaxkin.models.get('tellurium')")
+    check_number("temperature", temperature, f"a number of kelvin from 0 to {HOTTEST:g}", least=0, most=HOTTEST)
+    check_count("replicas", replicas)
+    wanted = _net(density, model.dimension)
+    nodes = Nodes(Spectrum(model), zone_maps(model, True))
+    energies = nodes.first.reshape(-1, model.size)
+    filled = _neutral(energies) if filled is None else filled
+    if not 0 <= filled <= model.size:
+        raise JaxkinError(f"filled={filled} must be a number of bands from 0 to {model.size}.")
+    below, above = energies[:, :filled].max(initial=-np.inf), energies[:, filled:].min(initial=np.inf)
+    everything = energies.max() - energies.min()
+    edge = (above if wanted > 0 else below) if np.isfinite(above - below) else energies.mean()
+    inner = 0.5 * (below + above) if np.isfinite(above - below) else edge - np.sign(wanted) * everything
+    reach = max(FIRST, 5 * Thermal(0.0, temperature).width)
+    while True:
+        outer = edge + np.sign(wanted) * reach
+        net = _Net(nodes, temperature, (inner, outer), filled, range(replicas), seed)
+
+        def off(level: float, net: _Net = net) -> float:
+            ratio = float(net(level).mean()) / wanted
+            return np.log(ratio) if ratio > 0 else -100.0
+
+        if off(outer) >= 0:
+            break
+        if reach > 2 * everything:
+            raise JaxkinError(
+                f"density={shown(density)}: the bands beyond the gap hold {abs(net(outer).mean()):.3g} Å^-d only."
+            )
+        reach *= 4
+    if off(inner) > 0:
+        raise JaxkinError(
+            f"density={shown(density)}: at {temperature:g} K there are more, "
+            f"{abs(net(inner).mean()):.3g} Å^-d, with the level in the middle of the gap."
+        )
+    level = float(root_scalar(off, bracket=(inner, outer), xtol=ENOUGH).root)
+    step = STEP * reach
+    slope = (net(level + step).mean() - net(level - step).mean()) / (2 * step)
+    return Estimate(level - (net(level) - wanted) / slope, nodes.spectrum.evaluations)
+
+
+class _Net:
+    """Electrons − holes in Å^-d of the replicas, at levels between two."""
+
+    def __init__(
+        self,
+        nodes: Nodes,
+        temperature: float,
+        between: tuple[float, float],
+        filled: int,
+        numbers: Sequence[int],
+        seed: int,
+    ):
+        def pockets(interval: tuple[float, float], smooth: float) -> list[Pocket]:
+            return find_pockets(nodes, interval, smooth=smooth)
+
+        self.temperature, self.filled, self.numbers = temperature, filled, numbers
+        self.carriers = Carriers(nodes, pockets, [Thermal(level, temperature) for level in between], seed, 1)
+        self.band = float(nodes.spectrum.model.measure) * float(np.prod(self.carriers.edges))
+
+    def __call__(self, level: float) -> np.ndarray:
+        """With what other bands than ``filled`` being full makes of the numbers of the carriers."""
+        electrons, holes = self.carriers(Thermal(level, self.temperature), self.numbers).T
+        return electrons - holes + self.band * (self.carriers.full(level).sum() - self.filled)
+
+
+def _net(density: float | str, dimension: int) -> float:
+    """Electrons − holes in Å^-d."""
+    if not isinstance(density, str):
+        check_number("density", density, "a number in Å^-d, or a text such as '1e18 cm^-3 holes'")
+        if density == 0:
+            raise JaxkinError("density=0: give a density of electrons, or of holes; in between lies the whole gap.")
+        return float(density)
+    found = WRITTEN.fullmatch(density)
+    try:
+        assert found
+        number = float(found[1])
+        assert np.isfinite(number) and number > 0 and int(found[3]) == dimension
+    except (AssertionError, ValueError):
+        raise JaxkinError(
+            f"density={shown(density)} cannot be read: write it as '1e18 cm^-{dimension} holes', or electrons."
+        ) from None
+    return SIGNS[found[4]] * number / UNITS[found[2]] ** dimension
+
+
+def _neutral(energies: np.ndarray) -> int:
+    """The number of bands below the one gap."""
+    gaps = energies[:, 1:].min(axis=0) - energies[:, :-1].max(axis=0)
+    found = [n + 1 for n in np.flatnonzero(gaps > SMALLEST_GAP).tolist()]
+    if len(found) == 1:
+        return found[0]
+    raise JaxkinError(
+        f"carriers are counted from a gap, and this model has {f'several, above {found} bands' if found else 'none'}: "
+        "say how many bands are `filled` without them."
+    )

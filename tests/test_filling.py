@@ -1,0 +1,58 @@
+"""The level of a density: back to levels whose filling is known, in any cell, and to the carriers of a surface."""
+
+import numpy as np
+import pytest
+from test_carriers import CELLS, crystal, filled
+
+import jaxkin as jk
+
+
+@pytest.mark.parametrize(
+    ("hoppings", "level", "kelvin", "cap"),
+    [
+        ((1.0, 0.1), -1.0, 0.0, 1e-6),
+        ((1.0, 0.1), -1.0, 300.0, 1e-5),
+        ((1.0, 1.0), -3.0, 0.0, 1e-3),
+        ((1.0, 1.0, 1.0), 0.3, 0.0, 1e-3),
+    ],
+)
+def test_levels_of_known_fillings(hoppings, level, kelvin, cap):
+    d = len(hoppings)
+    for cell in CELLS[d][:1] if d == 3 else CELLS[d][1:3]:
+        found = jk.fermi_level(crystal(hoppings, cell), filled(hoppings, level, kelvin), kelvin, filled=0)
+        assert found.stderr < cap
+        assert abs(found.mean - level) < 5 * found.stderr + 1e-6  # the reference's error
+
+
+@pytest.mark.parametrize(("text", "sign"), [("3e13 cm^-2 electrons", 1), ("3e13 cm^-2 holes", -1)])
+def test_both_sides_of_a_gap(text, sign):
+    """Haldane's bands at a flux of π/2 are mirror images."""
+    model = jk.models.get("haldane")
+    level = jk.fermi_level(model, text, 100.0)
+    other = jk.fermi_level(model, -sign * 3e-3, 100.0)
+    assert abs(level.mean + other.mean) < 5 * np.hypot(level.stderr, other.stderr) + 1e-6
+    surface = jk.fermi_surface(model, float(level.mean), 100.0, jk.Grid(128), replicas=2)
+    densities = surface.carrier_density()
+    assert abs(densities["electrons"].mean - densities["holes"].mean - sign * 3e-3) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("density", "options", "message"),
+    [
+        ("1e18 holes", {}, "write it as '1e18 cm\\^-2 holes'"),
+        ("1e18 cm^-3 holes", {}, "cannot be read"),
+        ("-1e13 cm^-2 holes", {}, "cannot be read"),
+        ("1e20 cm^-2 holes", {}, "hold .* only"),
+        (0.0, {}, "density=0"),
+        (np.nan, {}, "density=nan"),
+        ("1e13 cm^-2 holes", {"filled": 3}, "filled=3"),
+    ],
+)
+def test_densities_that_cannot_be(density, options, message):
+    with pytest.raises(jk.JaxkinError, match=message):
+        jk.fermi_level(jk.models.get("haldane"), density, **options)
+
+
+def test_no_gap_to_count_from():
+    with pytest.raises(jk.JaxkinError, match="none: say how many bands are `filled`"):
+        jk.fermi_level(crystal((1.0, 1.0)), -0.1)
