@@ -17,7 +17,7 @@ from rich.text import Text
 from jaxkin.cli import config as cfg
 from jaxkin.cli.defaults import completed
 from jaxkin.cli.ingredients import build_disorder, build_model
-from jaxkin.cli.record import Record
+from jaxkin.cli.record import Record, parts
 from jaxkin.cli.section import numbers
 from jaxkin.disorder import Disorder
 from jaxkin.errors import ConfigError
@@ -27,8 +27,6 @@ from jaxkin.output.uncertainty import with_uncertainty
 from jaxkin.parallel import Share
 from jaxkin.quantum import QuantumResponse, gyrotropic
 from jaxkin.surface.plan import Progress
-
-_AXES = "xyz"
 
 
 @dataclass(frozen=True)
@@ -50,9 +48,6 @@ class Point:
     def _document(self) -> dict[str, Any]:
         """With the keys of the other solvers where they have a meaning."""
         response = self.response
-
-        def parts(values: np.ndarray) -> list:
-            return ds.complex_parts(values).tolist()
 
         return {
             "fermi_level": self.fermi_level,
@@ -107,7 +102,7 @@ class Point:
             parts = [one.map(lambda g, a=a, b=b: np.imag(g[:, index, a, b])) for one in response.g.values()]
             if any(np.any(part.mean) for part in parts):
                 row = (with_uncertainty(float(part.mean), float(part.stderr)) for part in parts)
-                table.add_row(_AXES[a] + _AXES[b], *row)
+                table.add_row(ds.XYZ[a] + ds.XYZ[b], *row)
         return Group(table, *(Text(f"warning: {message}", style="yellow") for message in response.warnings))
 
 

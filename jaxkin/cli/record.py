@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import xarray as xr
+from numpy.typing import ArrayLike
 
 from jaxkin.errors import FileFormatError
 from jaxkin.output import dataset as ds
@@ -55,6 +56,15 @@ def joined(records: Sequence[Record], cautions: Sequence[str], seconds: float, c
     documents = [record.document for record in records]
     top = {"seconds": seconds, "warnings": list(cautions), "versions": ds.versions(), "config": config}
     return {**documents[0], **top, **({"points": documents} if len(documents) > 1 else {})}
+
+
+def parts(values: ArrayLike) -> list:
+    """Complex numbers as lists of [re, im].
+
+    >>> parts([1 + 2j])
+    [[1.0, 2.0]]
+    """
+    return ds.complex_parts(values).tolist()
 
 
 def as_json(document: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ from rich.console import Group
 from jaxkin.cli import config as cfg
 from jaxkin.cli.defaults import completed
 from jaxkin.cli.ingredients import build_disorder, build_model, build_sampler, check_response
-from jaxkin.cli.record import Record
+from jaxkin.cli.record import Record, parts
 from jaxkin.cli.section import numbers
 from jaxkin.disorder import Disorder
 from jaxkin.errors import AccuracyWarning, FileFormatWarning, SymmetryError
@@ -181,9 +181,6 @@ def run(
 
 def _document(response: GyrotropicResponse, conductivity: Conductivity, data: xr.Dataset, seconds: float) -> dict:
     surface, sigma, quality = response.surface, conductivity.sigma, response.quality
-
-    def parts(values: np.ndarray) -> list:
-        return ds.complex_parts(values).tolist()
 
     return {
         "fermi_level": float(surface.fermi_level),

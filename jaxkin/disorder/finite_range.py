@@ -28,6 +28,7 @@ from jaxkin.disorder.form_factors import (
 from jaxkin.disorder.kernels import Disorder, Scatterer
 from jaxkin.disorder.onshell import demand_matrices, on_shell_collisions
 from jaxkin.disorder.onshell_pairs import OnShellPairs, demand_orbitals, dressed_orbitals
+from jaxkin.disorder.orbital_moments import hermitian
 from jaxkin.disorder.potentials import Gaussian
 from jaxkin.disorder.real_space import RealSpace, cells_within
 from jaxkin.disorder.states import States
@@ -238,7 +239,7 @@ class FiniteRangeScatterer(Scatterer):
         members = jnp.asarray(group[:, None] == np.arange(group.max() + 1), float)  # (n, s)
         v, slope = map_over_tiles(lambda *mine: _rows(factors, mine, k, u, members), factors.rows, k, u, du)
         v, slope = self.scale * v, self.scale * jnp.swapaxes(slope, 0, 1)
-        return 0.5 * (v + v.conj().T), slope
+        return hermitian(v), slope
 
     def _from_orbitals(self, states: States, factors: FormFactors) -> Array:
         """⟨k_i α|V|p_j⟩, (α, M, M)."""

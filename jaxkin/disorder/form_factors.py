@@ -22,7 +22,7 @@ from jaxtyping import Array, Complex, Float
 
 from jaxkin.disorder.products import inner_products, real_form
 from jaxkin.namespace import namespace
-from jaxkin.surface.tiles import sum_over_tiles
+from jaxkin.surface.tiles import scanned, sum_over_tiles
 
 NEGLIGIBLE = 1e-13
 """Reciprocal vectors on which V(q + G) is below this part of its largest value are left out."""
@@ -132,17 +132,14 @@ class SiteSum(FormFactors):
         points = jnp.pad(self.points, ((0, 0), (0, fill), (0, 0))).reshape(len(self.points), -1, size, 3)
         values = jnp.pad(self.values, ((0, 0), (0, fill))).reshape(points.shape[:3])
 
-        def add(total, one):
-            r, v = one
+        def terms(r, v):
             bra, wave = real_form(jnp.exp(1j * (left @ r.T))), jnp.exp(1j * (right @ r.T))
             # ∂_a brings down −i r_a
             weights = v * jnp.concatenate([jnp.ones((1, size)), r.T])
             parts = [jax.lax.complex(*inner_products(bra, w * wave)) for w in weights]
-            return total + jnp.stack(parts), None
+            return jnp.stack(parts)
 
-        start = jnp.zeros((4, len(left), len(right)), complex)
-        sums = [jax.lax.scan(add, start, one)[0] for one in zip(points, values, strict=True)]
-        total = jnp.stack(sums, axis=1)
+        total = jnp.stack([scanned(terms, one) for one in zip(points, values, strict=True)], axis=1)
         return total[0], -1j * total[1:]
 
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
 from jaxkin.disorder.amplitude import Order, golden_rule, scattering_terms
+from jaxkin.disorder.orbital_moments import dagger
 from jaxkin.disorder.states import States
 from jaxkin.disorder.two_impurities import TwoImpurityScattering
 from jaxkin.memory import demand
@@ -46,7 +47,7 @@ def dressed_orbitals(
         potential: V, Hermitian.
         bra: V from states to orbitals.
     """
-    ket = jnp.swapaxes(bra.conj(), 1, 2)
+    ket = dagger(bra)
     if order != "tmatrix":
         return DressedOrbitals(density, potential, bra, ket)
     w = jnp.asarray(states.weights)

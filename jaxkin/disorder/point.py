@@ -20,6 +20,7 @@ from jaxkin.disorder.factorised import FactorisedCollisions
 from jaxkin.disorder.kernels import Disorder, Scatterer
 from jaxkin.disorder.onshell import on_shell_collisions
 from jaxkin.disorder.orbital_kernels import OrbitalJump, OrbitalKernel
+from jaxkin.disorder.orbital_moments import hermitian
 from jaxkin.disorder.pairwise import PairwiseCollisions
 from jaxkin.disorder.states import States
 from jaxkin.disorder.two_impurities import Amplitude, Kind, TwoImpurities, density_matrix
@@ -226,7 +227,7 @@ class PointScatterer(Scatterer):
             return bare, bare
         # G stands for 𝒱 ∫(dk), so that VG is a number
         dressed = jnp.linalg.solve(jnp.eye(len(bare)) - potential @ self.green.single[number][0], bare)
-        return bare, 0.5 * (dressed + dressed.conj().T)
+        return bare, hermitian(dressed)
 
     def _site(self, states: States, number: int) -> Collisions:
         order, density = self.orders[number], self.densities[number]

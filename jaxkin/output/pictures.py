@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
+from jaxkin.output.dataset import XYZ
 from jaxkin.output.folder import replace_file
 from jaxkin.output.scan import quantities
 
@@ -22,7 +23,6 @@ _COLOURS = {
     "gaussian_skew": "#8e5bb5",
     "total": "#222222",
 }
-_AXES = "xyz"
 MOST_CURVES = 6
 """Of a scan in one panel."""
 NOTHING = 1e-10
@@ -182,7 +182,7 @@ def spectrum(dataset: xr.Dataset) -> Figure | None:
             ax.axvline(crossover, color="0.6", ls=":", lw=1.2)
         ax.set_xlabel("frequency $\\omega/2\\pi$ (THz)")
         ax.grid(alpha=0.25, which="major")
-    left.set_ylabel(f"$|g_{{{_AXES[a]}{_AXES[b]}}}|$ ({one.g.attrs['units']})")
+    left.set_ylabel(f"$|g_{{{XYZ[a]}{XYZ[b]}}}|$ ({one.g.attrs['units']})")
     right.set_ylabel("rotation Re $\\rho$ (rad/m)")
     left.legend(frameon=False)
     figure.suptitle(f"{_title(one)}; dotted: skew-to-intrinsic crossover" if f[0] < crossover < f[-1] else _title(one))
@@ -210,7 +210,7 @@ def convergence(dataset: xr.Dataset) -> Figure | None:
     ax.errorbar(count, running, yerr=error, color="#1b6ca8", capsize=3, label="running mean ± 1σ")
     ax.axhline(0, color="0.8", lw=1, zorder=0)
     ax.set_xlabel("replica")
-    ax.set_ylabel(f"$g_{{{_AXES[a]}{_AXES[b]}}}$ relative to its mean − 1")
+    ax.set_ylabel(f"$g_{{{XYZ[a]}{XYZ[b]}}}$ relative to its mean − 1")
     ax.xaxis.get_major_locator().set_params(integer=True)  # pyright: ignore[reportCallIssue]
     ax.legend(frameon=False)
     ax.set_title(_title(one))

@@ -11,10 +11,10 @@ from numpy.typing import ArrayLike
 from rich.table import Table
 
 from jaxkin.estimate import Estimate
+from jaxkin.output.dataset import XYZ
 from jaxkin.output.uncertainty import with_uncertainty
 from jaxkin.response import observables
 
-_AXES = "xyz"
 MOST = {"g": 3, "σ": 1}
 """Numbers of a tensor that are shown."""
 SMALL = 1e-3
@@ -79,7 +79,7 @@ def _components(mean: np.ndarray, stderr: np.ndarray, name: str, unit: str, part
     shown = sorted(sorted(shown, key=lambda ab: -float(f"{size[ab]:.1e}"))[: MOST[name] // len(parts)])
     label = {np.real: "Re ", np.imag: "Im "} if name == "g" else {np.real: ""}
     return [
-        Quantity(f"{label[part]}{name}_{_AXES[a]}{_AXES[b]}", unit, part(mean[:, a, b]), np.abs(part(stderr[:, a, b])))
+        Quantity(f"{label[part]}{name}_{XYZ[a]}{XYZ[b]}", unit, part(mean[:, a, b]), np.abs(part(stderr[:, a, b])))
         for part in parts
         for a, b in shown
     ]

@@ -10,11 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from jaxkin.estimate import Estimate
+from jaxkin.output.dataset import XYZ
 from jaxkin.output.uncertainty import with_uncertainty
 from jaxkin.response import Conductivity, GyrotropicResponse
 from jaxkin.response.scales import fermi_wave_vector
 
-_AXES = "xyz"
 ROUNDING = 1e-13
 """Of the largest number in a row."""
 
@@ -48,7 +48,7 @@ def _hall(sigma: Conductivity) -> list[Table]:
     for a, b in ((0, 1), (1, 2), (2, 0)):
         parts = [_antisymmetric(sigma.sigma[name], index, a, b) for name in names]
         if any(np.any(part.mean) for part in parts):
-            table.add_row(_AXES[a] + _AXES[b], *_row(parts))
+            table.add_row(XYZ[a] + XYZ[b], *_row(parts))
     return [table] if table.row_count else []
 
 
@@ -130,7 +130,7 @@ def _tensor(response: GyrotropicResponse, allowed: np.ndarray) -> Table:
         else:
             parts = (_row([one.map(part) for one in components]) for part in (np.real, np.imag))
             cells = [", ".join(pair) for pair in zip(*parts, strict=True)]
-        table.add_row(_AXES[a] + _AXES[b], *cells)
+        table.add_row(XYZ[a] + XYZ[b], *cells)
     if not allowed.all():
         table.caption = "components not shown are forbidden by the point group, verified on H(k)"
         table.caption_justify = "left"

@@ -66,16 +66,19 @@ def fermi_level(
     check_kind("model", model, BlochModel, "a Bloch model, such as jaxkin.models.get('tellurium')")
     check_number("temperature", temperature, f"a number of kelvin from 0 to {HOTTEST:g}", least=0, most=HOTTEST)
     check_count("replicas", replicas)
-    wanted = _net(density, model.dimension)
+    wanted = _wanted(density, model.dimension)
     nodes = Nodes(Spectrum(model), zone_maps(model, True))
     energies = nodes.first.reshape(-1, model.size)
     filled = _neutral(energies) if filled is None else filled
     if not 0 <= filled <= model.size:
         raise JaxkinError(f"filled={filled} must be a number of bands from 0 to {model.size}.")
-    below, above = energies[:, :filled].max(initial=-np.inf), energies[:, filled:].min(initial=np.inf)
     everything = energies.max() - energies.min()
-    edge = (above if wanted > 0 else below) if np.isfinite(above - below) else energies.mean()
-    inner = 0.5 * (below + above) if np.isfinite(above - below) else edge - np.sign(wanted) * everything
+    if 0 < filled < model.size:
+        below, above = energies[:, :filled].max(), energies[:, filled:].min()
+        edge, inner = above if wanted > 0 else below, 0.5 * (below + above)
+    else:
+        edge = energies.mean()
+        inner = edge - np.sign(wanted) * everything
     reach = max(FIRST, 5 * Thermal(0.0, temperature).width)
     while True:
         outer = edge + np.sign(wanted) * reach
@@ -128,7 +131,7 @@ class _Net:
         return electrons - holes + self.band * (self.carriers.full(level).sum() - self.filled)
 
 
-def _net(density: float | str, dimension: int) -> float:
+def _wanted(density: float | str, dimension: int) -> float:
     """Electrons − holes in Å^-d."""
     if not isinstance(density, str):
         check_number("density", density, "a number in Å^-d, or a text such as '1e18 cm^-3 holes'")

@@ -102,7 +102,9 @@ class Grid(LevelSets):
         rng: np.random.Generator,
     ) -> Samples:
         check_work(self.n ** len(pocket.edges), f"n = {self.n}: the points of a pocket's grid")
-        others = [self._widened(one, spectrum) for one in pockets if one is not pocket]
+        others = [
+            self._widened(one, spectrum) for one in pockets if one is not pocket and set(one.bands) & set(pocket.bands)
+        ]
         pocket = self._widened(pocket, spectrum)
         bands = list(pocket.bands)
         centres = self._cell_centres(spectrum, pocket)
