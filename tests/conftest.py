@@ -10,11 +10,26 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # A test runs what it compiles once or twice: without these passes of the compiler the suite takes half the time.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false")
 
+import equinox as eqx
 import hypothesis
+import jax
 import pytest
 
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=15)
 hypothesis.settings.load_profile("repeatable")
+
+MAPS = Path("/proc/self/maps")
+MOST_MAPS = 30_000
+"""Half of the 65,530 that Linux lets a process have: compiled functions take them, and the one too many crashes."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_functions_in_bounds():
+    """Forget what earlier modules compiled before the process runs out of memory maps."""
+    yield
+    if MAPS.exists() and MAPS.read_bytes().count(b"\n") > MOST_MAPS:
+        jax.clear_caches()
+        eqx.clear_caches()
 
 
 @pytest.fixture(scope="session")
