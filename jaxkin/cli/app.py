@@ -1,41 +1,34 @@
-"""The command line: ``jaxkin run | fit | verify | models | info | plot``."""
+"""The command line: ``jaxkin run | fit | verify | models | info | plot``.
+
+What a command needs is imported when it runs: ``--help`` needs neither JAX nor NumPy.
+"""
 
 from __future__ import annotations
 
 import inspect
 import sys
 import time
-import tomllib
 import warnings
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
-import numpy as np
 from cyclopts import App, Parameter
-from rich.table import Table
 
-import jaxkin
-from jaxkin.cli import config as cfg
-from jaxkin.cli import fit as fits
-from jaxkin.cli import quantum as quantum_study
-from jaxkin.cli import study
-from jaxkin.cli.checkpoint import stored
-from jaxkin.cli.defaults import completed
-from jaxkin.cli.execution import Wanted, again, execute
-from jaxkin.cli.ingredients import build_model
-from jaxkin.cli.origin import origin
-from jaxkin.cli.page import console, discard_output
-from jaxkin.cli.progress import reporting
-from jaxkin.cli.record import as_json
-from jaxkin.cli.stop import Stopped, stoppable
+from jaxkin import __version__
+from jaxkin.cli.page import discard_output
+from jaxkin.cli.stop import Stopped
 from jaxkin.errors import ConfigError, FileFormatError, JaxkinError
-from jaxkin.parallel import Share, cluster
-from jaxkin.parallel.launcher import launch
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from jaxkin import BlochModel
 
 app = App(
     name="jaxkin",
+    help_format="plaintext",
     help="Gyrotropic response of disordered noncentrosymmetric metals, from a Bloch Hamiltonian.",
-    version=jaxkin.__version__,
+    version=__version__,
     suppress_keyboard_interrupt=False,  # main says what is kept
 )
 Settings = Annotated[
@@ -77,50 +70,11 @@ def run(
     """
     if resume and out is None:
         raise ConfigError("--resume: name the folder of the run with --out DIR.")
+    from jaxkin.cli import running
+
     settings = [*(set_ or []), *([] if memory is None else [f"resources.memory={memory}"])]
-    config = completed(_configuration(source, from_, settings, out if resume and not set_ else None))
-    quantum = config.response.solver == "quantum"
-    if quantum and processes > 1:
-        raise ConfigError(f"--processes {processes}: solver = 'quantum' runs in one process; leave --processes out.")
-    share = _share(processes)
-    if share is not None:
-        execute(config, quantum_study.prepare if quantum else study.prepare, Wanted(out, json, resume), share)
-        return
-    try:
-        with stoppable(lambda done, total, what: None):
-            launch(processes, _command, sys.argv[1:])
-    except Stopped as error:
-        if error.line:  # of the process that prints
-            raise
-        kept = "" if out is None else f"; what is finished is kept in {out}; go on with: {again()}"
-        raise Stopped(f"interrupted{kept}", error.args[1]) from error
-
-
-def _configuration(source: str | None, result: Path | None, settings: list[str], begun: Path | None) -> cfg.Config:
-    """From SOURCE, or a result, or what was ``begun`` in a folder."""
-    if result is not None and source is not None:
-        raise ConfigError(f"--from {result}: leave out SOURCE {source!r}; a result has its own configuration.")
-    if result is not None:
-        return origin(result, settings)
-    before = None if source is not None or begun is None else stored(begun)
-    if before is None:
-        return cfg.load(source, settings)
-    return cfg.convert(cfg.applied(tomllib.loads(cfg.as_toml(before)), settings), None)
-
-
-def _share(processes: int) -> Share | None:
-    """This process's share; None where the processes are still to be started."""
-    if processes < 1:
-        raise ConfigError(f"--processes {processes}: at least 1 is needed.")
-    if processes == 1 or cluster.connected():
-        return cluster.share()
-    if cluster.tasks() == 1:
-        return None
-    if cluster.tasks() != processes:
-        raise ConfigError(
-            f"--processes {processes}: srun or mpirun has started {cluster.tasks()}; give both one number."
-        )
-    return cluster.initialize()
+    config = running.configuration(source, from_, settings, out if resume and not set_ else None)
+    running.run(config, running.Wanted(out, json, resume), processes, _command)
 
 
 @app.command
@@ -136,6 +90,11 @@ def fit(source: Path, /, *, out: Path | None = None, json: Annotated[bool, Param
     json
         Print one JSON object instead of tables.
     """
+    from jaxkin.cli import fit as fits
+    from jaxkin.cli.page import console
+    from jaxkin.cli.progress import reporting
+    from jaxkin.cli.record import as_json
+
     with reporting(quiet=json) as progress:
         outcome = fits.run(source, progress)
     result, document = outcome.result, fits.document(outcome)
@@ -155,6 +114,8 @@ def fit(source: Path, /, *, out: Path | None = None, json: Annotated[bool, Param
 def verify() -> None:
     """Compute closed forms on this machine and device, and compare; exit code 1 where one fails."""
     from jaxkin.cli import verify as closed
+    from jaxkin.cli.page import console
+    from jaxkin.cli.progress import reporting
 
     start = time.perf_counter()
     with reporting(quiet=False) as progress:
@@ -173,16 +134,21 @@ def verify() -> None:
 @app.command(name="models")
 def list_models() -> None:
     """List the built-in models with their parameters."""
+    from rich.table import Table
+
+    from jaxkin import models
+    from jaxkin.cli.page import console
+
     table = Table(title="built-in models", title_justify="left")
     for column in ("name", "point group", "what", "parameters"):
         table.add_column(column)
-    for name in jaxkin.models.available():
-        function = jaxkin.models.builder(name)
+    for name in models.available():
+        function = models.builder(name)
         parameters = inspect.signature(function).parameters.values()
         what = (inspect.getdoc(function) or "").splitlines()[0]
         table.add_row(
             name,
-            jaxkin.models.get(name).point_group or "continuous",
+            models.get(name).point_group or "continuous",
             what,
             ", ".join(
                 f"{p.name}={p.default:.4g}" if isinstance(p.default, float) else f"{p.name}={p.default}"
@@ -201,7 +167,15 @@ def info(source: str | None = None, /, *, set_: Settings = None) -> None:
     source
         As for run.
     """
-    config = cfg.load(source, set_ or [])
+    import numpy as np
+    from rich.table import Table
+
+    import jaxkin
+    from jaxkin.cli.config import load
+    from jaxkin.cli.ingredients import build_model
+    from jaxkin.cli.page import console
+
+    config = load(source, set_ or [])
     model = build_model(config.model)
     page = console()
     table = Table(show_header=False, box=None, pad_edge=False)
@@ -228,8 +202,11 @@ def info(source: str | None = None, /, *, set_: Settings = None) -> None:
         jaxkin.verify_point_group(model, stated)
 
 
-def _band_table(model: jaxkin.BlochModel) -> Table:
+def _band_table(model: BlochModel) -> Table:
     """Range of every band on a coarse grid."""
+    import numpy as np
+    from rich.table import Table
+
     from jaxkin.surface.spectrum import Spectrum
 
     points = {1: 200, 2: 48, 3: 20}[model.dimension]
@@ -286,17 +263,22 @@ def main() -> None:
             _command(sys.argv[1:])
     except JaxkinError as error:
         _leave(str(error), 1)
-    except KeyboardInterrupt as error:
-        line, status = (error.line, error.status) if isinstance(error, Stopped) else ("interrupted.", 130)
-        _leave(line, status)
+    except Stopped as error:
+        _leave(error.line, error.status)
+    except KeyboardInterrupt:
+        _leave("interrupted.", 130)
     except BrokenPipeError:  # a reader that has seen enough, such as head
         discard_output()
-        cluster.leave(1)
+        _leave(None, 1)
 
 
-def _leave(line: str, status: int) -> NoReturn:
-    print(f"jaxkin: {line}", file=sys.stderr)
-    cluster.leave(status)
+def _leave(line: str | None, status: int) -> NoReturn:
+    if line is not None:
+        print(f"jaxkin: {line}", file=sys.stderr)
+    cluster = sys.modules.get("jaxkin.parallel.cluster")  # without it no other process waits for this one
+    if cluster is not None:
+        cluster.leave(status)
+    sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import TYPE_CHECKING
 
-from jaxkin.surface.plan import Progress
+if TYPE_CHECKING:
+    from jaxkin.surface.plan import Progress
 
 
 class Stopped(KeyboardInterrupt):

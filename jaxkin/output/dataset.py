@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import platform
 from collections.abc import Callable
 from io import BytesIO
@@ -13,6 +12,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from jaxkin import __version__
 from jaxkin.errors import FileFormatError
 from jaxkin.estimate import Estimate
 from jaxkin.output.folder import replace_file
@@ -176,19 +176,12 @@ def _drawn_k(surface: Surface, mine: np.ndarray) -> np.ndarray:
 def versions() -> dict[str, str]:
     """What computed the result."""
     return {
-        "jaxkin_version": _version("jaxkin"),
+        "jaxkin_version": __version__,
         "jax_version": jax.__version__,
         "numpy_version": np.__version__,
         "python_version": platform.python_version(),
         "device": jax.devices()[0].device_kind,
     }
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "0+unknown"
 
 
 def _superscript(power: int) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 from jaxkin.errors import ConfigError, nearest
@@ -69,7 +71,7 @@ def group_name(operations: list[Operation]) -> str:
 
     The number of operations of each kind (det, order) identifies each of the 32 groups.
     """
-    return _BY_KINDS.get(_kinds(operations), "unknown")
+    return _by_kinds().get(_kinds(operations), "unknown")
 
 
 def _kinds(operations: list[Operation]) -> frozenset:
@@ -77,7 +79,9 @@ def _kinds(operations: list[Operation]) -> frozenset:
     return frozenset((pair, pairs.count(pair)) for pair in pairs)
 
 
-_BY_KINDS = {_kinds([Operation(m) for m in generated(GENERATORS[name])]): name for name in GENERATORS}
+@cache
+def _by_kinds() -> dict[frozenset, str]:
+    return {_kinds([Operation(m) for m in generated(GENERATORS[name])]): name for name in GENERATORS}
 
 
 def project_gyrotropic(operations: list[Operation], tensor: np.ndarray) -> np.ndarray:
