@@ -1,5 +1,8 @@
 """The level of a density: back to levels whose filling is known, in any cell, and to the carriers of a surface."""
 
+import pickle
+
+import jax
 import numpy as np
 import pytest
 from test_carriers import CELLS, crystal, filled
@@ -46,6 +49,9 @@ def test_both_sides_of_a_gap(text, sign):
         (0.0, {}, "density=0"),
         (np.nan, {}, "density=nan"),
         ("1e13 cm^-2 holes", {"filled": 3}, "filled=3"),
+        ("1e13 cm^-2 holes", {"carriers": "electrons"}, "write it as '1e18 cm\\^-2 electrons'\\."),
+        (-1e-4, {"carriers": "holes"}, "must be a positive number"),
+        (1e-4, {"carriers": "hole"}, "must be 'electrons' or 'holes'"),
     ],
 )
 def test_densities_that_cannot_be(density, options, message):
@@ -53,6 +59,36 @@ def test_densities_that_cannot_be(density, options, message):
         jk.fermi_level(jk.models.get("haldane"), density, **options)
 
 
-def test_no_gap_to_count_from():
-    with pytest.raises(jk.JaxkinError, match="none: say how many bands are `filled`"):
-        jk.fermi_level(crystal((1.0, 1.0)), -0.1)
+def test_several_gaps_to_count_from():
+    chain = jk.TightBinding([[1.0]], [[0]], np.diag([0.0, 1.0, 2.0])[None], np.zeros((3, 1)))
+    with pytest.raises(jk.JaxkinError, match=r"several, above \[1, 2\] bands: say how many bands are `filled`"):
+        jk.fermi_level(chain, -0.1)
+
+
+@pytest.mark.parametrize("kelvin", [0.0, 300.0])
+def test_without_a_gap_electrons_are_counted_from_empty_bands_and_holes_from_full_ones(kelvin):
+    """Square lattice: bands are mirror images, so that both levels are known from one filling."""
+    hoppings, level = (1.0, 0.1), -1.0
+    filling = filled(hoppings, level, kelvin)
+    for carriers, exact in (("electrons", level), ("holes", -level)):
+        found = jk.fermi_level(crystal(hoppings, CELLS[2][0]), filling, kelvin, carriers=carriers)
+        assert found.stderr < 1e-5
+        assert abs(found - exact) < 5 * found.stderr + 1e-6
+
+
+def test_level_of_an_isotropic_metal():
+    """n = k³/6π² of one band that is not degenerate."""
+    model, momentum = jk.models.get("helical-isotropic"), 0.3
+    found = jk.fermi_level(model, momentum**3 / (6 * np.pi**2), carriers="electrons", replicas=8)
+    exact = float(model.bands(np.array([momentum, 0, 0]))[0])
+    assert found.stderr < 5e-4 * exact  # measured: 2e-4
+    assert abs(found - exact) < 5 * found.stderr
+
+
+def test_a_level_is_a_number():
+    level = jk.fermi_level(jk.models.get("haldane"), 3e-3, carriers="electrons")
+    assert level == level.mean == float(level.estimate.mean)
+    assert pickle.loads(pickle.dumps(level)).stderr == level.stderr
+    surface = jk.fermi_surface(jk.models.get("haldane"), level, sampler=jk.Lines(4), replicas=2)
+    there = jax.jit(lambda mu: surface.at(fermi_level=mu).density_of_states().mean)(level)
+    assert np.isclose(there, surface.density_of_states().mean)

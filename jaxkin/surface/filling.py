@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from scipy.optimize import root_scalar
@@ -38,27 +39,31 @@ def fermi_level(
     density: float | str,
     temperature: float = 0.0,
     *,
+    carriers: Literal["electrons", "holes"] | None = None,
     filled: int | None = None,
     replicas: int = 4,
     seed: int = 0,
-) -> Estimate:
+) -> FermiLevel:
     """μ in eV at which a model has a net density of carriers, electrons − holes, at any temperature.
 
     Args:
         model: any Bloch model; its bands are counted as it has them (no spin factor).
-        density: such as ``"1e18 cm^-3 holes"``; or a number in Å^-d, positive for electrons and negative for holes.
+        density: such as ``"1e18 cm^-3 holes"``; or a number in Å^-d, of ``carriers``, or without them positive for
+            electrons and negative for holes.
         temperature: T in K.
-        filled: bands that are filled where there are no carriers; None takes the one gap of the model.
+        carriers: ``"electrons"`` or ``"holes"``, of which ``density`` is a positive number.
+        filled: bands that are filled where there are no carriers. None takes the one gap of the model; where it has
+            none, electrons are counted from empty bands and holes from full ones.
         replicas: independent samples; their scatter is the standard error of the level.
         seed: makes the result reproducible.
 
     Raises:
-        JaxkinError: a density that cannot be read or is more than the bands hold; no gap, or several, to count from.
+        JaxkinError: a density that cannot be read or is more than the bands hold; several gaps to count from.
 
     >>> import jaxkin as jk
     >>> model = jk.models.get("haldane")
     >>> level = jk.fermi_level(model, "1e14 cm^-2 electrons", 300.0, replicas=2)
-    >>> surface = jk.fermi_surface(model, float(level.mean), 300.0, jk.Grid(48), replicas=2)
+    >>> surface = jk.fermi_surface(model, level, 300.0, jk.Grid(48), replicas=2)
     >>> found = surface.carrier_density()
     >>> bool(abs((found["electrons"].mean - found["holes"].mean) / 1e-2 - 1) < 1e-3)
     True
@@ -66,10 +71,10 @@ def fermi_level(
     check_kind("model", model, BlochModel, "a Bloch model, such as jaxkin.models.get('tellurium')")
     check_number("temperature", temperature, f"a number of kelvin from 0 to {HOTTEST:g}", least=0, most=HOTTEST)
     check_count("replicas", replicas)
-    wanted = _wanted(density, model.dimension)
+    wanted = _wanted(density, carriers, model.dimension)
     nodes = Nodes(Spectrum(model), zone_maps(model, True))
     energies = nodes.first.reshape(-1, model.size)
-    filled = _neutral(energies) if filled is None else filled
+    filled = _neutral(energies, wanted) if filled is None else filled
     if not 0 <= filled <= model.size:
         raise JaxkinError(f"filled={filled} must be a number of bands from 0 to {model.size}.")
     everything = energies.max() - energies.min()
@@ -103,7 +108,38 @@ def fermi_level(
     level = float(root_scalar(off, bracket=(inner, outer), xtol=ENOUGH).root)
     step = STEP * reach
     slope = (net(level + step).mean() - net(level - step).mean()) / (2 * step)
-    return Estimate(level - (net(level) - wanted) / slope, nodes.spectrum.evaluations)
+    return FermiLevel(Estimate(level - (net(level) - wanted) / slope, nodes.spectrum.evaluations))
+
+
+class FermiLevel(float):
+    """μ in eV, a number like any other, that knows its error.
+
+    >>> level = FermiLevel(Estimate(np.array([0.1, 0.3])))
+    >>> round(level, 3), round(float(level.stderr), 3)
+    (0.2, 0.1)
+    """
+
+    estimate: Estimate
+    """Of all replicas."""
+
+    def __new__(cls, estimate: Estimate) -> FermiLevel:
+        """The mean of an estimate."""
+        level = super().__new__(cls, estimate.mean)
+        level.estimate = estimate
+        return level
+
+    def __reduce__(self) -> tuple[type[FermiLevel], tuple[Estimate]]:
+        return type(self), (self.estimate,)
+
+    @property
+    def mean(self) -> float:
+        """The number itself."""
+        return float(self)
+
+    @property
+    def stderr(self) -> float:
+        """Standard error in eV over the replicas."""
+        return float(self.estimate.stderr)
 
 
 class _Net:
@@ -131,32 +167,40 @@ class _Net:
         return electrons - holes + self.band * (self.carriers.full(level).sum() - self.filled)
 
 
-def _wanted(density: float | str, dimension: int) -> float:
+def _wanted(density: float | str, carriers: str | None, dimension: int) -> float:
     """Electrons − holes in Å^-d."""
+    if carriers is not None and carriers not in SIGNS:
+        raise JaxkinError(f"carriers={shown(carriers)} must be 'electrons' or 'holes'.")
     if not isinstance(density, str):
         check_number("density", density, "a number in Å^-d, or a text such as '1e18 cm^-3 holes'")
         if density == 0:
             raise JaxkinError("density=0: give a density of electrons, or of holes; in between lies the whole gap.")
-        return float(density)
+        if carriers is None:
+            return float(density)
+        if density < 0:
+            raise JaxkinError(f"density={shown(density)} of carriers={carriers!r} must be a positive number in Å^-d.")
+        return SIGNS[carriers] * float(density)
     found = WRITTEN.fullmatch(density)
     try:
         assert found
         number = float(found[1])
         assert np.isfinite(number) and number > 0 and int(found[3]) == dimension
+        assert carriers in (None, found[4])
     except (AssertionError, ValueError):
         raise JaxkinError(
-            f"density={shown(density)} cannot be read: write it as '1e18 cm^-{dimension} holes', or electrons."
+            f"density={shown(density)} cannot be read: write it as '1e18 cm^-{dimension} {carriers or 'holes'}'"
+            f"{'' if carriers else ', or electrons'}."
         ) from None
     return SIGNS[found[4]] * number / UNITS[found[2]] ** dimension
 
 
-def _neutral(energies: np.ndarray) -> int:
-    """The number of bands below the one gap."""
+def _neutral(energies: np.ndarray, wanted: float) -> int:
+    """The number of bands below the one gap; below no band or all of them where there is none."""
     gaps = energies[:, 1:].min(axis=0) - energies[:, :-1].max(axis=0)
     found = [n + 1 for n in np.flatnonzero(gaps > SMALLEST_GAP).tolist()]
-    if len(found) == 1:
-        return found[0]
-    raise JaxkinError(
-        f"carriers are counted from a gap, and this model has {f'several, above {found} bands' if found else 'none'}: "
-        "say how many bands are `filled` without them."
-    )
+    if len(found) > 1:
+        raise JaxkinError(
+            f"carriers are counted from a gap, and this model has several, above {found} bands: say how many bands are "
+            "`filled` without them."
+        )
+    return found[0] if found else 0 if wanted > 0 else energies.shape[1]
