@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 from jaxkin.cli import config as cfg
+from jaxkin.cli import levels
 from jaxkin.cli.record import Record
-from jaxkin.cli.section import numbers
 from jaxkin.errors import ConfigError, FileFormatError
 from jaxkin.output.folder import Folder, replace_file
 
@@ -41,9 +41,10 @@ class Checkpoint:
             self._compare(before, config, folder.path)
             self.refresh()
             return
-        if before is not None and 0 < len(files) < _count(before):
+        wanted = 0 if before is None else levels.count(before.surface)
+        if 0 < len(files) < wanted:
             raise ConfigError(
-                f"--out {folder.path}: holds {len(files)} of {_count(before)} points of a run that has not ended; "
+                f"--out {folder.path}: holds {len(files)} of {wanted} points of a run that has not ended; "
                 f"go on with --resume, or remove {self._place} to begin anew."
             )
         (self._place / CONFIG).unlink(missing_ok=True)  # first: without it the files mean nothing
@@ -92,8 +93,3 @@ def stored(folder: Path) -> cfg.Config | None:
     """
     file = folder / POINTS / CONFIG
     return cfg.load(str(file), []) if file.is_file() else None
-
-
-def _count(config: cfg.Config) -> int:
-    surface = config.surface
-    return numbers("fermi_level", surface.fermi_level).size * numbers("temperature", surface.temperature).size

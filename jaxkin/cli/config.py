@@ -37,6 +37,8 @@ class SurfaceConfig(Section, frozen=True):
     """Where on the energy axis, and how finely; what is left open is filled in by :mod:`jaxkin.cli.defaults`."""
 
     fermi_level: Floats | Range | None = None
+    density: str | list[str] | None = None
+    filled: int | None = None
     temperature: Floats | Range = 0.0
     sampler: Literal["auto", "lines", "grid"] | None = None
     n: int | None = None

@@ -42,7 +42,7 @@ def completed(config: Config) -> Config:
         _alone(disorder)
     else:
         disorder = _relaxation_time(disorder)
-    wanted = {"fermi_level": surface.fermi_level}
+    wanted = {} if _by_density(surface) else {"fermi_level": surface.fermi_level}
     if not disorder.impurities:
         wanted |= {key: getattr(disorder, key) for key in ("tau", "tau_skew", "side_jump")}
     missing = [key for key, value in wanted.items() if value is None]
@@ -52,6 +52,15 @@ def completed(config: Config) -> Config:
     known = {key: DEMONSTRATION[key] for key in missing}
     level = known.pop("fermi_level", surface.fermi_level)
     return replace(config, surface=_sampled(replace(surface, fermi_level=level)), disorder=replace(disorder, **known))
+
+
+def _by_density(surface: SurfaceConfig) -> bool:
+    """Whether densities of carriers make the levels."""
+    if surface.density is not None and surface.fermi_level is not None:
+        raise ConfigError("[surface]: density beside fermi_level; a density makes its level, leave one of the two out.")
+    if surface.density is None and surface.filled is not None:
+        raise ConfigError("[surface]: filled says from where a density counts; give density, or leave it out.")
+    return surface.density is not None
 
 
 def _alone(disorder: DisorderConfig) -> None:

@@ -19,6 +19,7 @@ from jaxkin.cli import config as cfg
 from jaxkin.cli import record as records
 from jaxkin.cli.checkpoint import Checkpoint
 from jaxkin.cli.ingredients import memory
+from jaxkin.cli.levels import Place
 from jaxkin.cli.page import Page
 from jaxkin.cli.progress import reporting
 from jaxkin.cli.record import Record
@@ -48,9 +49,12 @@ class Study(Protocol):
     warnings: list[str]
 
     @property
-    def places(self) -> list[tuple[float, float]]: ...
+    def places(self) -> list[Place]: ...
     def run(self, progress: Progress, done: Callable[[Any], None], share: Share, kept: Collection[int]) -> None: ...
     def dataset(self, records: Sequence[Record], cautions: Sequence[str]) -> xr.Dataset: ...
+
+
+Prepare = Callable[[cfg.Config, Progress | None], Study]
 
 
 class Wanted(NamedTuple):
@@ -61,7 +65,7 @@ class Wanted(NamedTuple):
     resume: bool = False
 
 
-def execute(config: cfg.Config, prepare: Callable[[cfg.Config], Study], wanted: Wanted, share: Share) -> None:
+def execute(config: cfg.Config, prepare: Prepare, wanted: Wanted, share: Share) -> None:
     """Run a completed configuration.
 
     Raises:
@@ -97,16 +101,14 @@ class Execution:
         self.found: dict[int, Record] = {} if checkpoint is None else checkpoint.kept
         self.study: Study | None = None
 
-    def compute(
-        self, config: cfg.Config, prepare: Callable[[cfg.Config], Study], progress: Progress, share: Share
-    ) -> None:
+    def compute(self, config: cfg.Config, prepare: Prepare, progress: Progress, share: Share) -> None:
         """All points that are not there yet, each on disk before it is printed."""
         kept = {int(line) for line in share.lines([str(number) for number in self.found])}
-        self.study = study = prepare(config)
+        self.study = study = prepare(config, progress)
         if self.checkpoint is not None:
             study.warnings += self.checkpoint.damaged
         for number in sorted(self.found):
-            mu, kelvin = study.places[number]
+            mu, kelvin, _ = study.places[number]
             self.page.print(f"μ = {mu:g} eV, T = {kelvin:g} K: kept from before", style="dim")
 
         def done(point: Point) -> None:

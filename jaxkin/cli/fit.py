@@ -12,9 +12,10 @@ from rich.console import Console
 from rich.text import Text
 
 from jaxkin.cli import config as cfg
+from jaxkin.cli import levels
 from jaxkin.cli.defaults import completed
 from jaxkin.cli.ingredients import build_disorder, build_model, build_sampler
-from jaxkin.cli.section import Section, Vector, numbers
+from jaxkin.cli.section import Section, Vector
 from jaxkin.errors import AccuracyWarning, ConfigError, nearest
 from jaxkin.fitting import (
     Data,
@@ -118,9 +119,9 @@ def _table(config: cfg.Config, wanted: FitConfig, progress: Progress) -> Table:
     c = config.surface
     model = build_model(config.model)
     disorder, sampler = build_disorder(config.disorder, model), build_sampler(c)
-    levels, temperatures = numbers("fermi_level", c.fermi_level), numbers("temperature", c.temperature)
-    if len(levels) > 1 or len(temperatures) > 1:
+    if levels.count(c) > 1:
         raise ConfigError("[surface]: a fit needs one fermi_level and one temperature; fit.window spans more of them.")
+    place = levels.places(c, model, progress)[0]
     strength = wanted.parameters.get("strength")
     strengths = None if strength is None else strength.bounds
     if wanted.window is not None:
@@ -128,7 +129,7 @@ def _table(config: cfg.Config, wanted: FitConfig, progress: Progress) -> Table:
             model,
             disorder,
             wanted.window,
-            float(temperatures[0]),
+            place.temperature,
             sampler,
             c.replicas,
             c.seed,
@@ -137,8 +138,8 @@ def _table(config: cfg.Config, wanted: FitConfig, progress: Progress) -> Table:
         )
     surface = fermi_surface(
         model,
-        float(levels[0]),
-        float(temperatures[0]),
+        place.fermi_level,
+        place.temperature,
         sampler,
         c.replicas,
         c.seed,

@@ -17,6 +17,7 @@ from rich.text import Text
 from jaxkin.cli import config as cfg
 from jaxkin.cli.defaults import completed
 from jaxkin.cli.ingredients import build_disorder, build_model
+from jaxkin.cli.levels import Place, places
 from jaxkin.cli.record import Record, parts
 from jaxkin.cli.section import numbers
 from jaxkin.disorder import Disorder
@@ -34,7 +35,7 @@ class Point:
     """The result at one Fermi level."""
 
     number: int
-    fermi_level: float
+    place: Place
     response: QuantumResponse
     study: Study
     seconds: float
@@ -42,7 +43,7 @@ class Point:
     @cached_property
     def record(self) -> Record:
         """What is kept of it."""
-        cautions = tuple(f"μ = {self.fermi_level:g} eV: {text}" for text in self.response.warnings)
+        cautions = tuple(f"μ = {self.place.fermi_level:g} eV: {text}" for text in self.response.warnings)
         return Record(self._document(), self._dataset(), cautions)
 
     def _document(self) -> dict[str, Any]:
@@ -50,7 +51,7 @@ class Point:
         response = self.response
 
         return {
-            "fermi_level": self.fermi_level,
+            "fermi_level": self.place.fermi_level,
             "temperature": 0.0,
             "frequency": response.frequency.tolist(),
             "g": {name: parts(estimate.mean) for name, estimate in response.g.items()},
@@ -87,14 +88,15 @@ class Point:
         for name, values in (("g", response.g), ("sigma", response.sigma)):
             data[name] = (dims, np.stack([one.mean for one in values.values()]))
             data[f"{name}_stderr"] = (dims, np.stack([one.stderr for one in values.values()]))
-        return data.assign_coords(fermi_level=self.fermi_level)
+        return ds.with_density(data.assign_coords(fermi_level=self.place.fermi_level), self.place.density)
 
     def summary(self) -> Group:
         """g at the lowest frequency, σ, Σ and what to be careful about."""
         response = self.response
         index = int(np.argmin(np.abs(response.frequency)))
         broadening = -np.imag(np.diagonal(response.self_energy.mean))
-        title = f"μ = {self.fermi_level:g} eV, −Im Σ = {', '.join(f'{x:.3g}' for x in broadening)} eV on the impurities"
+        sigma = ", ".join(f"{x:.3g}" for x in broadening)
+        title = f"μ = {self.place.fermi_level:g} eV, −Im Σ = {sigma} eV on the impurities"
         table = Table(title=f"{title}\nIm g_ab at {response.frequency[index]:g} THz", title_justify="left")
         for column in ("ab", *response.g):
             table.add_column(column, justify="right")
@@ -113,16 +115,12 @@ class Study:
     config: cfg.Config
     model: TightBinding
     disorder: Disorder
+    places: list[Place]
     warnings: list[str] = field(default_factory=list)
 
-    @property
-    def places(self) -> list[tuple[float, float]]:
-        """Fermi level and temperature of each point."""
-        return [(level, 0.0) for level in numbers("fermi_level", self.config.surface.fermi_level).tolist()]
-
     def dataset(self, records: Sequence[Record], cautions: Sequence[str]) -> xr.Dataset:
-        """All points with a dimension fermi_level."""
-        whole = xr.concat([record.data for record in records], dim="fermi_level", combine_attrs="override")
+        """All points with a dimension fermi_level, or density."""
+        whole = ds.row([record.data for record in records])
         return whole.assign_attrs(warnings="\n".join(cautions))
 
     def run(self, progress: Progress, done: Callable[[Point], None], share: Share, kept: Collection[int]) -> None:
@@ -132,14 +130,14 @@ class Study:
             JaxkinError: what :func:`jaxkin.quantum.gyrotropic` refuses.
         """
         c = self.config
-        for number, (level, _) in enumerate(self.places):
+        for number, place in enumerate(self.places):
             if number in kept:
                 continue
             start = time.perf_counter()
             response = gyrotropic(
                 self.model,
                 self.disorder,
-                level,
+                place.fermi_level,
                 numbers("frequency", c.response.frequency),
                 grid=c.quantum.grid,
                 replicas=c.surface.replicas,
@@ -148,10 +146,10 @@ class Study:
                 sea=c.quantum.sea,
                 progress=progress,
             )
-            done(Point(number, level, response, self, time.perf_counter() - start))
+            done(Point(number, place, response, self, time.perf_counter() - start))
 
 
-def prepare(config: cfg.Config) -> Study:
+def prepare(config: cfg.Config, progress: Progress | None = None) -> Study:
     """Build model and disorder.
 
     Raises:
@@ -167,4 +165,5 @@ def prepare(config: cfg.Config) -> Study:
     model = build_model(config.model)
     if not isinstance(model, TightBinding):
         raise ConfigError("response.solver = 'quantum' needs a tight-binding model.")
-    return Study(config, model, build_disorder(config.disorder, model))
+    found = places(config.surface, model, progress)
+    return Study(config, model, build_disorder(config.disorder, model), found)

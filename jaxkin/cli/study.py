@@ -15,6 +15,7 @@ from rich.console import Group
 from jaxkin.cli import config as cfg
 from jaxkin.cli.defaults import completed
 from jaxkin.cli.ingredients import build_disorder, build_model, build_sampler, check_response
+from jaxkin.cli.levels import Place, places
 from jaxkin.cli.record import Record, parts
 from jaxkin.cli.section import numbers
 from jaxkin.disorder import Disorder
@@ -55,16 +56,11 @@ class Study:
     config: cfg.Config
     model: BlochModel
     disorder: Disorder
+    places: list[Place]
+    """In the order in which they are computed."""
     allowed: np.ndarray
     """(3, 3) components of g that the verified point group allows; all of them if none is stated."""
     warnings: list[str] = field(default_factory=list)
-
-    @property
-    def places(self) -> list[tuple[float, float]]:
-        """Fermi level and temperature of each point, in the order in which they are computed."""
-        surface = self.config.surface
-        levels = numbers("fermi_level", surface.fermi_level).tolist()
-        return [(mu, kelvin) for kelvin in numbers("temperature", surface.temperature).tolist() for mu in levels]
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -73,9 +69,9 @@ class Study:
         return {"config": cfg.as_toml(self.config), "rtol": wanted.rtol, "budget": wanted.budget, "field": field}
 
     def dataset(self, records: Sequence[Record], cautions: Sequence[str]) -> xr.Dataset:
-        """All points with dimensions temperature and fermi_level; surface points of the first.
+        """All points with dimensions temperature and fermi_level, or density; surface points of the first.
 
-        Of a scan that was stopped the temperatures that have all Fermi levels, or the first as far as it got.
+        Of a scan that was stopped the temperatures that have all levels, or the first as far as it got.
         """
         rows: dict[float, list[xr.Dataset]] = {}
         for record in records:
@@ -91,15 +87,21 @@ class Study:
         run(self, progress, done, share, kept)
 
 
-def prepare(config: cfg.Config) -> Study:
-    """Build model and disorder; verify the stated point group on H(k) before anything uses it."""
+def prepare(config: cfg.Config, progress: Progress | None = None) -> Study:
+    """Build model and disorder; verify the stated point group on H(k) before anything uses it.
+
+    Raises:
+        JaxkinError: what model, disorder or densities cannot be made of.
+    """
     config = completed(config)
     check_response(config.response)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         model = build_model(config.model)
-    study = Study(config, model, build_disorder(config.disorder, model), np.ones((3, 3), bool))
-    study.warnings += [str(w.message) for w in caught if issubclass(w.category, FileFormatWarning)]
+        disorder = build_disorder(config.disorder, model)
+        found = places(config.surface, model, progress)
+    study = Study(config, model, disorder, found, np.ones((3, 3), bool))
+    study.warnings += [str(w.message) for w in caught if issubclass(w.category, FileFormatWarning | AccuracyWarning)]
     stated = config.model.point_group or model.point_group
     if stated:
         try:
@@ -127,7 +129,7 @@ def run(
     c = study.config
     assert c.response.solver != "quantum"  # has no surface: jaxkin.cli.quantum
     frequency = numbers("frequency", c.response.frequency)
-    levels, temperatures = np.array(study.places).T
+    levels, temperatures = np.array([place[:2] for place in study.places]).T
     scan = fermi_surfaces(
         study.model,
         levels,
@@ -174,6 +176,7 @@ def run(
         data = ds.with_conductivity(response.to_dataset(c.response.optic_axis), sigma)
         data["allowed"] = (("a", "b"), study.allowed, {"long_name": "components of g that the point group allows"})
         data = data.merge(ds.surface_points(response)) if number == 0 else data
+        data = ds.with_density(data, study.places[number].density)
         document = _document(response, sigma, data, time.perf_counter() - start)
         record = Record(document, data.assign_attrs(study.provenance), tuple(cautions))
         done(Point(number, response, sigma, record, study))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from jaxkin.output.folder import replace_file
 from jaxkin.output.seal import sealed, unsealed
 from jaxkin.response.conductivity import Conductivity
 from jaxkin.response.gyrotropic import GyrotropicResponse
+from jaxkin.surface.filling import Density
 from jaxkin.surface.surface import Surface
 
 XYZ = ["x", "y", "z"]
@@ -263,10 +264,25 @@ def _join(variable: xr.DataArray) -> xr.DataArray:
     return xr.DataArray(values, dims=[dim for dim in variable.dims if dim != "part"], attrs=variable.attrs)
 
 
+def with_density(dataset: xr.Dataset, density: Density | None) -> xr.Dataset:
+    """``dataset`` with the density that made its Fermi level, if one did, as a coordinate in place of the level."""
+    if density is None:
+        return dataset
+    named = {"units": f"cm^-{density.dimension}", "long_name": f"density of {density.carriers}, electrons - holes"}
+    return dataset.reset_coords("fermi_level").assign_coords(density=((), density.per_cm, named))
+
+
 def stack(datasets: list[list[xr.Dataset]]) -> xr.Dataset:
-    """Join datasets [temperature][fermi_level] into one with these two dimensions."""
-    attrs = datasets[0][0].attrs
-    options = {"combine_attrs": "override", "coords": "minimal", "compat": "override", "join": "outer"}
+    """Join datasets [temperature][fermi_level or density] into one with these two dimensions."""
+    return _joined([row(one) for one in datasets], "temperature").assign_attrs(datasets[0][0].attrs)
+
+
+def row(datasets: Sequence[xr.Dataset]) -> xr.Dataset:
+    """Join datasets of one temperature along the Fermi level, or the density that made it."""
+    return _joined(datasets, "density" if "density" in datasets[0].coords else "fermi_level")
+
+
+def _joined(datasets: Sequence[xr.Dataset], dim: str) -> xr.Dataset:
     concat: Callable = xr.concat
-    rows = [concat(row, dim="fermi_level", data_vars="all", **options) for row in datasets]
-    return concat(rows, dim="temperature", data_vars="all", **options).assign_attrs(attrs)
+    options = {"combine_attrs": "override", "coords": "minimal", "compat": "override", "join": "outer"}
+    return concat(datasets, dim=dim, data_vars="all", **options)

@@ -54,12 +54,15 @@ def _png(figure: Figure) -> bytes:
 
 def scan(dataset: xr.Dataset) -> Figure | None:
     """g, M and carriers against μ, a curve for each temperature; against T where there is one μ."""
-    sizes = [dataset.sizes.get(dim, 1) for dim in ("fermi_level", "temperature")]
+    by = "density" if "density" in dataset.coords else "fermi_level"
+    sizes = [dataset.sizes.get(dim, 1) for dim in (by, "temperature")]
     if max(sizes) < 2:
         return None
-    along, other, label = ("fermi_level", "temperature", "μ (eV)")
+    along, other, label = by, "temperature", "μ (eV)"
+    if by == "density":
+        label = f"{dataset.density.attrs['long_name']} ({dataset.density.attrs['units']})"
     if sizes[0] < 2:
-        along, other, label = ("temperature", "fermi_level", "T (K)")
+        along, other, label = "temperature", by, "T (K)"
     field = np.asarray(dataset.attrs.get("field", (0.0, 0.0, 1e4)), float)
     curves = [
         dataset.isel({other: number}, missing_dims="ignore") for number in _spread(dataset.sizes[other], MOST_CURVES)
@@ -78,13 +81,15 @@ def scan(dataset: xr.Dataset) -> Figure | None:
                 ax.errorbar(curve[along].values, shown.mean, yerr=shown.stderr, **style)
                 ax.set_ylabel(f"{shown.name} ({shown.unit})")
         ax.set_xlabel(label)
+        if along == "density":
+            ax.set_xscale("log")
         ax.grid(alpha=0.25)
     for ax in panels[len(names) :]:
         ax.set_axis_off()
     if len(curves) > 1:
         panels[0].legend(frameon=False, fontsize=8)
     frequency = float(np.min(np.abs(dataset.frequency.values)))
-    place = "" if along == "fermi_level" else f"μ = {float(curves[0].fermi_level):g} eV, "
+    place = f"{_level(curves[0])}, " if along == "temperature" else ""
     figure.suptitle(f"{place}{frequency:g} THz, M for E = {np.linalg.norm(field):g} V/m")
     return figure
 
@@ -96,11 +101,18 @@ def _spread(count: int, most: int) -> list[int]:
 
 def _first(dataset: xr.Dataset) -> xr.Dataset:
     """The first Fermi level and temperature."""
-    return dataset.isel({dim: 0 for dim in ("fermi_level", "temperature") if dim in dataset.dims})
+    return dataset.isel({dim: 0 for dim in ("fermi_level", "density", "temperature") if dim in dataset.dims})
 
 
 def _title(one: xr.Dataset) -> str:
-    return f"μ = {float(one.fermi_level):g} eV, T = {float(one.temperature):g} K"
+    return f"{_level(one)}, T = {float(one.temperature):g} K"
+
+
+def _level(one: xr.Dataset) -> str:
+    """The Fermi level, or the density that made it at every temperature."""
+    if "density" in one.coords:
+        return f"n = {float(one.density):g} {one.density.attrs['units']}"
+    return f"μ = {float(one.fermi_level):g} eV"
 
 
 def fermi_surface(dataset: xr.Dataset) -> Figure | None:

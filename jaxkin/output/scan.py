@@ -108,10 +108,13 @@ def scan_table(points: Sequence[xr.Dataset], field: ArrayLike) -> Table:
     moment = any(one.name == "μ₀M∥E" for one in shown)
     title = f"scan at {f:g} THz" + (f", M for E = {strength:g} V/m" if moment else "")
     table = Table(title=title, title_justify="left")
-    for name in ("μ (eV)", "T (K)", *(f"{one.name}\n({one.unit})" for one in shown)):
+    density = points[0].coords.get("density")
+    made = () if density is None else (f"n ({density.attrs['units']})",)
+    for name in (*made, "μ (eV)", "T (K)", *(f"{one.name}\n({one.unit})" for one in shown)):
         table.add_column(name, justify="right", no_wrap=True)
     for number, point in enumerate(points):
         temperature = float(point.temperature) if "temperature" in point.coords else 0.0
         row = (with_uncertainty(float(one.mean[number]), float(one.stderr[number])) for one in shown)
-        table.add_row(f"{float(point.fermi_level):g}", f"{temperature:g}", *row)
+        by = () if density is None else (f"{float(point.density):g}",)
+        table.add_row(*by, f"{float(point.fermi_level):g}", f"{temperature:g}", *row)
     return table

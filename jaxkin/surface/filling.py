@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from scipy.optimize import root_scalar
 
 from jaxkin.checks import check_count, check_kind, check_number, shown
-from jaxkin.errors import JaxkinError
+from jaxkin.errors import AccuracyWarning, JaxkinError
 from jaxkin.estimate import Estimate
 from jaxkin.hamiltonian.bloch import BlochModel
-from jaxkin.surface.carriers import Carriers
+from jaxkin.surface.carriers import MOST_LINES, Carriers
 from jaxkin.surface.maps import zone_maps
 from jaxkin.surface.nodes import Nodes
+from jaxkin.surface.plan import Progress
 from jaxkin.surface.search import Pocket, find_pockets
 from jaxkin.surface.spectrum import Spectrum
 from jaxkin.surface.thermal import HOTTEST, Thermal
@@ -27,11 +29,56 @@ WRITTEN = re.compile(r"\s*(\S+)\s+(cm|m|nm|A|Å)\^?[-−]([123])\s+(electrons|ho
 FIRST = 0.05
 """eV from the band's edge that is tried first."""
 STEP = 1e-3
-"""Of the range of levels, over which the density of states is taken."""
+"""Of the bracket, over which the density of states is taken."""
+NEAR = 10.0
+"""Standard errors between which the level is looked for again with more points."""
+FINER = 1.5
+"""Times as many points."""
 ENOUGH = 1e-9
 """eV to which the level is found."""
 SMALLEST_GAP = 0.02
 """eV, from which on carriers are counted if it is the only one."""
+
+
+class Density(NamedTuple):
+    """A density of carriers."""
+
+    value: float
+    """Electrons − holes in Å^-d."""
+    dimension: int
+
+    @property
+    def carriers(self) -> str:
+        """What there are."""
+        return "electrons" if self.value > 0 else "holes"
+
+    @property
+    def per_cm(self) -> float:
+        """How many in cm^-d."""
+        return abs(self.value) * UNITS["cm"] ** self.dimension
+
+    @classmethod
+    def read(cls, text: str, dimension: int, carriers: str | None = None) -> Density:
+        """From such as ``"1e18 cm^-3 holes"``; of other ``carriers`` it is refused.
+
+        Raises:
+            JaxkinError: it is not written so.
+
+        >>> Density.read("1e18 cm^-3 holes", 3)
+        Density(value=-1e-06, dimension=3)
+        """
+        found = WRITTEN.fullmatch(text)
+        try:
+            assert found
+            number = float(found[1])
+            assert np.isfinite(number) and number > 0 and int(found[3]) == dimension
+            assert carriers in (None, found[4])
+        except (AssertionError, ValueError):
+            raise JaxkinError(
+                f"density={shown(text)} cannot be read: write it as '1e18 cm^-{dimension} {carriers or 'holes'}'"
+                f"{'' if carriers else ', or electrons'}."
+            ) from None
+        return cls(SIGNS[found[4]] * number / UNITS[found[2]] ** dimension, dimension)
 
 
 def fermi_level(
@@ -41,8 +88,11 @@ def fermi_level(
     *,
     carriers: Literal["electrons", "holes"] | None = None,
     filled: int | None = None,
+    rtol: float = 3e-3,
+    budget: int = 1_000_000,
     replicas: int = 4,
     seed: int = 0,
+    progress: Progress | None = None,
 ) -> FermiLevel:
     """μ in eV at which a model has a net density of carriers, electrons − holes, at any temperature.
 
@@ -54,8 +104,14 @@ def fermi_level(
         carriers: ``"electrons"`` or ``"holes"``, of which ``density`` is a positive number.
         filled: bands that are filled where there are no carriers. None takes the one gap of the model; where it has
             none, electrons are counted from empty bands and holes from full ones.
+        rtol: accuracy, of the density; lines or points are added until the replicas show it.
+        budget: diagonalisations after which none are added.
         replicas: independent samples; their scatter is the standard error of the level.
         seed: makes the result reproducible.
+        progress: called with (done, total, what).
+
+    Warns:
+        AccuracyWarning: ``rtol`` was not reached.
 
     Raises:
         JaxkinError: a density that cannot be read or is more than the bands hold; several gaps to count from.
@@ -71,6 +127,8 @@ def fermi_level(
     check_kind("model", model, BlochModel, "a Bloch model, such as jaxkin.models.get('tellurium')")
     check_number("temperature", temperature, f"a number of kelvin from 0 to {HOTTEST:g}", least=0, most=HOTTEST)
     check_count("replicas", replicas)
+    check_count("budget", budget)
+    check_number("rtol", rtol, "a number above 0 and below 1", least=1e-12, most=1)
     wanted = _wanted(density, carriers, model.dimension)
     nodes = Nodes(Spectrum(model), zone_maps(model, True))
     energies = nodes.first.reshape(-1, model.size)
@@ -84,31 +142,42 @@ def fermi_level(
     else:
         edge = energies.mean()
         inner = edge - np.sign(wanted) * everything
-    reach = max(FIRST, 5 * Thermal(0.0, temperature).width)
-    while True:
-        outer = edge + np.sign(wanted) * reach
-        net = _Net(nodes, temperature, (inner, outer), filled, range(replicas), seed)
-
-        def off(level: float, net: _Net = net) -> float:
-            ratio = float(net(level).mean()) / wanted
-            return np.log(ratio) if ratio > 0 else -100.0
-
-        if off(outer) >= 0:
-            break
+    sign, reach = np.sign(wanted), max(FIRST, 5 * Thermal(0.0, temperature).width)
+    sampled = _Sampled(nodes, temperature, filled, range(replicas), seed, budget, progress)
+    while (net := sampled(inner, edge + sign * reach)).off(edge + sign * reach, wanted) < 0:
         if reach > 2 * everything:
-            raise JaxkinError(
-                f"density={shown(density)}: the bands beyond the gap hold {abs(net(outer).mean()):.3g} Å^-d only."
-            )
+            most = abs(net(edge + sign * reach).mean())
+            raise JaxkinError(f"density={shown(density)}: the bands beyond the gap hold {most:.3g} Å^-d only.")
         reach *= 4
-    if off(inner) > 0:
+    if net.off(inner, wanted) > 0:
         raise JaxkinError(
             f"density={shown(density)}: at {temperature:g} K there are more, "
             f"{abs(net(inner).mean()):.3g} Å^-d, with the level in the middle of the gap."
         )
-    level = float(root_scalar(off, bracket=(inner, outer), xtol=ENOUGH).root)
-    step = STEP * reach
-    slope = (net(level + step).mean() - net(level - step).mean()) / (2 * step)
-    return FermiLevel(Estimate(level - (net(level) - wanted) / slope, nodes.spectrum.evaluations))
+    low, high = inner, edge + sign * reach
+    while True:
+        level = float(root_scalar(net.off, (wanted,), bracket=(low, high), xtol=ENOUGH).root)
+        samples, step = net(level), STEP * (high - low)
+        slope = (net(level + step).mean() - net(level - step).mean()) / (2 * step)
+        found = FermiLevel(Estimate(level - (samples - wanted) / slope, nodes.spectrum.evaluations))
+        error = found.stderr * slope / abs(wanted)
+        if not error > rtol:
+            return found
+        if net.n >= MOST_LINES[model.dimension] or nodes.spectrum.evaluations > budget:
+            warnings.warn(
+                f"the Fermi level of density={shown(density)} is known to {error:.1g} of the density with "
+                f"{nodes.spectrum.evaluations} evaluations, not to rtol={rtol:g}; raise budget or replicas.",
+                AccuracyWarning,
+                stacklevel=2,
+            )
+            return found
+        near, n = NEAR * found.stderr, int(FINER * net.n)
+        low, high = level - near, level + near
+        net = sampled(low, high, n)
+        while net.off(low, wanted) * net.off(high, wanted) > 0:  # rare: it was more than NEAR standard errors off
+            near *= 2
+            low, high = level - near, level + near
+            net = sampled(low, high, n)
 
 
 class FermiLevel(float):
@@ -142,56 +211,69 @@ class FermiLevel(float):
         return float(self.estimate.stderr)
 
 
-class _Net:
+class _Sampled(NamedTuple):
+    """How a model's carriers are counted at one temperature."""
+
+    nodes: Nodes
+    temperature: float
+    filled: int
+    """Bands that are full without carriers."""
+    numbers: Sequence[int]
+    """Of the replicas."""
+    seed: int
+    budget: int
+    progress: Progress | None
+
+    def __call__(self, one: float, other: float, n: int = 1) -> _Net:
+        """Between two levels, with ``n`` lines or points along each direction or the fewest."""
+
+        def pockets(interval: tuple[float, float], smooth: float) -> list[Pocket]:
+            return find_pockets(self.nodes, interval, smooth=smooth)
+
+        ends = [Thermal(level, self.temperature) for level in (one, other)]
+        return _Net(self, Carriers(self.nodes, pockets, ends, self.seed, n))
+
+
+class _Net(NamedTuple):
     """Electrons − holes in Å^-d of the replicas, at levels between two."""
 
-    def __init__(
-        self,
-        nodes: Nodes,
-        temperature: float,
-        between: tuple[float, float],
-        filled: int,
-        numbers: Sequence[int],
-        seed: int,
-    ):
-        def pockets(interval: tuple[float, float], smooth: float) -> list[Pocket]:
-            return find_pockets(nodes, interval, smooth=smooth)
+    sampled: _Sampled
+    carriers: Carriers
 
-        self.temperature, self.filled, self.numbers = temperature, filled, numbers
-        self.carriers = Carriers(nodes, pockets, [Thermal(level, temperature) for level in between], seed, 1)
-        self.band = float(nodes.spectrum.model.measure) * float(np.prod(self.carriers.edges))
+    @property
+    def n(self) -> int:
+        """Lines or points along each direction."""
+        return self.carriers.points if self.sampled.temperature else self.carriers.lines
 
     def __call__(self, level: float) -> np.ndarray:
         """With what other bands than ``filled`` being full makes of the numbers of the carriers."""
-        electrons, holes = self.carriers(Thermal(level, self.temperature), self.numbers).T
-        return electrons - holes + self.band * (self.carriers.full(level).sum() - self.filled)
+        nodes, temperature, filled, numbers, _, budget, progress = self.sampled
+        if progress is not None:
+            progress(min(nodes.spectrum.evaluations, budget), budget, "Fermi level, H(k) at most")
+        electrons, holes = self.carriers(Thermal(level, temperature), numbers).T
+        band = float(nodes.spectrum.model.measure) * float(np.prod(self.carriers.edges))
+        return electrons - holes + band * (self.carriers.full(level).sum() - filled)
+
+    def off(self, level: float, wanted: float) -> float:
+        """Logarithm of what is there over what is ``wanted``."""
+        ratio = float(self(level).mean()) / wanted
+        return np.log(ratio) if ratio > 0 else -100.0
 
 
 def _wanted(density: float | str, carriers: str | None, dimension: int) -> float:
     """Electrons − holes in Å^-d."""
     if carriers is not None and carriers not in SIGNS:
         raise JaxkinError(f"carriers={shown(carriers)} must be 'electrons' or 'holes'.")
-    if not isinstance(density, str):
-        check_number("density", density, "a number in Å^-d, or a text such as '1e18 cm^-3 holes'")
-        if density == 0:
-            raise JaxkinError("density=0: give a density of electrons, or of holes; in between lies the whole gap.")
-        if carriers is None:
-            return float(density)
-        if density < 0:
-            raise JaxkinError(f"density={shown(density)} of carriers={carriers!r} must be a positive number in Å^-d.")
-        return SIGNS[carriers] * float(density)
-    found = WRITTEN.fullmatch(density)
-    try:
-        assert found
-        number = float(found[1])
-        assert np.isfinite(number) and number > 0 and int(found[3]) == dimension
-        assert carriers in (None, found[4])
-    except (AssertionError, ValueError):
-        raise JaxkinError(
-            f"density={shown(density)} cannot be read: write it as '1e18 cm^-{dimension} {carriers or 'holes'}'"
-            f"{'' if carriers else ', or electrons'}."
-        ) from None
-    return SIGNS[found[4]] * number / UNITS[found[2]] ** dimension
+    if isinstance(density, str):
+        return Density.read(density, dimension, carriers).value
+    check_number("density", density, "a number in Å^-d, or a text such as '1e18 cm^-3 holes'")
+    if density == 0:
+        raise JaxkinError("density=0: give a density of electrons, or of holes; in between lies the whole gap.")
+    if carriers is None:
+        return float(density)
+    if density < 0:
+        raise JaxkinError(f"density={shown(density)} of carriers={carriers!r} must be a positive number in Å^-d.")
+    return SIGNS[carriers] * float(density)
 
 
 def _neutral(energies: np.ndarray, wanted: float) -> int:
