@@ -13,6 +13,7 @@ from jaxtyping import Array, Complex, Float, Int
 from scipy.constants import physical_constants
 
 from jaxkin import units
+from jaxkin.brief import brief, lines, plural, ranged
 from jaxkin.checks import check_number, numbers
 from jaxkin.errors import ModelError
 from jaxkin.hamiltonian.bloch import BlochModel, KPoint
@@ -71,6 +72,18 @@ class BandGeometry(eqx.Module):
     orbital_moment: Float[Array, "... 3"]
     state: Complex[Array, "... n"]
     covariant_derivative: Complex[Array, "... 3 n"]
+
+    @brief
+    def __repr__(self) -> str:
+        size, points = (lambda x: ranged(np.linalg.norm(x, axis=-1))), int(np.size(self.energy))
+        return lines(
+            f"BandGeometry of {plural(points, 'k point')}",
+            f"energy {ranged(self.energy)} eV",
+            f"|velocity| {size(self.velocity)} eV Å",
+            f"|Berry curvature| {size(self.berry_curvature)} Å²",
+            f"|orbital moment| {size(self.orbital_moment)} μ_B",
+            "ask for .energy, .velocity, .berry_curvature, .orbital_moment, .state, .covariant_derivative",
+        )
 
 
 def band_geometry(

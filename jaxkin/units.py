@@ -41,6 +41,15 @@ def per_volume(dimension: int) -> float:
     return _si.angstrom**-dimension
 
 
+def per_cm(dimension: int) -> float:
+    """Å^-d in cm^-d, the unit of carrier densities in tables and files.
+
+    >>> f"{per_cm(3):.0e}"
+    '1e+24'
+    """
+    return (_si.centi / _si.angstrom) ** dimension
+
+
 def moment_velocity_density(dimension: int) -> float:
     """SI value (A s⁻¹ m^{3-d} J⁻¹) of ∫(dk) m v δ(ε−μ) given in μ_B (eV Å) / (eV Å^d)."""
     return _BOHR_MAGNETON * _VELOCITY * per_volume(dimension) * _PER_EV

@@ -9,6 +9,7 @@ from typing import ClassVar, Self
 import equinox as eqx
 from jaxtyping import Array, Float
 
+from jaxkin.brief import brief, constructed
 from jaxkin.checks import check_positive
 from jaxkin.disorder.collisions import Collisions, SummedCollisions
 from jaxkin.disorder.pairwise import PairwiseCollisions
@@ -75,6 +76,10 @@ class Disorder(eqx.Module):
     def elastic(self) -> bool:
         """Whether averages over states of one energy are needed."""
         return True
+
+    @brief
+    def __repr__(self) -> str:
+        return constructed(self)
 
     def collisions(self, surface: Surface, shell: Shell) -> Collisions:
         """The collision operator of one shell."""

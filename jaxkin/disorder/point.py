@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, Complex
 from numpy.typing import ArrayLike
 
+from jaxkin.brief import brief, ranged
 from jaxkin.checks import check_kind, check_number, check_positive, numbers, shown
 from jaxkin.disorder.amplitude import Order, check_order, golden_rule, scattering_terms
 from jaxkin.disorder.collisions import Collisions, SummedCollisions
@@ -99,6 +100,19 @@ class PointImpurity(Disorder):
         groups = [orbitals] if all(np.ndim(orbital) == 0 for orbital in orbitals) else orbitals
         self.sites = tuple(_site(potential, numbers("orbitals", group, meaning, int), cells) for group in groups)
         self.density, self.order, self.rtol = leaf(density), order, rtol
+
+    @brief
+    def __repr__(self) -> str:
+        first, count = self.sites[0], len(self.sites)
+        v = np.asarray(first.potential)
+        same = np.allclose(v, v[0, 0] * np.eye(len(v)))
+        potential = (
+            f"{v[0, 0].real:.4g} eV" if same else f"a matrix with eigenvalues {ranged(np.linalg.eigvalsh(v))} eV"
+        )
+        return (
+            f"PointImpurity({potential} on orbitals {list(first.orbitals)}, density={float(self.density):.4g} per Å^d, "
+            f"order={self.order!r}{f', {count} equivalent sites' if count > 1 else ''})"
+        )
 
     def symmetrized(self, model: BlochModel) -> PointImpurity:
         """The same impurity on all sites that the crystal's symmetry makes equivalent, sharing the density.

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from jaxkin.brief import brief, constructed
 from jaxkin.checks import check_positive
 from jaxkin.disorder.real_space import RealSpace
 from jaxkin.errors import JaxkinError
@@ -26,6 +27,10 @@ class Gaussian(eqx.Module):
     """
 
     width: Number = eqx.field(converter=leaf)
+
+    @brief
+    def __repr__(self) -> str:
+        return constructed(self)
 
     def __check_init__(self):
         check_positive("width", self.width, "a positive length in Å")
@@ -60,6 +65,10 @@ class ScreenedCoulomb(eqx.Module):
     length: Number | None = eqx.field(default=None, converter=leaf)
     core: Number = eqx.field(default=1.0, converter=leaf)
     dimension: int = eqx.field(static=True, default=3)
+
+    @brief
+    def __repr__(self) -> str:
+        return constructed(self)
 
     def __check_init__(self):
         check_positive("dielectric", self.dielectric, "a positive number")

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxkin import units
+from jaxkin.brief import brief, listed
 from jaxkin.checks import SMALLEST, cartesian, check_number, check_positive
 from jaxkin.disorder.collisions import Collisions
 from jaxkin.disorder.kernels import Disorder, Scatterer
@@ -80,6 +81,13 @@ class RelaxationTime(Disorder):
         self.tau, self.side_jump = leaf(tau), leaf(side_jump)
         self.skew_rate = leaf(0.0 if tau_skew is None else 1 / tau_skew)
         self.axis, self.direction = z / np.linalg.norm(z), direction
+
+    @brief
+    def __repr__(self) -> str:
+        return (
+            f"RelaxationTime(tau={self.tau:.4g} ps, tau_skew={float(self.tau_skew):.4g} ps, "
+            f"side_jump={self.side_jump:.4g} Å, axis=({listed(self.axis)}), direction={self.direction!r})"
+        )
 
     @property
     def tau_skew(self) -> Any:

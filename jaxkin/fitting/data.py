@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from jaxkin.brief import plural, ranged
 from jaxkin.checks import cartesian, numbers
 from jaxkin.errors import FileFormatError, JaxkinError, nearest
 from jaxkin.fitting.columns import CONDITIONS, FACTORS, QUANTITIES, factor, split
@@ -94,6 +95,11 @@ class Data:
 
     def __len__(self) -> int:
         return len(self.value)
+
+    def __repr__(self) -> str:
+        name = self.quantity if self.name == self.quantity else f"{self.name} ({self.quantity})"
+        size = f"{plural(len(self), 'point')}, values {ranged(self.value)}"
+        return f"Data of {name}: {size}, f = {ranged(self.frequency)} THz"
 
 
 def _column(label: str, name: str, column: ArrayLike, size: int) -> np.ndarray:

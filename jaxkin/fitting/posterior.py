@@ -14,6 +14,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float
 
+from jaxkin.brief import lines, plural
 from jaxkin.errors import AccuracyWarning, JaxkinError
 from jaxkin.fitting.data import Data
 from jaxkin.fitting.parameters import from_free, to_free
@@ -46,6 +47,19 @@ class Posterior:
     r_hat: dict[str, float]
     effective: dict[str, float]
     divergences: int
+
+    def __repr__(self) -> str:
+        chains, draws = self.coordinates.shape[:2]
+        shown = [
+            f"{name}: {self.quantile(name, 0.5):.4g}, 68 % {low:.4g} … {high:.4g}, R-hat {self.r_hat[name]:.3f}"
+            for name in self.names
+            for low, high in [self.interval(name, 0.6827)]
+        ]
+        return lines(
+            f"Posterior: {chains} chains of {draws} draws, {plural(self.divergences, 'divergence')}",
+            *shown,
+            "ask for .draws[name], .interval(name, 0.95), .r_hat, .effective",
+        )
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Complex, Float
 
 from jaxkin import units
+from jaxkin.brief import brief, lines
 from jaxkin.errors import JaxkinError
 from jaxkin.fitting.data import Data
 from jaxkin.fitting.parameters import Parameter
@@ -120,6 +121,15 @@ class FitProblem(eqx.Module):
             for mu in self._corners("fermi_level"):
                 for t in self._corners("temperature"):
                     table.energies.check(mu, t)
+
+    @brief
+    def __repr__(self) -> str:
+        fixed = ", ".join(f"{name} = {value:.4g}" for name, value in self.fixed.items())
+        return lines(
+            f"FitProblem of {', '.join(p.name for p in self.parameters)}{f'; fixed {fixed}' if fixed else ''}",
+            *repr(self.table).splitlines()[:1],
+            "ask for jaxkin.fit(problem, data), .predict(start, data)",
+        )
 
     def _corners(self, name: str) -> list[float]:
         """The values a fermi_level or temperature may take: its bounds where it is fitted."""

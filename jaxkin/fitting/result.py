@@ -12,12 +12,14 @@ import xarray
 from jaxtyping import Array
 from scipy import stats
 
+from jaxkin.brief import lines
 from jaxkin.errors import JaxkinError, nearest
 from jaxkin.fitting.data import Data
 from jaxkin.fitting.diagnostics import Doubts, Residuals, diagnose
 from jaxkin.fitting.parameters import slope
 from jaxkin.fitting.problem import FitProblem, Points, linearised
 from jaxkin.fitting.profile import Profile, profile, rises
+from jaxkin.output.uncertainty import with_uncertainty
 
 SINGULAR = 1e-9
 """Directions in which the scaled Jacobian is smaller than this are not determined at all."""
@@ -102,6 +104,19 @@ class FitResult:
             problem, tuple(data), np.asarray(coordinates), reason, steps, method, start_chi2,
             residuals, jacobian, covariance, integrator, predictions, others,
         )  # fmt: skip
+
+    def __repr__(self) -> str:
+        fitted = [
+            f"{name} = {'not determined' if free else with_uncertainty(self.values[name], self.errors[name])}"
+            f"{'' if self.units[name] == '1' else ' ' + self.units[name]}"
+            for name, free in zip(self.names, self.undetermined, strict=True)
+        ]
+        return lines(
+            f"FitResult: {'converged' if self.converged else f'NOT CONVERGED: {self.reason}'}",
+            *fitted,
+            f"χ² = {self.chi2:.4g} for {self.degrees_of_freedom} degrees of freedom, p = {self.p_value:.3g}",
+            "ask for .values, .errors, .interval(name, 0.95), .correlation, .doubts.lines, .profile(name)",
+        )
 
     @property
     def converged(self) -> bool:

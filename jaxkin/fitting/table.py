@@ -18,6 +18,7 @@ from jaxtyping import Array, Complex, Float
 from numpy.typing import ArrayLike
 
 from jaxkin import units
+from jaxkin.brief import brief, lines, plural
 from jaxkin.compilation import compiled_for
 from jaxkin.disorder.kernels import Scatterer
 from jaxkin.disorder.states import ShellStates, States, filled_size
@@ -68,6 +69,15 @@ class Table(eqx.Module):
     @abc.abstractmethod
     def disorder_values(self) -> dict[str, float]:
         """Parameters of the disorder, with the values it was given."""
+
+    @brief
+    def __repr__(self) -> str:
+        replicas, shells = np.shape(self.energies.energy)
+        return lines(
+            f"{type(self).__name__} of {plural(replicas, 'replica')} and {shells} energies: "
+            + ", ".join(f"{name} = {value:.4g}" for name, value in self.values.items()),
+            "ask for .gyrotropic(values, frequency), .conductivity(values, frequency), jaxkin.FitProblem(table, ...)",
+        )
 
     @property
     def linear(self) -> tuple[str, ...]:

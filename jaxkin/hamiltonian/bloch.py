@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
 
+from jaxkin.brief import brief, lines, plural
 from jaxkin.errors import ModelError
 from jaxkin.hamiltonian.eigensystem import eigenvalues
 from jaxkin.namespace import is_traced, known_array
@@ -74,6 +75,19 @@ class BlochModel(eqx.Module):
     """A :data:`MomentFunction`: the moment (3,) in μ_B at model coordinates k that every band has besides."""
     periodic: ClassVar[bool] = True
     """Whether k and k + integers are the same."""
+
+    @brief
+    def __repr__(self) -> str:
+        return lines(
+            f"{type(self).__name__}: {plural(self.size, 'band')}, {plural(self.dimension, 'dimension')}, "
+            f"point group {self.point_group or 'not stated'}",
+            *self._described(),
+            "ask for .bands(k), .hamiltonian(k), .derivative(k); jaxkin.band_geometry(model, k, band)",
+        )
+
+    def _described(self) -> tuple[str, ...]:
+        """Lines about this kind of model for its text."""
+        return (f"k within {self.zone}",)
 
     # --- what a kind of model provides -------------------------------------------------------
     @property

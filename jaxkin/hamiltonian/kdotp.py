@@ -91,6 +91,10 @@ class KdotP(BlochModel):
         if not error <= 1e-9 * max(1.0, float(np.max(np.abs(h)))):
             raise ModelError(f"hamiltonian(k) is not Hermitian at k = {np.round(k, 4)} Å⁻¹: off by {error:.2g} eV.")
 
+    def _described(self) -> tuple[str, ...]:
+        box = " × ".join(f"({lo:g}, {hi:g})" for lo, hi in self.box)
+        return (f"k in {box} Å⁻¹{', and beyond' if self.unbounded else ''}",)
+
     @property
     def dimension(self):
         return len(self.box)

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Complex, Float, Int
 from numpy.typing import ArrayLike
 
+from jaxkin.brief import plural
 from jaxkin.errors import ModelError
 from jaxkin.hamiltonian.bloch import BlochModel, KPoint, Matrix, MomentFunction, VectorMatrix, jittable, spin_matrices
 from jaxkin.namespace import is_traced, known_array
@@ -112,6 +113,13 @@ class TightBinding(BlochModel):
         self.spin = spin_matrices(spin, n)
         self.point_group = point_group
         self.moment = None
+
+    def _described(self) -> tuple[str, ...]:
+        lengths = ", ".join(f"{x:.4f}" for x in np.linalg.norm(np.asarray(self.lattice), axis=1))
+        extras = [name for name, there in (("spin operators", self.spin), ("position matrices", self.position_matrices),
+                                           ("a moment of its own", self.moment)) if there is not None]  # fmt: skip
+        with_ = f", with {' and '.join(extras)}" if extras else ""
+        return (f"lattice vectors of {lengths} Å, {plural(len(self.translations), 'translation')}{with_}",)
 
     @property
     def dimension(self):

@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from jaxkin import __version__
+from jaxkin import __version__, units
 from jaxkin.errors import FileFormatError
 from jaxkin.estimate import Estimate
 from jaxkin.output.folder import replace_file
@@ -67,7 +67,7 @@ def gyrotropic_dataset(response: GyrotropicResponse, axis: ArrayLike) -> xr.Data
         "tau": (response.tau, (), "ps", "transport time"),
         "density_of_states": (surface.density_of_states(), (), f"1/(eV A^{d})", "thermally averaged density of states"),
         **{
-            name: (estimate, (), f"A^-{d}", f"density of {name}")
+            name: (estimate * units.per_cm(d), (), f"cm^-{d}", f"density of {name}")
             for name, estimate in surface.carrier_density().items()
         },
     }

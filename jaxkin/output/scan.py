@@ -10,6 +10,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 from rich.table import Table
 
+from jaxkin import units
 from jaxkin.estimate import Estimate
 from jaxkin.output.dataset import XYZ
 from jaxkin.output.uncertainty import with_uncertainty
@@ -96,9 +97,9 @@ def _magnetization(points: Sequence[xr.Dataset], lowest: int, field: np.ndarray)
 
 
 def _per_cm(unit: str) -> tuple[str, float]:
-    """Densities in Å^-d per cm^d."""
-    dimension = int(unit.removeprefix("A^-"))
-    return f"cm^-{dimension}", 1e8**dimension
+    """The unit of densities, and the factor to it of a file's, which before 0.1 was Å^-d."""
+    length, _, dimension = unit.partition("^-")
+    return f"cm^-{dimension}", 1.0 if length == "cm" else units.per_cm(int(dimension))
 
 
 def scan_table(points: Sequence[xr.Dataset], field: ArrayLike) -> Table:

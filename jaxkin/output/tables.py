@@ -9,9 +9,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from jaxkin import units
 from jaxkin.estimate import Estimate
 from jaxkin.output.dataset import XYZ
-from jaxkin.output.uncertainty import with_uncertainty
 from jaxkin.response import Conductivity, GyrotropicResponse
 from jaxkin.response.scales import fermi_wave_vector
 
@@ -32,54 +32,45 @@ def summary(response: GyrotropicResponse, sigma: Conductivity, allowed: np.ndarr
 
 
 _NONE = Text("gyrotropic tensor: zero in all components that the point group allows")
-_HALL = ("intrinsic", "skew", "side_jump", "gaussian_skew", "total")
 
 
 def _hall(sigma: Conductivity) -> list[Table]:
     """The Hall conductivity by mechanism, where time reversal is broken and it is not zero."""
     if not sigma.time_reversal.startswith("broken"):
         return []
-    index = int(np.argmin(np.abs(sigma.frequency)))
-    names = [name for name in _HALL if name in sigma.sigma]
+    index, hall = int(np.argmin(np.abs(sigma.frequency))), sigma.hall
     title = f"Hall conductivity, Re (σ_ab − σ_ba)/2 in {sigma.unit} at {sigma.frequency[index]:g} THz"
     table = Table(title=title, title_justify="left")
-    for name in ("ab", *names):
+    for name in ("ab", *hall):
         table.add_column(name.replace("_", " "), justify="right" if name != "ab" else "left", no_wrap=True)
     for a, b in ((0, 1), (1, 2), (2, 0)):
-        parts = [_antisymmetric(sigma.sigma[name], index, a, b) for name in names]
+        parts = [one[index, a, b].real for one in hall.values()]
         if any(np.any(part.mean) for part in parts):
             table.add_row(XYZ[a] + XYZ[b], *_row(parts))
     return [table] if table.row_count else []
 
 
-def _antisymmetric(sigma: Estimate, index: int, a: int, b: int) -> Estimate:
-    """Re (σ_ab − σ_ba)/2 with the error that all replicas share."""
-    samples = 0.5 * np.real(sigma.samples[:, index, a, b] - sigma.samples[:, index, b, a])
-    return Estimate(samples, shared=None if sigma.shared is None else sigma.shared[index, a, b])
-
-
 def _state(response: GyrotropicResponse, sigma: Conductivity) -> Table:
     surface, d = response.surface, response.surface.model.dimension
     table = Table(show_header=False, box=None, pad_edge=False)
-    cm = 1e8**d
     rows = [
         ("Fermi level, temperature", f"{surface.fermi_level:g} eV, {surface.temperature:g} K"),
         ("surface", f"{len(surface)} points {_where(surface)}, {surface.evaluations} H(k) evaluations"),
         ("", surface.verdict),
         ("", f"no pocket that holds a ball of {surface.smallest_pocket:.2g} Å⁻¹ was missed"),
         ("", f"bands closer than {1e3 * surface.degeneracy:g} meV count as one set"),
-        ("density of states", f"{_show(surface.density_of_states())} /(eV Å^{d})"),
+        ("density of states", f"{surface.density_of_states()} /(eV Å^{d})"),
         *(
-            (f"density of {name}", f"{_show(density, scale=cm)} cm^-{d}")
+            (f"density of {name}", f"{density * units.per_cm(d)} cm^-{d}")
             for name, density in surface.carrier_density().items()
             if np.any(density.samples)
         ),
-        ("transport time τ", f"{_show(response.tau)} ps"),
+        ("transport time τ", f"{response.tau} ps"),
         *_disorder(response),
     ]
     static = int(np.argmin(np.abs(sigma.frequency)))
-    drude = sigma.sigma["total"].map(lambda s: np.diagonal(np.real(s[:, static]), axis1=1, axis2=2))
-    rows.append((f"σ_xx, σ_yy, σ_zz at {sigma.frequency[static]:g} THz", f"{_show_all(drude)} {sigma.unit}"))
+    diagonal = ", ".join(str(sigma.sigma["total"][static, a, a].real) for a in range(3))
+    rows.append((f"σ_xx, σ_yy, σ_zz at {sigma.frequency[static]:g} THz", f"{diagonal} {sigma.unit}"))
     rows.append(("time reversal", sigma.time_reversal))
     crossover = response.crossover_frequency()
     if crossover > 0:
@@ -96,15 +87,15 @@ def _columns(response: GyrotropicResponse) -> list[str]:
 def _disorder(response: GyrotropicResponse) -> list[tuple[str, str]]:
     """τ_sk, a_sj, ℓ and k_Fℓ."""
     path, wave = response.mean_free_path(), fermi_wave_vector(response.surface)
-    rows = [("mean free path ℓ", f"{_show(path)} Å"), ("k_Fℓ", _show(Estimate(path.samples * wave.samples)))]
+    rows = [("mean free path ℓ", f"{path} Å"), ("k_Fℓ", str(path * wave))]
     if np.any(response.skew_acceleration):
         time = response.skew_time()
         rows += [
-            ("skew time τ_sk", f"{_show(time)} ps"),
-            ("τ/τ_sk", _show(Estimate(response.tau.samples / time.samples))),
+            ("skew time τ_sk", f"{time} ps"),
+            ("τ/τ_sk", str(response.tau / time)),
         ]
     if np.any(response.side_jump_velocity):
-        rows.append(("side jump a_sj", f"{_show(response.side_jump_length())} Å"))
+        rows.append(("side jump a_sj", f"{response.side_jump_length()} Å"))
     return rows
 
 
@@ -118,18 +109,18 @@ def _tensor(response: GyrotropicResponse, allowed: np.ndarray) -> Table:
     """g at the lowest frequency: the components that symmetry allows."""
     index = int(np.argmin(np.abs(response.frequency)))
     f = response.frequency[index]
-    part, take = ("Im", np.imag) if f == 0 else ("Re, Im", None)
+    part = "Re, Im" if f else "Im"
     table = Table(title=f"gyrotropic tensor, {part} g_ab in S at {f:g} THz", title_justify="left")
     table.add_column("ab")
     for name in _columns(response):
         table.add_column(name.replace("_", " "), justify="right")
     for a, b in np.argwhere(allowed):
-        components = [response.g[name].map(lambda g, a=a, b=b: g[:, index, a, b]) for name in _columns(response)]
-        if take:
-            cells = _row([one.map(take) for one in components])
-        else:
-            parts = (_row([one.map(part) for one in components]) for part in (np.real, np.imag))
-            cells = [", ".join(pair) for pair in zip(*parts, strict=True)]
+        components = [response.g[name][index, a, b] for name in _columns(response)]
+        imaginary = _row([one.imag for one in components])
+        cells = imaginary
+        if f:
+            pairs = zip(_row([one.real for one in components]), imaginary, strict=True)
+            cells = [", ".join(pair) for pair in pairs]
         table.add_row(XYZ[a] + XYZ[b], *cells)
     if not allowed.all():
         table.caption = "components not shown are forbidden by the point group, verified on H(k)"
@@ -157,18 +148,12 @@ def _observables(response: GyrotropicResponse, field, axis) -> Table:
         f"μ₀M∥E (G){f0}",
         (magnetization[name].map(lambda m: (m[:, static] @ direction).real) for name in columns),
     )
-    add(f"Im Tr g (S){f0}", (response.trace()[name].map(lambda t: np.imag(t[:, static])) for name in columns))
+    add(f"Im Tr g (S){f0}", (response.trace()[name][static].imag for name in columns))
     rotation = response.rotatory_power(axis)
     for index in _few(response.frequency):
         f = f"{response.frequency[index]:.3g} THz"
-        add(
-            f"Re ρ (rad/m) at {f}",
-            (rotation[name].map(lambda r, i=index: np.real(r[:, i])) for name in columns),
-        )
-        add(
-            f"Im ρ (rad/m) at {f}",
-            (rotation[name].map(lambda r, i=index: np.imag(r[:, i])) for name in columns),
-        )
+        add(f"Re ρ (rad/m) at {f}", (rotation[name][index].real for name in columns))
+        add(f"Im ρ (rad/m) at {f}", (rotation[name][index].imag for name in columns))
     return table
 
 
@@ -180,15 +165,7 @@ def _few(frequency: np.ndarray) -> list[int]:
     return sorted({int(finite[len(finite) // 4]), int(finite[len(finite) // 2]), int(finite[(3 * len(finite)) // 4])})
 
 
-def _show(estimate: Estimate, scale: float = 1.0) -> str:
-    return with_uncertainty(float(np.real(estimate.mean)) * scale, float(np.real(estimate.stderr)) * scale)
-
-
 def _row(values: list[Estimate]) -> list[str]:
     """Values side by side, in which rounding of the largest is zero."""
     largest = max(float(np.abs(value.mean)) for value in values)
-    return ["0" if np.abs(value.mean) < ROUNDING * largest else _show(value) for value in values]
-
-
-def _show_all(estimate: Estimate) -> str:
-    return ", ".join(with_uncertainty(float(m), float(s)) for m, s in zip(estimate.mean, estimate.stderr, strict=True))
+    return ["0" if np.abs(value.mean) < ROUNDING * largest else str(value) for value in values]

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxkin import units
+from jaxkin.brief import lines, listed
 from jaxkin.disorder.kernels import Disorder
 from jaxkin.errors import JaxkinError
 from jaxkin.estimate import Estimate
@@ -83,6 +84,17 @@ class QuantumResponse:
     self_energy: Estimate
     quality: Quality
     warnings: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        static = int(np.argmin(np.abs(self.frequency)))
+        a, b = np.unravel_index(int(np.argmax(np.abs(self.g["total"].mean[static]))), (3, 3))
+        return lines(
+            f"QuantumResponse at f = {listed(self.frequency)} THz",
+            f"largest component at {self.frequency[static]:g} THz, g_{'xyz'[a]}{'xyz'[b]} in S (2D: S m):",
+            *(f"  {name} {part[static, a, b]}" for name, part in self.g.items()),
+            *(f"warning: {line}" for line in self.warnings),
+            "ask for .g[side].mean, .stderr, .sigma[side], .self_energy, .quality",
+        )
 
 
 class _Part(NamedTuple):

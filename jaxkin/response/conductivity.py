@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import constants as si
 
+from jaxkin.brief import brief, lines, listed
 from jaxkin.checks import check_count, check_number
 from jaxkin.disorder.kernels import Disorder
 from jaxkin.estimate import Estimate
@@ -23,6 +24,8 @@ from jaxkin.surface.surface import Surface
 from jaxkin.symmetry.operations import Operation
 from jaxkin.symmetry.verify import violation
 
+HALL = ("intrinsic", "skew", "side_jump", "gaussian_skew", "total")
+"""Mechanisms of the Hall conductivity in the order of tables."""
 HALL_RTOL = 1e-2
 """Accuracy of the intrinsic part: that of the rest of a usual run."""
 HALL_BUDGET = 200_000
@@ -45,9 +48,47 @@ class Conductivity(eqx.Module):
     unit: str = eqx.field(static=True)
     time_reversal: str = eqx.field(static=True, default="not looked at")
 
+    @property
+    def hall(self) -> dict[str, Estimate]:
+        """Hall conductivity (σ_ab − σ_ba)/2 by mechanism, (frequency, 3, 3) in ``unit``; without ``drude``.
+
+        >>> import jaxkin as jk
+        >>> surface = jk.fermi_surface(jk.models.get("massive-dirac-2d"), 0.3, sampler=jk.Lines(8), replicas=2)
+        >>> hall = jk.conductivity(surface, jk.RelaxationTime(1.0)).hall["total"][0].real
+        >>> bool(hall.mean[0, 1] == -hall.mean[1, 0] != 0)
+        True
+        """
+        parts = {name: one.map(_antisymmetric) for name, one in self.sigma.items() if name != "drude"}
+        return {name: parts[name] for name in HALL if name in parts}
+
+    @brief
+    def __repr__(self) -> str:
+        at, static = listed(self.frequency), int(np.argmin(np.abs(self.frequency)))
+        diagonal = [str(self.sigma["total"][static, a, a].real) for a in range(3)]
+        hall = (
+            []
+            if self.time_reversal.startswith("holds")
+            else [
+                f"{name.replace('_', ' ')} {part[static, 0, 1].real}"
+                for name, part in self.hall.items()
+                if np.any(part.mean[static, 0, 1])
+            ]
+        )
+        return lines(
+            f"Conductivity in {self.unit} at f = {at} THz",
+            f"σ_xx, σ_yy, σ_zz at {self.frequency[static]:g} THz: {', '.join(diagonal)}",
+            f"Hall, (σ_xy − σ_yx)/2: {', '.join(hall)}" if hall else "",
+            f"time reversal: {self.time_reversal}",
+            "ask for .sigma[mechanism].mean, .stderr (frequency, 3, 3), .hall[mechanism]",
+        )
+
+
+def _antisymmetric(sigma: AnyArray) -> AnyArray:
+    return 0.5 * (sigma - sigma.swapaxes(-1, -2))
+
 
 class IntrinsicHall(NamedTuple):
-    """σ_ab of the filled states in S/m (in 2D: S), (3, 3), and its error, the same.
+    """σ_ab of the filled states in S/m (in 2D: S), (3, 3), and its error, as antisymmetric as itself.
 
     Also how well H(k) has time reversal, in words.
     """
@@ -155,5 +196,5 @@ def intrinsic_conductivity(
     to_si = si.elementary_charge**2 / si.hbar * si.angstrom ** (2 - model.dimension)
     uncertain = np.full(3, flux.error) if model.dimension == 3 else np.array([0.0, 0.0, flux.error])
     tensor = -to_si * np.einsum("abc,c->ab", LEVI_CIVITA, flux.values)
-    error = to_si * np.einsum("abc,c->ab", np.abs(LEVI_CIVITA), uncertain)
+    error = to_si * np.einsum("abc,c->ab", LEVI_CIVITA, uncertain)
     return IntrinsicHall(tensor, error, f"broken: energies differ by {reversal.energy:.1g} eV, {reversal.fault}")

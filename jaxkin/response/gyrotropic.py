@@ -9,6 +9,7 @@ import equinox as eqx
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxkin.brief import brief, lines, listed, plural
 from jaxkin.disorder.kernels import Disorder
 from jaxkin.disorder.relaxation_time import RelaxationTime
 from jaxkin.estimate import Estimate
@@ -53,6 +54,24 @@ class GyrotropicResponse(eqx.Module):
     transport: Transport
     solver: Solver = eqx.field(static=True)
     warnings: tuple[str, ...] = eqx.field(static=True, default=())
+
+    @brief
+    def __repr__(self) -> str:
+        surface, static = self.surface, int(np.argmin(np.abs(self.frequency)))
+        a, b = np.unravel_index(int(np.argmax(np.abs(self.g["total"].mean[static]))), (3, 3))
+        named = f"g_{'xyz'[a]}{'xyz'[b]} in S{'' if surface.model.dimension == 3 else ' m'}"
+        known = {name.replace("_", " "): part for name, part in self.g.items() if name not in self.left_out}
+        return lines(
+            f"GyrotropicResponse: μ = {surface.fermi_level:g} eV, T = {surface.temperature:g} K, "
+            f"f = {listed(self.frequency)} THz, solver {self.solver!r}",
+            f"largest component at {self.frequency[static]:g} THz, {named}:",
+            *(f"  {name} {part[static, a, b]}" for name, part in known.items()),
+            f"τ = {self.tau} ps; {len(surface)} points, {plural(surface.replicas, 'replica')}",
+            f"not known of this disorder: {', '.join(self.left_out).replace('_', ' ')}" if self.left_out else "",
+            *(f"warning: {line}" for line in self.warnings),
+            "ask for .g[mechanism].mean, .stderr (frequency, 3, 3), .magnetization(E), .rotatory_power(),",
+            ".conductivity, .quality, .to_dataset()",
+        )
 
     @property
     def quality(self) -> Quality:

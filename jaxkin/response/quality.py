@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import equinox as eqx
 
+from jaxkin.brief import brief
 from jaxkin.errors import JaxkinError
 from jaxkin.namespace import AnyArray, Number, is_traced, namespace
 from jaxkin.response.shell import Measures
@@ -42,6 +43,15 @@ class Quality(eqx.Module):
     continuity: Number = 0.0
     residual: Number = 0.0
     weight: Number = 0.0
+
+    @brief
+    def __repr__(self) -> str:
+        optical = "" if self.optical_theorem is None else f", optical theorem {float(self.optical_theorem):.1g}"
+        return (
+            f"Quality, relative violations: flux {float(self.flux):.1g} (noise {float(self.flux_noise):.1g}), Onsager "
+            f"{float(self.onsager):.1g}, continuity {float(self.continuity):.1g}{optical}; "
+            f"residual {float(self.residual):.1g}"
+        )
 
     @classmethod
     def of(cls, measures: Measures, weight: AnyArray, member: AnyArray) -> Quality:

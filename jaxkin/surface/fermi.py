@@ -10,6 +10,7 @@ from typing import overload
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxkin.brief import lines, ranged
 from jaxkin.checks import (
     MOST_REPLICAS,
     MOST_VALUES,
@@ -174,6 +175,15 @@ class Surfaces(Sequence[Surface]):
 
     def __len__(self) -> int:
         return len(self._thermals)
+
+    def __repr__(self) -> str:
+        levels, kelvin = ({getattr(one, name) for one in self._thermals} for name in ("fermi_level", "temperature"))
+        made = sum(self._groups[one] in self._known for one in self._thermals)
+        return lines(
+            f"Surfaces: {len(self)} of μ = {ranged([*levels])} eV, T = {ranged([*kelvin])} K; {made} sampled so far",
+            f"{self.evaluations} H(k) evaluations for all together",
+            "ask for [number], a slice, or iterate",
+        )
 
     @property
     def evaluations(self) -> int:

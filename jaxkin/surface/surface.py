@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxkin import units
+from jaxkin.brief import brief, lines, plural
 from jaxkin.checks import check_number, check_positive, numbers
 from jaxkin.errors import JaxkinError
 from jaxkin.estimate import Estimate
@@ -108,6 +109,20 @@ class Surface(eqx.Module):
 
     def __len__(self) -> int:
         return len(self.k)
+
+    @brief
+    def __repr__(self) -> str:
+        d, where = self.model.dimension, plural(len(self.pockets), "pocket")
+        return lines(
+            f"Surface: {len(self)} points in {where}, μ = {self.fermi_level:g} eV, T = {self.temperature:g} K",
+            f"bands {', '.join(map(str, np.unique(self.band)))} of {self.model.size}, in {d} dimensions",
+            f"{plural(self.replicas, 'replica')}, seed {self.seed}, {self.sampler}",
+            f"{self.evaluations} H(k) evaluations: {self.verdict}",
+            f"density of states {self.density_of_states()} /(eV Å^{d})",
+            *(f"warning: {line}" for line in self.warnings),
+            "ask for .k, .band, .weight, .energy, .velocity, .orbital_moment, .berry_curvature,",
+            ".integrate(F), .carrier_density(), .at(...), .mesh(), .export(file)",
+        )
 
     @property
     def band(self) -> np.ndarray:
@@ -252,6 +267,9 @@ class Surface(eqx.Module):
 
     def carrier_density(self) -> dict[str, Estimate]:
         """Electrons and holes in Å^-d, bands counted as the model has them.
+
+        Å^-d is what :func:`jaxkin.fermi_level` and impurities take; times ``jaxkin.units.per_cm(d)`` it is cm^-d, the
+        unit of tables, files and pictures.
 
         Per band, ∫(dk) f⁰ are its electrons, or ∫(dk) (1 − f⁰) its holes where the states that are empty at T = 0 are
         enclosed: they nowhere wrap round the zone, and filled ones do. The same in every cell, whatever the sampler.
