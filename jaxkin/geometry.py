@@ -61,7 +61,8 @@ class BandGeometry(eqx.Module):
         energy: ε in eV.
         velocity: ∂ε/∂k in eV Å, (..., 3).
         berry_curvature: Ω in Å², (..., 3), Eq. (15), Ω_z = −2 Im⟨D_x u|D_y u⟩.
-        orbital_moment: m in μ_B, (..., 3), Eq. (4), for electrons (charge −|e|).
+        orbital_moment: m in μ_B, (..., 3), Eq. (4), for electrons (charge −|e|); of spin too, where the model has it.
+        spin_moment: the part of it that is spin's, −½ g_s⟨σ⟩ in μ_B, (..., 3); zero for a model without spin operators.
         state: |u⟩ on the orbitals, (..., n), gauge-dependent.
         covariant_derivative: |D_a u⟩ in Å, (..., 3, n), orthogonal to the whole degenerate set.
     """
@@ -70,6 +71,7 @@ class BandGeometry(eqx.Module):
     velocity: Float[Array, "... 3"]
     berry_curvature: Float[Array, "... 3"]
     orbital_moment: Float[Array, "... 3"]
+    spin_moment: Float[Array, "... 3"]
     state: Complex[Array, "... n"]
     covariant_derivative: Complex[Array, "... 3 n"]
 
@@ -172,12 +174,13 @@ def separate_geometry(
         column = _dagger(eigen.states) @ (eigen.derivative @ state)  # ⟨m|D_aH|b⟩, (3, n, m)
         velocity = jnp.real(jnp.sum(jnp.where(others, 0.0, column), axis=1))
         mixing = jnp.where(others, 1 / jnp.where(others, gap, 1.0), 0.0) * column
-        curvature, moment = _vectors(model, point, mixing, gap, state)
+        curvature, moment, spin = _vectors(model, point, mixing, gap, state)
         geometry = BandGeometry(
             energy=eigen.energies[bands],
             velocity=velocity.T,
             berry_curvature=curvature.T,
             orbital_moment=moment.T,
+            spin_moment=spin.T,
             state=state.T,
             covariant_derivative=jnp.moveaxis(eigen.states @ mixing, -1, 0),
         )
@@ -230,12 +233,13 @@ def pair_geometry(
     cross = covariant[_NEXT].conj()
     curvature = -2 * jnp.imag(jnp.sum(cross * covariant[_PREVIOUS], axis=1))
     moment = -units.MAGNETON_PER_EV_A2 * jnp.imag(jnp.sum(cross * image[_PREVIOUS], axis=1))
-    curvature, moment = _completed(model, k, curvature[:, None], moment[:, None], first.state[:, None])
+    curvature, moment, spin = _completed(model, k, curvature[:, None], moment[:, None], first.state[:, None])
     geometry = BandGeometry(
         energy=first.energy,
         velocity=jnp.real(image @ first.state.conj()),
         berry_curvature=curvature[:, 0],
         orbital_moment=moment[:, 0],
+        spin_moment=spin[:, 0],
         state=first.state,
         covariant_derivative=covariant,
     )
@@ -279,35 +283,37 @@ def _geometry(model: BlochModel, k: KPoint, eigen: Eigen, members, weights, equa
     gap = energies[None, :] - energies[:, None]  # ε_b − ε_m of ⟨m|…|b⟩
     outside = (1 - members)[:, None] * members[None, :]
     mixing = velocity * jnp.where(outside > 0, outside / jnp.where(outside > 0, gap, 1.0), 0.0)
-    curvature, moment = _vectors(model, k, mixing, gap, states)
+    curvature, moment, spin = _vectors(model, k, mixing, gap, states)
     return BandGeometry(
         energy=energies @ weights / weights.sum(),
         velocity=jnp.real(jnp.diagonal(velocity, axis1=1, axis2=2)) @ equal,
         berry_curvature=curvature @ weights,
         orbital_moment=moment @ weights,
+        spin_moment=spin @ weights,
         state=states,
         covariant_derivative=states @ mixing,
     )
 
 
-def _vectors(model: BlochModel, k: KPoint, mixing, gap, states) -> tuple[Float[Array, "3 b"], Float[Array, "3 b"]]:
-    """Curvature and moment of bands b from ``mixing`` = ⟨m|D_a u_b⟩ and ``gap`` = ε_b − ε_m."""
+def _vectors(model: BlochModel, k: KPoint, mixing, gap, states) -> tuple[Float[Array, "3 b"], ...]:
+    """Curvature, moment and the spin's part of it, of bands b from ``mixing`` = ⟨m|D_a u_b⟩ and ``gap`` = ε_b − ε_m."""
     cross = mixing[_NEXT].conj() * mixing[_PREVIOUS]  # ⟨D_a u|m⟩⟨m|D_b u⟩, ab c cyclic
     curvature = -2 * jnp.imag(cross.sum(axis=1))
     moment = units.MAGNETON_PER_EV_A2 * jnp.imag((cross * -gap).sum(axis=1))
     return _completed(model, k, curvature, moment, states)
 
 
-def _completed(model: BlochModel, k: KPoint, curvature, moment, states) -> tuple[Array, Array]:
-    """With what the orbitals' own curvature, their spin and the model's moment add."""
+def _completed(model: BlochModel, k: KPoint, curvature, moment, states) -> tuple[Array, Array, Array]:
+    """With what the orbitals' own curvature, their spin and the model's moment add; and what spin adds."""
     orbital_curvature = model.wannier_curvature(k)
     if orbital_curvature is not None:
         curvature = curvature + _expectation(orbital_curvature, states)
+    spin = jnp.zeros_like(moment)
     if model.spin is not None:
-        moment = moment - 0.5 * ELECTRON_G * _expectation(model.spin, states)
+        spin = -0.5 * ELECTRON_G * _expectation(model.spin, states)
     if model.moment is not None:
         moment = moment + jnp.asarray(model.moment(k))[:, None]
-    return curvature, moment
+    return curvature, moment + spin, spin
 
 
 def _dagger(matrix: Complex[Array, "n n"]) -> Complex[Array, "n n"]:

@@ -89,6 +89,44 @@ def test_json_equals_the_library():
     np.testing.assert_allclose(parts[..., 0] + 1j * parts[..., 1], response.g["total"].mean, rtol=1e-12, atol=1e-25)
 
 
+def test_densities_in_place_of_levels(tmp_path):
+    """A scan of densities at two temperatures: levels as the library's, and a dimension of the files."""
+    densities = 'density=["1e13 cm^-2 holes", "2e13 cm^-2 holes"]'
+    options = ["haldane", "--set", densities, "--set", "temperature=[100.0, 200.0]", *QUICK, "--out", tmp_path]
+    text, _ = run("run", *options)
+    data = ds.load(tmp_path / "result.nc")
+    assert data.sigma.dims == ("temperature", "density", "frequency", "a", "b")
+    model = jk.models.get("haldane")
+    for kelvin, row in zip((100.0, 200.0), data.fermi_level.values, strict=True):
+        expected = [jk.fermi_level(model, n, kelvin, carriers="holes") for n in (1e-3, 2e-3)]
+        np.testing.assert_allclose(row, expected, rtol=0, atol=1e-12)
+    assert "n (cm^-2)" in text
+    assert sorted(path.name for path in tmp_path.glob("*.png"))[-1] == "scan.png"
+    again, _ = run("run", "--resume", "--out", tmp_path)
+    assert again.count("kept from before") == 4
+    for wrong, said in (
+        (['density="1e13 holes"'], "cannot be read"),
+        (['density="1e13 cm^-2 holes"', "fermi_level=0.1"], "density beside fermi_level"),
+        (["filled=1", "fermi_level=0.1"], "filled says from where"),
+        (["field=[0,0,1]", "current=[0,0,1]"], "field beside current"),
+        (["current=[0,0,1]", "fermi_level=-0.6"], "has 2 dimensions"),
+    ):
+        settings = [part for setting in wrong for part in ("--set", setting)]
+        _, error = run("run", "haldane", *QUICK, *settings, code=1)
+        assert said in error and error.count("\n") == 1
+
+
+def test_magnetization_of_a_current():
+    options = ["run", "tellurium", *QUICK, "--set", "spin=true", "--set", "current=[0.0, 0.0, 1e6]"]
+    text, _ = run(*options)
+    surface = jk.fermi_surface(jk.models.get("tellurium", spin=True), -0.02, sampler=jk.Lines(6), replicas=2)
+    response = jk.gyrotropic_response(surface, jk.RelaxationTime(0.6, 200.0, 1.0), [0.0, 1.0])
+    for one in (response, response.of_moment("spin")):
+        made = one.magnetization_gauss(current=[0, 0, 1e6])["intrinsic"][0, 2].real
+        assert with_uncertainty(float(made.mean), float(made.stderr)) in text
+    assert "M for j = 1e+06 A/m²" in text
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("run") / "out"

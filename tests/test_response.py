@@ -11,6 +11,7 @@ from scipy import constants as si
 
 import jaxkin as jk
 from jaxkin import units
+from jaxkin.geometry import ELECTRON_G
 from jaxkin.response import observables
 
 DISORDER = jk.RelaxationTime(tau=0.5, tau_skew=30.0, side_jump=0.7)
@@ -65,6 +66,79 @@ class TestIdentities:
         moment = surface.orbital_moment * units.BOHR_MAGNETON
         exact = -(weights * force) @ moment / (1j * omega - 1 / tau)
         np.testing.assert_allclose(result.magnetization(field)["total"].mean[0], exact, rtol=1e-10)
+
+
+class TestFixedCurrent:
+    @pytest.mark.parametrize(("kelvin", "solver"), [(0.0, "rta"), (0.0, "exact"), (300.0, "rta")])
+    def test_no_error_is_left_where_moment_and_velocity_are_parallel(self, kelvin, solver):
+        """Helical metal: M = −μ_int j/|e|v at T = 0, whatever τ, replica by replica."""
+        moment = 1.3
+        model = jk.models.get("helical-isotropic", moment=moment)
+        surface = jk.fermi_surface(model, 0.5, kelvin, sampler=jk.Lines(8), replicas=4)
+        result = jk.gyrotropic_response(surface, jk.RelaxationTime(0.5), [0.0, 0.7], solver)
+        made = result.magnetization(current=[0, 0, 2e6])["total"]
+        speed = np.linalg.norm(surface.velocity[0]) * units.VELOCITY
+        exact = -moment * units.BOHR_MAGNETON * 2e6 / (units.ELEMENTARY_CHARGE * speed)
+        assert np.all(np.abs(made.mean[:, 2] / exact - 1) < (1e-2 if kelvin else 1e-9))
+        field = result.magnetization([0, 0, 1e4])["total"]
+        errors = [np.abs(one.stderr[0, 2] / one.mean[0, 2]) for one in (made, field)]
+        assert errors[0] < (0.1 * errors[1] if kelvin else 1e-9)
+
+    def test_of_one_replica_it_is_the_magnetization_of_the_field(self):
+        result = response("haldane-chiral", {}, -2.2, n=8, replicas=1, frequency=[0.0, 0.4])
+        current = np.array([3.0, -2.0, 0.0])
+        made = result.magnetization(current=current)["total"].mean
+        field = result.electric_field(current)
+        np.testing.assert_allclose((result.conductivity.sigma["total"].mean @ field.mean[..., None])[..., 0],
+                                   np.broadcast_to(current, (2, 3)), rtol=1e-10, atol=1e-10)  # fmt: skip
+        chi = result.chi["total"].mean
+        np.testing.assert_allclose(made, -1j * (chi @ field.mean[..., None])[..., 0], rtol=1e-10, atol=1e-25)
+
+    def test_what_cannot_be_is_refused(self):
+        result = response("haldane-chiral", {}, -2.2, n=4, replicas=2)
+        for call in (lambda: result.magnetization(), lambda: result.magnetization([0, 0, 1], current=[0, 0, 1])):
+            with pytest.raises(jk.JaxkinError, match="either a field in V/m or current="):
+                call()
+        with pytest.raises(jk.JaxkinError, match="has 2 dimensions, the rest must be 0"):
+            result.magnetization(current=[0, 0, 1])
+        with pytest.raises(jk.JaxkinError, match="must be 'orbital' or 'spin'"):
+            result.of_moment("total")
+
+
+class TestSpin:
+    @pytest.mark.parametrize("solver", ["rta", "exact"])
+    def test_weyl_node(self, solver):
+        """⟨σ⟩ = k/|k| on the upper cone of v k·σ: M_spin = ½ g_s μ_B j/|e|v, the orbital part as without spin."""
+        sigma, speed = jk.models.pauli.SPIN, 1.7
+        box = ((-1.0, 1.0),) * 3
+
+        def hamiltonian(k):
+            return speed * jnp.einsum("a,aij->ij", k, sigma)
+
+        found = []
+        for spin in (sigma, None):
+            surface = jk.fermi_surface(jk.KdotP(hamiltonian, box, spin=spin), 0.5, sampler=jk.Lines(8), replicas=4)
+            found.append(jk.gyrotropic_response(surface, jk.RelaxationTime(0.5), [0.0], solver))
+        current = [0, 0, 2e6]
+        made = found[0].of_moment("spin").magnetization(current=current)["total"]
+        v = speed * units.VELOCITY
+        exact = 0.5 * ELECTRON_G * units.BOHR_MAGNETON * 2e6 / (units.ELEMENTARY_CHARGE * v)
+        assert abs(made.mean[0, 2] / exact - 1) < 1e-9
+        orbital = found[0].of_moment("orbital")
+        np.testing.assert_allclose(orbital.g["total"].mean, found[1].g["intrinsic"].mean, rtol=1e-9, atol=1e-22)
+        assert not found[1].of_moment("spin").g["total"].mean.any()
+        parts = [found[0].of_moment(which).g["intrinsic"].samples for which in ("orbital", "spin")]
+        np.testing.assert_allclose(sum(parts), found[0].g["intrinsic"].samples, rtol=1e-9, atol=1e-22)
+
+    @pytest.mark.parametrize("sampler", [jk.Grid(12), jk.Lines(4)])
+    def test_the_sum_over_the_points(self, sampler):
+        model = jk.models.get("tellurium", spin=True)
+        surface = jk.fermi_surface(model, -0.02, 150.0, sampler, replicas=2)
+        result = jk.gyrotropic_response(surface, jk.RelaxationTime(0.5)).of_moment("spin")
+        moments = surface.integrate(surface.spin_moment[:, :, None] * surface.velocity[:, None, :])
+        scale = 0.5e-12 * units.moment_velocity_density(3) * units.ELEMENTARY_CHARGE
+        np.testing.assert_allclose(1j * result.chi["total"].mean[0], scale * moments.mean, rtol=1e-9, atol=1e-20)
+        assert np.abs(moments.mean[2, 2]) > 10 * np.abs(moments.mean[0, 1])
 
 
 class TestMustVanish:

@@ -70,7 +70,7 @@ def _default_frequencies() -> list[float]:
 
 
 class ResponseConfig(Section, frozen=True):
-    """What to compute: frequencies f = ω/2π in THz, a field in V/m, the optic axis; and how.
+    """What to compute: frequencies f = ω/2π in THz, M of a field in V/m or a current in A/m², the optic axis; and how.
 
     ``hall``: the intrinsic Hall conductivity too, where time reversal is broken, with ``hall_budget`` diagonalisations.
     """
@@ -79,7 +79,8 @@ class ResponseConfig(Section, frozen=True):
     skew_order: Literal["first", "all"] = "first"
     theory: Literal["complete", "paper"] = "complete"
     frequency: Floats | Range = msgspec.field(default_factory=_default_frequencies)
-    field: Vector = (0.0, 0.0, 1e4)
+    field: Vector | None = None
+    current: Vector | None = None
     optic_axis: Vector = (0.0, 0.0, 1.0)
     hall: bool = True
     hall_budget: int = HALL_BUDGET

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from jaxkin.cli.config import Config, DisorderConfig, ModelConfig, SurfaceConfig
+from jaxkin.cli.config import Config, DisorderConfig, ModelConfig, ResponseConfig, SurfaceConfig
 from jaxkin.cli.ingredients import check_file
 from jaxkin.errors import ConfigError
 
@@ -15,6 +15,8 @@ RTOL = 1e-2
 """Towards which the sampler is chosen and refined where neither it nor an accuracy is given."""
 LINES = {"n": 24, "power": 8.0}
 GRID = {"n": 24, "smearing": "mp1"}
+FIELD = (0.0, 0.0, 1e4)
+"""V/m, where neither a field nor a current is given."""
 DEMONSTRATION = {"fermi_level": -0.02, "tau": 0.6, "tau_skew": 200.0, "side_jump": 1.0}
 """For built-in models: p-type tellurium as in the paper's estimates."""
 UNITS = {
@@ -51,7 +53,18 @@ def completed(config: Config) -> Config:
         raise ConfigError(_question(config.model, missing))
     known = {key: DEMONSTRATION[key] for key in missing}
     level = known.pop("fermi_level", surface.fermi_level)
-    return replace(config, surface=_sampled(replace(surface, fermi_level=level)), disorder=replace(disorder, **known))
+    return replace(
+        config,
+        surface=_sampled(replace(surface, fermi_level=level)),
+        disorder=replace(disorder, **known),
+        response=_driven(config.response),
+    )
+
+
+def _driven(response: ResponseConfig) -> ResponseConfig:
+    if response.field is not None and response.current is not None:
+        raise ConfigError("[response]: field beside current; the magnetization is of one, leave the other out.")
+    return response if response.current is not None else replace(response, field=response.field or FIELD)
 
 
 def _by_density(surface: SurfaceConfig) -> bool:

@@ -144,7 +144,7 @@ class Execution:
     def _say(self, points: list[Record], cautions: list[str], written: list[Path], seconds: float) -> None:
         assert self.study is not None
         if len(points) > 1:
-            self.page.print(scan_table([point.data for point in points], self.study.config.response.field))
+            self.page.print(scan_table([point.data for point in points]))
         said = [line for point in points for line in point.document["warnings"]]
         for line in cautions:
             if not any(line.endswith(one) for one in said):

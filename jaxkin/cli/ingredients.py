@@ -61,7 +61,7 @@ def _given(**values):
 
 def check_response(config: ResponseConfig) -> None:
     """Refuse, before anything is computed, what could not be used in the end."""
-    cartesian(config.field, "field")
+    cartesian(config.field or config.current, "current" if config.field is None else "field")
     cartesian(config.optic_axis, "optic_axis")
     check_count("hall_budget", config.hall_budget)
 

@@ -22,6 +22,7 @@ from jaxkin.disorder import Disorder
 from jaxkin.errors import AccuracyWarning, FileFormatWarning, SymmetryError
 from jaxkin.hamiltonian import BlochModel
 from jaxkin.output import dataset as ds
+from jaxkin.output.drive import Drive
 from jaxkin.parallel import Share
 from jaxkin.response import Conductivity, GyrotropicResponse, gyrotropic_response
 from jaxkin.response.conductivity import HALL_RTOL, from_transport
@@ -45,8 +46,8 @@ class Point:
         """Its tables."""
         from jaxkin.output.tables import summary
 
-        wanted = self.study.config.response
-        return summary(self.response, self.conductivity, self.study.allowed, wanted.field, wanted.optic_axis)
+        axis = self.study.config.response.optic_axis
+        return summary(self.response, self.conductivity, self.study.allowed, self.study.drive, axis)
 
 
 @dataclass
@@ -65,8 +66,17 @@ class Study:
     @property
     def provenance(self) -> dict[str, Any]:
         """Attributes of every file."""
-        wanted, field = self.config.surface, np.array(self.config.response.field)
-        return {"config": cfg.as_toml(self.config), "rtol": wanted.rtol, "budget": wanted.budget, "field": field}
+        wanted = self.config.surface
+        return {"config": cfg.as_toml(self.config), "rtol": wanted.rtol, "budget": wanted.budget}
+
+    @property
+    def drive(self) -> Drive:
+        """What the magnetization is of."""
+        wanted = self.config.response
+        if wanted.current is not None:
+            return Drive(wanted.current, current=True)
+        assert wanted.field is not None  # jaxkin.cli.defaults
+        return Drive(wanted.field)
 
     def dataset(self, records: Sequence[Record], cautions: Sequence[str]) -> xr.Dataset:
         """All points with dimensions temperature and fermi_level, or density; surface points of the first.
@@ -174,6 +184,7 @@ def run(
         cautions += [f"{where}: {text}" for text in response.warnings]
         # by all processes, as some sums are over the points of all
         data = ds.with_conductivity(response.to_dataset(c.response.optic_axis), sigma)
+        data = ds.with_magnetization(data, response, study.drive)
         data["allowed"] = (("a", "b"), study.allowed, {"long_name": "components of g that the point group allows"})
         data = data.merge(ds.surface_points(response)) if number == 0 else data
         data = ds.with_density(data, study.places[number].density)

@@ -16,7 +16,7 @@ from scipy.spatial import KDTree
 from jaxkin.errors import JaxkinError
 from jaxkin.memory import demand
 from jaxkin.namespace import AnyArray, is_traced
-from jaxkin.surface.points import STATES, point_geometry, reduced_resolvents
+from jaxkin.surface.points import STATES, VECTORS, point_geometry, reduced_resolvents
 from jaxkin.surface.surface import Layout, Shell, Surface
 
 TOGETHER = 1e-8
@@ -57,6 +57,7 @@ class States(eqx.Module):
         velocity: ∂ε/∂k in eV Å.
         berry_curvature: Å².
         orbital_moment: μ_B.
+        spin_moment: the part of it that is spin's.
         sheet: which closed piece of the surface, one band in one pocket, a state belongs to.
         bloch: |u⟩ (M, n) and the covariant derivative |D_a u⟩ (M, 3, n) in Å, zero where there is no weight; or None.
         reduced: ⟨m|Q|m'⟩ on the ``orbitals``, :func:`reduced_resolvents`, (M, o, o) in 1/eV; or None.
@@ -71,6 +72,7 @@ class States(eqx.Module):
     velocity: Float[AnyArray, "M 3"]
     berry_curvature: Float[AnyArray, "M 3"]
     orbital_moment: Float[AnyArray, "M 3"]
+    spin_moment: Float[AnyArray, "M 3"]
     sheet: Int[AnyArray, " M"]
     bloch: tuple[Complex[AnyArray, "M n"], Complex[AnyArray, "M 3 n"]] | None
     sheets: int = eqx.field(static=True)
@@ -165,7 +167,7 @@ class ShellStates:
         return self._states(levels, [weighed(weights), weighed(thermal), *map(column, others)], bloch, reduced)
 
     def _states(self, level: AnyArray, columns: list[AnyArray], bloch: Any, reduced: Any) -> States:
-        names = ("weights", "thermal", "k", "energy", "velocity", "berry_curvature", "orbital_moment", "sheet")
+        names = ("weights", "thermal", "k", *VECTORS, "sheet")
         found = dict(zip(names, columns, strict=True))
         return States(level, **found, bloch=bloch, reduced=reduced, orbitals=self._orbitals, sheets=self._sheets)
 
@@ -186,8 +188,7 @@ class ShellStates:
     @property
     def _columns(self) -> tuple[AnyArray, ...]:
         s = self.surface
-        vectors = (s.energy, s.velocity, s.berry_curvature, s.orbital_moment)
-        return (s.level_weight, s.weight, self._k, *vectors, self._sheet)
+        return (s.level_weight, s.weight, self._k, *(getattr(s, name) for name in VECTORS), self._sheet)
 
     def _diagonalised(self, points: slice) -> tuple[np.ndarray, np.ndarray]:
         """States of the points of a shell; those of a degenerate set are orthogonal."""

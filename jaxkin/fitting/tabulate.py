@@ -29,7 +29,7 @@ PANEL = 4.0
 """Longest panel of the quadrature over energies in kT ..."""
 NODES = 6
 """... and its Gauss-Legendre nodes: −f⁰' is integrated to 2e-7."""
-COLUMNS = ("k", "energy", "velocity", "berry_curvature", "orbital_moment", "level_weight")
+COLUMNS = ("k", "energy", "velocity", "berry_curvature", "orbital_moment", "spin_moment", "level_weight")
 
 
 def tabulate(

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from jaxkin import __version__, units
 from jaxkin.errors import FileFormatError
 from jaxkin.estimate import Estimate
+from jaxkin.output.drive import Drive
 from jaxkin.output.folder import replace_file
 from jaxkin.output.seal import sealed, unsealed
 from jaxkin.response.conductivity import Conductivity
@@ -262,6 +263,23 @@ def _join(variable: xr.DataArray) -> xr.DataArray:
     parts = np.ascontiguousarray(variable.sel(part=["re", "im"]).transpose(..., "part").values, float)
     values = parts.view(complex)[..., 0]  # every bit of both, also of zeros with a sign
     return xr.DataArray(values, dims=[dim for dim in variable.dims if dim != "part"], attrs=variable.attrs)
+
+
+def with_magnetization(dataset: xr.Dataset, response: GyrotropicResponse, drive: Drive) -> xr.Dataset:
+    """``dataset`` with μ₀M along a field or current that drives it, and its part that is spin's."""
+    dims, along = ("mechanism", "frequency"), drive.along(response)
+    named = {
+        "units": "G",
+        "long_name": "mu_0 M along the drive",
+        "drive": drive.label(response.surface.model.dimension),
+    }
+    parts = {"induced_field": Estimate(np.stack([along[name].samples for name in response.g], axis=1))}
+    if response.surface.model.spin is not None:
+        parts["induced_field_of_spin"] = drive.along(response.of_moment("spin"))["intrinsic"]
+    for name, part in parts.items():
+        dataset[name] = (dims[-part.mean.ndim :], part.mean, named)
+        dataset[f"{name}_stderr"] = (dims[-part.mean.ndim :], part.stderr, {**named, "long_name": "its standard error"})
+    return dataset
 
 
 def with_density(dataset: xr.Dataset, density: Density | None) -> xr.Dataset:

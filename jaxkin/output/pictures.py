@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from jaxkin.output.dataset import XYZ
 from jaxkin.output.folder import replace_file
-from jaxkin.output.scan import quantities
+from jaxkin.output.scan import driven, quantities
 
 matplotlib.use("Agg")
 _COLOURS = {
@@ -63,11 +63,10 @@ def scan(dataset: xr.Dataset) -> Figure | None:
         label = f"{dataset.density.attrs['long_name']} ({dataset.density.attrs['units']})"
     if sizes[0] < 2:
         along, other, label = "temperature", by, "T (K)"
-    field = np.asarray(dataset.attrs.get("field", (0.0, 0.0, 1e4)), float)
     curves = [
         dataset.isel({other: number}, missing_dims="ignore") for number in _spread(dataset.sizes[other], MOST_CURVES)
     ]
-    known = [quantities([curve.isel({along: n}) for n in range(curve.sizes[along])], field) for curve in curves]
+    known = [quantities([curve.isel({along: n}) for n in range(curve.sizes[along])]) for curve in curves]
     names = list(dict.fromkeys(one.name for one in known[0]))
     figure = Figure(figsize=(4.1 * min(len(names), 3), 3.4 * -(-len(names) // 3)), layout="constrained")
     panels = figure.subplots(-(-len(names) // 3), min(len(names), 3), squeeze=False).ravel()
@@ -90,7 +89,7 @@ def scan(dataset: xr.Dataset) -> Figure | None:
         panels[0].legend(frameon=False, fontsize=8)
     frequency = float(np.min(np.abs(dataset.frequency.values)))
     place = f"{_level(curves[0])}, " if along == "temperature" else ""
-    figure.suptitle(f"{place}{frequency:g} THz, M for E = {np.linalg.norm(field):g} V/m")
+    figure.suptitle(f"{place}{frequency:g} THz{driven(dataset)}")
     return figure
 
 

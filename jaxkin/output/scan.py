@@ -7,14 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
-from numpy.typing import ArrayLike
 from rich.table import Table
 
 from jaxkin import units
-from jaxkin.estimate import Estimate
 from jaxkin.output.dataset import XYZ
 from jaxkin.output.uncertainty import with_uncertainty
-from jaxkin.response import observables
 
 MOST = {"g": 3, "σ": 1}
 """Numbers of a tensor that are shown."""
@@ -31,12 +28,11 @@ class Quantity(NamedTuple):
     stderr: np.ndarray
 
 
-def quantities(points: Sequence[xr.Dataset], field: ArrayLike) -> list[Quantity]:
-    """g at the lowest frequency, magnetization along a field, carriers and conductivity, where they are known.
+def quantities(points: Sequence[xr.Dataset]) -> list[Quantity]:
+    """g at the lowest frequency, magnetization along what drives it, carriers, conductivity, where they are known.
 
     Args:
         points: datasets of one Fermi level and temperature each.
-        field: E in V/m.
     """
     frequency = points[0].frequency.values
     lowest = int(np.argmin(np.abs(frequency)))
@@ -48,8 +44,8 @@ def quantities(points: Sequence[xr.Dataset], field: ArrayLike) -> list[Quantity]
         str(points[0].g.attrs.get("units", "S")),
         (np.imag,) if frequency[lowest] == 0 else (np.real, np.imag),
     )
-    if "g_replicas" in points[0] and found:
-        found.append(_magnetization(points, lowest, np.asarray(field, float)))
+    if "induced_field" in points[0] and found:
+        found.append(_magnetization(points, lowest))
     for name in ("electrons", "holes"):
         if name in points[0] and any(float(one[name]) for one in points):
             unit, scale = _per_cm(points[0][name].attrs["units"])
@@ -86,14 +82,11 @@ def _components(mean: np.ndarray, stderr: np.ndarray, name: str, unit: str, part
     ]
 
 
-def _magnetization(points: Sequence[xr.Dataset], lowest: int, field: np.ndarray) -> Quantity:
-    strength = float(np.linalg.norm(field)) or 1.0
-    along = []
-    for one in points:
-        g = Estimate(one.g_replicas.sel(mechanism="total").values[:, lowest])
-        moment = g.map(lambda g: observables.gauss(observables.magnetization(g, field)).real @ (field / strength))
-        along.append((float(moment.mean), float(moment.stderr)))
-    return Quantity("μ₀M∥E", "G", *np.array(along).T)
+def _magnetization(points: Sequence[xr.Dataset], lowest: int) -> Quantity:
+    along = [one.induced_field.sel(mechanism="total").values[lowest].real for one in points]
+    error = [one.induced_field_stderr.sel(mechanism="total").values[lowest].real for one in points]
+    name = "μ₀M∥j" if points[0].induced_field.attrs["drive"].startswith("j") else "μ₀M∥E"
+    return Quantity(name, str(points[0].induced_field.attrs["units"]), np.array(along), np.array(error))
 
 
 def _per_cm(unit: str) -> tuple[str, float]:
@@ -102,13 +95,15 @@ def _per_cm(unit: str) -> tuple[str, float]:
     return f"cm^-{dimension}", 1.0 if length == "cm" else units.per_cm(int(dimension))
 
 
-def scan_table(points: Sequence[xr.Dataset], field: ArrayLike) -> Table:
+def driven(one: xr.Dataset) -> str:
+    """What drives the magnetization, where it is known, for titles."""
+    return f", M for {one.induced_field.attrs['drive']}" if "induced_field" in one else ""
+
+
+def scan_table(points: Sequence[xr.Dataset]) -> Table:
     """One row for each point, values with their standard error."""
-    strength, f = np.linalg.norm(field), float(np.min(np.abs(points[0].frequency.values)))
-    shown = quantities(points, field)
-    moment = any(one.name == "μ₀M∥E" for one in shown)
-    title = f"scan at {f:g} THz" + (f", M for E = {strength:g} V/m" if moment else "")
-    table = Table(title=title, title_justify="left")
+    f, shown = float(np.min(np.abs(points[0].frequency.values))), quantities(points)
+    table = Table(title=f"scan at {f:g} THz{driven(points[0])}", title_justify="left")
     density = points[0].coords.get("density")
     made = () if density is None else (f"n ({density.attrs['units']})",)
     for name in (*made, "μ (eV)", "T (K)", *(f"{one.name}\n({one.unit})" for one in shown)):

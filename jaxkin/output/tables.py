@@ -12,6 +12,7 @@ from rich.text import Text
 from jaxkin import units
 from jaxkin.estimate import Estimate
 from jaxkin.output.dataset import XYZ
+from jaxkin.output.drive import Drive
 from jaxkin.response import Conductivity, GyrotropicResponse
 from jaxkin.response.scales import fermi_wave_vector
 
@@ -19,13 +20,13 @@ ROUNDING = 1e-13
 """Of the largest number in a row."""
 
 
-def summary(response: GyrotropicResponse, sigma: Conductivity, allowed: np.ndarray, field, axis) -> Group:
+def summary(response: GyrotropicResponse, sigma: Conductivity, allowed: np.ndarray, drive: Drive, axis) -> Group:
     """What one Fermi level and temperature gave."""
     found = any(np.any(estimate.mean[:, allowed]) for estimate in response.g.values())
     return Group(
         _state(response, sigma),
         *_hall(sigma),
-        *([_tensor(response, allowed), _observables(response, field, axis)] if found else [_NONE]),
+        *([_tensor(response, allowed), _observables(response, drive, axis)] if found else [_NONE]),
         *(Text(f"{name.replace('_', ' ')}: not known of this disorder", style="dim") for name in response.left_out),
         *(Text(f"warning: {message}", style="yellow") for message in response.warnings),
     )
@@ -128,26 +129,24 @@ def _tensor(response: GyrotropicResponse, allowed: np.ndarray) -> Table:
     return table
 
 
-def _observables(response: GyrotropicResponse, field, axis) -> Table:
-    strength, columns = np.linalg.norm(field), _columns(response)
-    table = Table(
-        title=f"observables: M for E = {strength:g} V/m, rotation ρ along the optic axis", title_justify="left"
-    )
+def _observables(response: GyrotropicResponse, drive: Drive, axis) -> Table:
+    columns, model = _columns(response), response.surface.model
+    what = f"observables: M for {drive.label(model.dimension)}, rotation ρ along the optic axis"
+    table = Table(title=what, title_justify="left")
     table.add_column("", no_wrap=True)
     for name in columns:
         table.add_column(name.replace("_", " "), justify="right", no_wrap=True)
     static = int(np.argmin(np.abs(response.frequency)))
-    magnetization = response.magnetization_gauss(field)
-    direction = np.asarray(field, float) / (strength or 1.0)
+    magnetization, symbol = drive.along(response), "j" if drive.current else "E"
 
     def add(label: str, values: Iterable[Estimate]) -> None:
         table.add_row(label, *_row(list(values)))
 
     f0 = f" at {response.frequency[static]:g} THz"
-    add(
-        f"μ₀M∥E (G){f0}",
-        (magnetization[name].map(lambda m: (m[:, static] @ direction).real) for name in columns),
-    )
+    add(f"μ₀M∥{symbol} (G){f0}", (magnetization[name][static].real for name in columns))
+    if model.spin is not None and "intrinsic" in columns:
+        spin = drive.along(response.of_moment("spin"))["intrinsic"][static].real
+        table.add_row("  of spin", *(str(spin) if name == "intrinsic" else "" for name in columns))
     add(f"Im Tr g (S){f0}", (response.trace()[name][static].imag for name in columns))
     rotation = response.rotatory_power(axis)
     for index in _few(response.frequency):

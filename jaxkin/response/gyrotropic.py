@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import equinox as eqx
 import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxkin.brief import brief, lines, listed, plural
+from jaxkin.checks import cartesian, shown
 from jaxkin.disorder.kernels import Disorder
 from jaxkin.disorder.relaxation_time import RelaxationTime
+from jaxkin.errors import JaxkinError
 from jaxkin.estimate import Estimate
 from jaxkin.namespace import AnyArray, is_traced
 from jaxkin.response import observables, scales
@@ -93,6 +96,27 @@ class GyrotropicResponse(eqx.Module):
         """v_sj at the surface's points, (N, 3), eV Å."""
         return self.transport.side_jump_velocity
 
+    def of_moment(self, which: Literal["orbital", "spin"]) -> GyrotropicResponse:
+        """The intrinsic part alone, as if states had their orbital moment or that of their spin only.
+
+        Everything else follows as of the whole: ``response.of_moment("spin").magnetization(field)``.
+
+        Raises:
+            JaxkinError: another moment.
+
+        >>> import jaxkin as jk
+        >>> surface = jk.fermi_surface(jk.models.get("weyl"), 0.1, sampler=jk.Lines(n=8), replicas=2)
+        >>> response = jk.gyrotropic_response(surface, jk.RelaxationTime(tau=1.0))
+        >>> bool(response.of_moment("spin").g["total"].mean.any())  # this model has no spin operators
+        False
+        """
+        if which not in ("orbital", "spin"):
+            raise JaxkinError(f"of_moment: which={shown(which)} must be 'orbital' or 'spin'.")
+        parts = self.transport.gyrotropic
+        kept = parts["spin"] if which == "spin" else parts["intrinsic"] - parts["spin"]
+        alone = {"intrinsic": kept, "spin": kept if which == "spin" else 0 * kept}
+        return from_sums(self.surface, self.disorder, replace(self.transport, gyrotropic=alone), self.solver)
+
     @cached_property
     def conductivity(self) -> Conductivity:
         """Local conductivity from the same kernels: :func:`jaxkin.conductivity`."""
@@ -111,13 +135,52 @@ class GyrotropicResponse(eqx.Module):
         """Kinetic magnetoelectric susceptibility χ_ab = g_ab − ½ δ_ab Tr g, Eq. (86), in S."""
         return self._each(observables.magnetoelectric)
 
-    def magnetization(self, field: ArrayLike) -> dict[str, Estimate]:
-        """M = −iχE in A/m for E (3,) in V/m, Eq. (87), (frequency, 3)."""
-        return self._each(lambda g: observables.magnetization(g, field))
+    def magnetization(self, field: ArrayLike | None = None, *, current: ArrayLike | None = None) -> dict[str, Estimate]:
+        """M = −iχE, Eq. (87), of a field, or of the field E = ρj that a current density makes; (frequency, 3).
 
-    def magnetization_gauss(self, field: ArrayLike) -> dict[str, Estimate]:
-        """μ₀M in gauss for E (3,) in V/m."""
-        return self._each(lambda g: observables.gauss(observables.magnetization(g, field)))
+        With ``current`` each replica has its own χ and its own ρ = σ⁻¹, all mechanisms of σ in it, so that what both
+        have in common drops out of the error.
+
+        Args:
+            field: E (3,) in V/m.
+            current: j (3,) in A/m² (in 2D: A/m), in its place.
+
+        Returns:
+            In A/m (in 2D: A).
+
+        Raises:
+            JaxkinError: both or none given, or a current out of the plane of a two-dimensional model.
+
+        >>> import jaxkin as jk
+        >>> surface = jk.fermi_surface(jk.models.get("weyl"), 0.1, sampler=jk.Lines(n=8), replicas=2)
+        >>> response = jk.gyrotropic_response(surface, jk.RelaxationTime(tau=1.0))
+        >>> response.magnetization(current=[0, 0, 1e8])["total"].mean.shape
+        (1, 3)
+        """
+        if field is not None and current is None:
+            return self._each(lambda g: observables.magnetization(g, field))
+        if field is not None or current is None:
+            raise JaxkinError("magnetization: give either a field in V/m or current=, a current density in A/m².")
+        electric = self.electric_field(current)[:, None, :]
+        return {name: -1j * (chi * electric).map(lambda each: each.sum(axis=-1)) for name, chi in self.chi.items()}
+
+    def magnetization_gauss(
+        self, field: ArrayLike | None = None, *, current: ArrayLike | None = None
+    ) -> dict[str, Estimate]:
+        """μ₀M in gauss, as :meth:`magnetization`."""
+        return {name: part.map(observables.gauss) for name, part in self.magnetization(field, current=current).items()}
+
+    def electric_field(self, current: ArrayLike) -> Estimate:
+        """E = ρj in V/m for j (3,) in A/m² (in 2D: A/m), ρ = σ⁻¹ of all mechanisms; (frequency, 3).
+
+        Raises:
+            JaxkinError: a current out of the plane of a two-dimensional model.
+        """
+        dimension = self.surface.model.dimension
+        density = cartesian(current, "current")
+        if np.any(density[dimension:]):
+            raise JaxkinError(f"current={shown(current)}: this model has {dimension} dimensions, the rest must be 0.")
+        return self.conductivity.sigma["total"].map(lambda sigma: observables.electric_field(sigma, density, dimension))
 
     def rotatory_power(self, axis: ArrayLike = (0, 0, 1)) -> dict[str, Estimate]:
         """Complex ρ = ½μ₀ω n·g·n along the optic axis n in rad/m, Eq. (78).

@@ -34,6 +34,13 @@ def magnetization(g: AnyArray, field: ArrayLike) -> AnyArray:
     return -1j * magnetoelectric(g) @ cartesian(field, "field")
 
 
+def electric_field(sigma: AnyArray, current: AnyArray, dimension: int) -> AnyArray:
+    """E = σ⁻¹j in V/m for σ (..., 3, 3) and j (3,), which lie in the first ``dimension`` directions."""
+    xp, d = namespace(sigma), dimension
+    inside = xp.linalg.solve(sigma[..., :d, :d], xp.broadcast_to(current[:d, None], (*sigma.shape[:-2], d, 1)))[..., 0]
+    return xp.concatenate([inside, xp.zeros((*sigma.shape[:-2], 3 - d), inside.dtype)], axis=-1)
+
+
 def gauss(magnetization: AnyArray) -> AnyArray:
     """μ₀M in gauss for M in A/m."""
     return units.VACUUM_PERMEABILITY * units.TESLA_TO_GAUSS * magnetization

@@ -109,6 +109,7 @@ def shell_response(
     theory: Theory = "complete",
     method: Method = "krylov",
     columns: int = 288,
+    spin: Array | None = None,
 ) -> ShellResponse:
     """Everything linear response needs of one shell.
 
@@ -132,16 +133,20 @@ def shell_response(
         skew: first order in w^A, or ``"all"`` (exact solver only).
         theory: ``"paper"`` leaves out the last two.
         method, columns: of the exact solver, as for :class:`Resolvent`.
+        spin: the part of the moments that is spin's, (M, 3) in μ_B; what it makes is ``gyrotropic["spin"]``, which is
+            in the intrinsic part too.
     """
     weight, moment, omega = map(jnp.asarray, (weight, moment, omega))
+    moments = {"intrinsic": moment, **({} if spin is None else {"spin": spin})}
     respond = _relaxed if solver == "rta" else _exact
-    return respond(collisions, two, weight, moment, omega, theory, skew, method, columns)
+    return respond(collisions, two, weight, moments, omega, theory, skew, method, columns)
 
 
 def scattered_response(scatterer: Scatterer, states: States, omega: Array, *options: Any) -> ShellResponse:
     """:func:`shell_response` of one shell's states."""
     weights = (jnp.asarray(states.thermal), jnp.asarray(states.orbital_moment))
-    return shell_response(scatterer(states), scatterer.two_impurities(states), *weights, omega, *options)
+    two, spin = scatterer.two_impurities(states), jnp.asarray(states.spin_moment)
+    return shell_response(scatterer(states), two, *weights, omega, *options, spin=spin)
 
 
 _compiled = compiled_for(scattered_response)
@@ -156,12 +161,12 @@ def _relaxed(
     collisions: Collisions,
     two: TwoImpurityScattering | None,
     weight: Array,
-    moment: Array,
+    moments: dict[str, Array],
     omega: Array,
     theory: Theory,
     *_: Any,
 ) -> ShellResponse:
-    sums, v = relaxed_sums(collisions, two, weight, moment, theory), collisions.velocity
+    sums, v = relaxed_sums(collisions, two, weight, moments, theory), collisions.velocity
     return ShellResponse(
         gyrotropic_parts(sums, omega, one_shell),
         conductivity_parts(sums, omega, one_shell),
@@ -176,7 +181,7 @@ def _exact(
     collisions: Collisions,
     two: TwoImpurityScattering | None,
     weight: Array,
-    moment: Array,
+    moments: dict[str, Array],
     omega: Array,
     theory: Theory,
     skew: SkewOrder,
@@ -205,7 +210,7 @@ def _exact(
         hall = solve.project(w * v, forward)
     jumped = solve.project(w * v, s)
     parts = {
-        "intrinsic": traceless(solve.project(w * moment, x)),
+        **{name: traceless(solve.project(w * moment, x)) for name, moment in moments.items()},
         "skew": 1j * MAGNETON * skewed,
         "side_jump": 1j * MAGNETON * crossed(s, x),
     }

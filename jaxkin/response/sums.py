@@ -32,8 +32,8 @@ CURRENTS = {
     "paper": ("drude", "skew", "side_jump"),
 }
 """Parts of σ that scattering makes."""
-POWERS = {"intrinsic": 1, "skew": 3, "side_jump": 2, "nonlocal": 2, "gaussian_skew": 3}
-"""Powers of τ/(1−iωτ) of each mechanism in g, Eqs. (22), (14), (20) ..."""
+POWERS = {"intrinsic": 1, "spin": 1, "skew": 3, "side_jump": 2, "nonlocal": 2, "gaussian_skew": 3}
+"""Powers of τ/(1−iωτ) of each mechanism in g, and of the spin's part of the intrinsic, Eqs. (22), (14), (20) ..."""
 CURRENT_POWERS = {"drude": 1, "skew": 2, "side_jump": 1, "gaussian_skew": 2}
 """... and in σ."""
 MAGNETON = -units.KINETIC_MOMENT / units.BOHR_MAGNETON
@@ -56,16 +56,20 @@ class RelaxedSums(eqx.Module):
 
 
 def relaxed_sums(
-    collisions: Collisions, two: TwoImpurityScattering | None, weight: Array, moment: Array, theory: Theory
+    collisions: Collisions,
+    two: TwoImpurityScattering | None,
+    weight: Array,
+    intrinsic: dict[str, Array],
+    theory: Theory,
 ) -> RelaxedSums:
-    """The sums of one shell, with thermal weights (M,) and intrinsic moments (M, 3) in μ_B.
+    """The sums of one shell, with thermal weights (M,) and ``intrinsic`` moments, each (M, 3) in μ_B, by name.
 
     ``two`` is None where scattering by two impurities is not known, and its sums are zero.
     """
     v, q, jump = collisions.velocity, collisions.skew_acceleration, collisions.side_jump_velocity
     w = jnp.asarray(weight)[:, None]
     moments = {
-        "intrinsic": (w * moment).T @ v,
+        **{name: (w * moment).T @ v for name, moment in intrinsic.items()},
         "skew": MAGNETON * (w * jnp.cross(q, v)).T @ v,
         "side_jump": MAGNETON * (w * jnp.cross(jump, v)).T @ v,
     }
@@ -81,8 +85,9 @@ def relaxed_sums(
 
 def scattered_sums(scatterer: Scatterer, states: States, theory: Theory) -> RelaxedSums:
     """:func:`relaxed_sums` of one shell's states."""
-    weights = (jnp.asarray(states.thermal), jnp.asarray(states.orbital_moment))
-    return relaxed_sums(scatterer(states), scatterer.two_impurities(states), *weights, theory)
+    moment = {"intrinsic": jnp.asarray(states.orbital_moment)}
+    two = scatterer.two_impurities(states)
+    return relaxed_sums(scatterer(states), two, jnp.asarray(states.thermal), moment, theory)
 
 
 Weigh = Callable[[Array, Array], Array]

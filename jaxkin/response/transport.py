@@ -58,7 +58,8 @@ class Transport(eqx.Module):
 
     Attributes:
         frequency: f = ω/2π in THz.
-        gyrotropic: parts of g in S (in 2D: S m), (replicas, 1 + frequency, 3, 3), ω = 0 first.
+        gyrotropic: parts of g in S (in 2D: S m), (replicas, 1 + frequency, 3, 3), ω = 0 first; that of spin is in the
+            intrinsic part, too.
         conductivity: parts of σ in S/m (in 2D: S), the same.
         tau: transport time in ps, thermally averaged, (replicas,).
         skew_acceleration: Q at the surface's points, (N, 3), eV Å / ps.
@@ -208,7 +209,7 @@ def _nothing(frequencies: int, theory: Theory) -> ShellResponse:
     """The parts of no shells."""
     none, tensors = np.zeros(0), np.zeros((0, frequencies, 3, 3), complex)
     return ShellResponse(
-        gyrotropic=dict.fromkeys(MECHANISMS[theory], tensors),
+        gyrotropic=dict.fromkeys((*MECHANISMS[theory], "spin"), tensors),
         conductivity=dict.fromkeys(CURRENTS[theory], tensors),
         tau=none,
         skew_acceleration=none,

@@ -64,4 +64,5 @@ def moved(columns: dict[str, np.ndarray], one: ZoneMap) -> dict[str, np.ndarray]
         "velocity": columns["velocity"] @ one.polar.T,
         "berry_curvature": columns["berry_curvature"] @ one.axial.T,
         "orbital_moment": columns["orbital_moment"] @ one.axial.T,
+        "spin_moment": columns["spin_moment"] @ one.axial.T,
     }

@@ -26,7 +26,7 @@ from jaxkin.surface.eigensolvers import batched_eigensystems
 from jaxkin.surface.spectrum import Spectrum, buckets, operators, tile_rows
 from jaxkin.surface.tiles import over_tiles
 
-VECTORS = ("energy", "velocity", "berry_curvature", "orbital_moment")
+VECTORS = ("energy", "velocity", "berry_curvature", "orbital_moment", "spin_moment")
 STATES = ("state", "covariant_derivative")
 
 

@@ -61,8 +61,9 @@ class Surface(eqx.Module):
     """Points that turn ∫(dk)(−f⁰')F, or ∫(dk) δ(ε−μ)F at T = 0, into a weighted sum.
 
     Arrays run over the points of all replicas, sorted by shell. Energies in eV, ``k`` in model coordinates,
-    ``pocket`` an index into ``pockets``, ``velocity`` ∂ε/∂k in eV Å, ``berry_curvature`` in Å², ``orbital_moment`` in
-    μ_B, ``weight`` in 1/(eV Å^d) such that Σ_{points of one replica} W F is one estimate of the integral.
+    ``pocket`` an index into ``pockets``, ``velocity`` ∂ε/∂k in eV Å, ``berry_curvature`` in Å², ``orbital_moment``
+    in μ_B, that of spin in it, where the model has spin operators, and by itself in ``spin_moment``, ``weight`` in
+    1/(eV Å^d) such that Σ_{points of one replica} W F is one estimate of the integral.
     ``level_weight`` does the same for ∫(dk) δ(ε−ε_shell)F over the points of a shell.
 
     It is a pytree: :meth:`at` evaluates the same random points for another model, μ or T, also under ``jax.jit``,
@@ -77,6 +78,7 @@ class Surface(eqx.Module):
     velocity: AnyArray
     berry_curvature: AnyArray
     orbital_moment: AnyArray
+    spin_moment: AnyArray
     weight: AnyArray
     level_weight: AnyArray
     rule: Rule
@@ -227,6 +229,7 @@ class Surface(eqx.Module):
             velocity=geometry.velocity,
             berry_curvature=geometry.berry_curvature,
             orbital_moment=geometry.orbital_moment,
+            spin_moment=geometry.spin_moment,
             weight=xp.where(found.intact, found.weight, xp.nan),
             level_weight=xp.where(found.intact, found.level_weight, xp.nan),
             bloch=(geometry.state, geometry.covariant_derivative),
