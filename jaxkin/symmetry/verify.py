@@ -99,8 +99,15 @@ def violation(model: BlochModel, operation: Operation, *, tolerance: float = ENE
     >>> found.fault
     'the energy of band 0 differs by 0.18 eV at k = ... Å⁻¹'
     """
+    return violations(model, [operation], tolerance=tolerance)[0]
+
+
+def violations(
+    model: BlochModel, operations: Sequence[Operation], *, tolerance: float = ENERGY_TOLERANCE
+) -> list[Violation]:
+    """How well each of several operations is a symmetry of H(k), as :func:`violation`, at the same k."""
     probe = _Probe(model, tolerance)
-    return Violation(float(probe.differences(operation).max()), probe.fault(operation))
+    return [Violation(float(probe.differences(op).max()), probe.fault(op)) for op in operations]
 
 
 def is_symmetry(model: BlochModel, operation: Operation, *, tolerance: float = ENERGY_TOLERANCE) -> bool:
