@@ -12,11 +12,13 @@ from .errors import (
 )
 from .memory import memory_limit
 from .hamiltonian import BlochModel, KdotP, TightBinding, read_wannier90
+from .hamiltonian import Structure, from_pythtb, from_wannierberri, read_tbmodels
+from .bands import BandPath, band_path
 from .symmetry import find_symmetries, verify_point_group, verify_symmetries
 from .geometry import BandGeometry, band_geometry
 from .estimate import Estimate
-from .surface import Grid, Lines, Surface, Surfaces, ThermalGrid
-from .surface import fermi_level, fermi_surface, fermi_surfaces
+from .surface import BandEdges, Grid, Lines, Surface, Surfaces, ThermalGrid
+from .surface import band_edges, fermi_level, fermi_surface, fermi_surfaces
 from .disorder import (
     Disorder,
     FiniteRangeImpurity,
@@ -54,8 +56,10 @@ __version__: str
 
 __all__ = [
     "AccuracyWarning",
+    "BandEdges",
     "BandFit",
     "BandGeometry",
+    "BandPath",
     "BlochModel",
     "Conductivity",
     "ConfigError",
@@ -85,13 +89,16 @@ __all__ = [
     "RelaxationTime",
     "ScreenedCoulomb",
     "State",
+    "Structure",
     "Surface",
     "Surfaces",
     "SymmetryError",
     "Table",
     "ThermalGrid",
     "TightBinding",
+    "band_edges",
     "band_geometry",
+    "band_path",
     "conductivity",
     "design",
     "fermi_level",
@@ -100,12 +107,15 @@ __all__ = [
     "find_symmetries",
     "fit",
     "fit_bands",
+    "from_pythtb",
+    "from_wannierberri",
     "gyrotropic_response",
     "memory_limit",
     "models",
     "pair_integral",
     "quantum",
     "read_data",
+    "read_tbmodels",
     "read_wannier90",
     "sample_posterior",
     "symmetry",

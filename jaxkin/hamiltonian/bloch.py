@@ -136,15 +136,27 @@ class BlochModel(eqx.Module):
 
     # --- what follows from it ----------------------------------------------------------------
     @jittable
-    def bands(self, k: KPoint) -> Float[Array, " n"]:
-        """Energies ε_n(k) in eV, ascending.
+    def bands(self, k: Float[Array | np.ndarray, "*batch d"]) -> Float[Array, "*batch n"]:
+        """Energies ε_n(k) in eV, ascending, at model coordinates ``k``: (n,) of one k (d,), (..., n) of many (..., d).
+
+        Many k are diagonalised in tiles that the memory budget holds, on all cores.
 
         >>> import jaxkin as jk
         >>> model = jk.models.get("haldane")
-        >>> model.bands([0.0, 0.0]).shape
-        (2,)
+        >>> model.bands([0.0, 0.0]).shape, model.bands(np.zeros((5, 4, 2))).shape
+        ((2,), (5, 4, 2))
         """
-        return eigenvalues(self.hamiltonian(k))
+        if jnp.ndim(k) < 2:
+            return eigenvalues(self.hamiltonian(k))
+        if is_traced(self, k):
+            return jnp.vectorize(self.bands, signature="(d)->(n)")(jnp.asarray(k, float))
+        from jaxkin.surface.spectrum import Spectrum  # which is built on models
+
+        points = np.asarray(k, float)
+        if points.shape[-1] != self.dimension:
+            raise ModelError(f"k has shape {points.shape}; its last axis must be the {self.dimension} coordinates.")
+        energies = Spectrum(self)(points.reshape(-1, self.dimension))
+        return jnp.asarray(energies.reshape(*points.shape[:-1], self.size))
 
     def cartesian(self, k: Float[Array | np.ndarray, "*batch d"]) -> Float[Array, "*batch 3"]:
         """Cartesian k in Å⁻¹ of model coordinates ``k``."""

@@ -40,6 +40,30 @@ def lattice_from_win(win: Path, path: Path) -> np.ndarray:
         ) from error
 
 
+def atoms_from_win(win: Path) -> tuple[np.ndarray, np.ndarray, list[str]] | None:
+    """Lattice (rows, Å), reduced positions and species of ``atoms_frac`` or ``atoms_cart``; None without them.
+
+    Raises:
+        FileFormatError: no such file, or a malformed block.
+    """
+    lines = _lines(win)
+    kind = next((one for one in ("frac", "cart") if f"begin atoms_{one}" in lines), None)
+    if kind is None:
+        return None
+    cell = lattice_from_win(win, win)
+    try:
+        start = lines.index(f"begin atoms_{kind}") + 1
+        block = [line.split() for line in lines[start : lines.index(f"end atoms_{kind}")] if line]
+        unit = UNITS[block.pop(0)[0]] if len(block[0]) == 1 else 1.0
+        places = np.array([[float(re.sub("d", "e", field)) for field in row[1:4]] for row in block]).reshape(-1, 3)
+        if not np.all(np.isfinite(places)):
+            raise ValueError
+    except (ValueError, KeyError, IndexError) as error:
+        raise FileFormatError(f"{win}: the block atoms_{kind} has no end, or a line that is no atom.") from error
+    species = [row[0].capitalize() for row in block]
+    return cell, places if kind == "frac" else unit * places @ np.linalg.inv(cell), species
+
+
 def mesh_from_win(win: Path) -> tuple[int, int, int] | None:
     """``mp_grid``, if the file is there and has it."""
     if not win.exists():

@@ -1,5 +1,6 @@
 """Fermi-surface points: search, samplers, shells."""
 
+from jaxkin.surface.edges import BandEdges, band_edges
 from jaxkin.surface.fermi import Surfaces, fermi_surface, fermi_surfaces
 from jaxkin.surface.filling import fermi_level
 from jaxkin.surface.grid import Grid
@@ -8,12 +9,14 @@ from jaxkin.surface.surface import Shell, Surface
 from jaxkin.surface.thermal_grid import ThermalGrid
 
 __all__ = [
+    "BandEdges",
     "Grid",
     "Lines",
     "Shell",
     "Surface",
     "Surfaces",
     "ThermalGrid",
+    "band_edges",
     "fermi_level",
     "fermi_surface",
     "fermi_surfaces",
