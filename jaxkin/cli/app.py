@@ -10,7 +10,7 @@ import sys
 import time
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated, NoReturn
 
 from cyclopts import App, Parameter
 
@@ -18,11 +18,6 @@ from jaxkin import __version__
 from jaxkin.cli.page import discard_output
 from jaxkin.cli.stop import Stopped
 from jaxkin.errors import ConfigError, FileFormatError, JaxkinError
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
-    from jaxkin import BlochModel
 
 app = App(
     name="jaxkin",
@@ -54,7 +49,8 @@ def run(
     Parameters
     ----------
     source
-        A built-in model's name, a Wannier90 *_tb.dat or *_hr.dat file, or a TOML configuration; tellurium by default.
+        A built-in model's name, a Wannier90 *_tb.dat or *_hr.dat, a TBmodels *.hdf5, or a TOML configuration;
+        tellurium by default.
     from_
         A result.nc or result.json in place of SOURCE: what it was computed from, for the same numbers again.
     out
@@ -159,68 +155,44 @@ def list_models() -> None:
 
 
 @app.command
-def info(source: str | None = None, /, *, set_: Settings = None) -> None:
-    """Describe a model: lattice, bands, and the point group found on H(k).
+def info(
+    source: str | None = None,
+    /,
+    *,
+    set_: Settings = None,
+    out: Path | None = None,
+    json: Annotated[bool, Parameter(negative=())] = False,
+) -> None:
+    """Describe a model: atoms, symmetry of H(k), what it allows and why, band edges, pockets at a Fermi level.
 
     Parameters
     ----------
     source
         As for run.
+    set_
+        key=value on top of the configuration; fermi_level=... adds the pockets there.
+    out
+        Folder for bands.png, the bands along the standard path.
+    json
+        Print one JSON object instead of tables.
     """
-    import numpy as np
-    from rich.table import Table
-
-    import jaxkin
+    from jaxkin.cli import info as description
+    from jaxkin.cli import info_tables
     from jaxkin.cli.config import load
-    from jaxkin.cli.ingredients import build_model
     from jaxkin.cli.page import console
+    from jaxkin.cli.progress import reporting
+    from jaxkin.cli.record import as_json
 
-    config = load(source, set_ or [])
-    model = build_model(config.model)
-    page = console()
-    table = Table(show_header=False, box=None, pad_edge=False)
-    stated = config.model.point_group or model.point_group
-    operations = jaxkin.find_symmetries(model)
-    found = jaxkin.symmetry.group_name(operations)
-    allowed = jaxkin.symmetry.allowed_components(operations)
-    reversal = any(op.name == "time reversal" for op in operations)
-    table.add_row("model", config.model.file or config.model.name)
-    table.add_row("bands, dimensions", f"{model.size}, {model.dimension}")
-    if isinstance(model, jaxkin.TightBinding):
-        lengths = np.linalg.norm(np.asarray(model.lattice), axis=1)
-        table.add_row("lattice vectors", ", ".join(f"{x:.4f}" for x in lengths) + " Å")
-        table.add_row("translations R", str(len(model.translations)))
+    with reporting(quiet=json) as progress:
+        found = description.describe(load(source, set_ or []), progress)
+    if json:
+        print(as_json(description.document(found)))
     else:
-        table.add_row("box", ", ".join(f"({lo:g}, {hi:g})" for lo, hi in model.zone) + " Å⁻¹")
-    table.add_row("point group found on H(k)", f"{found}{', time reversal' if reversal else ''}")
-    table.add_row("point group stated", stated or "none")
-    components = [f"g_{'xyz'[a]}{'xyz'[b]}" for a, b in np.argwhere(allowed)]
-    table.add_row("gyrotropic components allowed", ", ".join(components) or "none")
-    page.print(table)
-    page.print(_band_table(model))
-    if stated:
-        jaxkin.verify_point_group(model, stated)
-
-
-def _band_table(model: BlochModel) -> Table:
-    """Range of every band on a coarse grid."""
-    import numpy as np
-    from rich.table import Table
-
-    from jaxkin.surface.spectrum import Spectrum
-
-    points = {1: 200, 2: 48, 3: 20}[model.dimension]
-    axes = [lo + (hi - lo) * (np.arange(points) + 0.5) / points for lo, hi in model.zone]
-    k = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, model.dimension)
-    energies = Spectrum(model)(k)
-    table = Table(title=f"bands on a {points}^{model.dimension} grid (eV)", title_justify="left")
-    for column in ("band", "lowest", "highest", "gap above"):
-        table.add_column(column, justify="right")
-    for n in range(model.size):
-        gap = energies[:, n + 1].min() - energies[:, n].max() if n + 1 < model.size else np.nan
-        row = (str(n), f"{energies[:, n].min():.4f}", f"{energies[:, n].max():.4f}", f"{gap:.4f}" if gap > 0 else "")
-        table.add_row(*row)
-    return table
+        console().print(info_tables.page(found))
+    if out is not None:
+        written = description.draw(found, out)
+        if not json:
+            console().print(f"wrote {written}, along {found.path().origin}", style="dim", soft_wrap=True)
 
 
 @app.command

@@ -10,7 +10,9 @@ from jaxkin.checks import cartesian, check_count
 from jaxkin.cli.config import DisorderConfig, ModelConfig, ResourcesConfig, ResponseConfig, SurfaceConfig
 from jaxkin.disorder import Disorder, Mixture, RelaxationTime
 from jaxkin.errors import ConfigError, nearest
-from jaxkin.hamiltonian import BlochModel, read_wannier90
+from jaxkin.hamiltonian import BlochModel, Structure, read_tbmodels, read_wannier90
+from jaxkin.hamiltonian.tbmodels import SUFFIXES
+from jaxkin.hamiltonian.wannier90 import NAME
 from jaxkin.memory import memory_limit
 from jaxkin.surface import Grid, Lines
 
@@ -20,6 +22,12 @@ def build_model(config: ModelConfig) -> BlochModel:
     if config.file is None:
         return models.get(config.name, **config.parameters)
     check_file(config)
+    if Path(config.file).suffix in SUFFIXES:
+        beside = [key for key in ("lattice", "positions", "minimal_distance") if getattr(config, key) is not None]
+        if beside or config.position_matrices:
+            which = beside[0] if beside else "position_matrices"
+            raise ConfigError(f"{config.file}: {which} is a key of Wannier90 files, not of TBmodels.")
+        return read_tbmodels(config.file, point_group=config.point_group)
     return read_wannier90(
         config.file,
         lattice=config.lattice,
@@ -30,8 +38,16 @@ def build_model(config: ModelConfig) -> BlochModel:
     )
 
 
+def structure_beside(config: ModelConfig) -> Structure | None:
+    """The atoms in ``seed.win`` next to a Wannier90 file, if it is there and lists them."""
+    file = Path(config.file or ".")
+    named = NAME.fullmatch(file.name.removesuffix(".gz"))
+    win = file.parent / f"{named[1]}.win" if named else None
+    return Structure.from_win(win) if win is not None and win.exists() else None
+
+
 def check_file(config: ModelConfig) -> None:
-    """Refuse a Wannier file that is not there, with the name of the nearest that is."""
+    """Refuse a file that is not there, with the name of the nearest that is."""
     file = Path(config.file or ".")
     if not file.exists():
         beside = file.parent.iterdir() if file.parent.is_dir() else ()

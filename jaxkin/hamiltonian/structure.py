@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from itertools import product
@@ -99,17 +100,23 @@ class Structure:
         Raises:
             JaxkinError: spglib is not installed, or finds no space group.
         """
-        dataset = optional("spglib", "structure").get_symmetry_dataset(self.cell, symprec=SYMMETRIC)
-        if dataset is None:
-            raise JaxkinError("spglib finds no space group of the structure: are two atoms in one place?")
-        unique = np.unique(np.asarray(dataset.rotations), axis=0)
+        unique = np.unique(np.asarray(self._dataset().rotations), axis=0)
         inverse = np.linalg.inv(self.lattice)
         return [self.lattice.T @ one @ inverse.T for one in unique]
 
     def space_group(self) -> str:
         """Its international symbol and number, from spglib; raises as :meth:`rotations`."""
-        dataset = optional("spglib", "structure").get_symmetry_dataset(self.cell, symprec=SYMMETRIC)
-        return "unknown" if dataset is None else f"{dataset.international} ({dataset.number})"
+        dataset = self._dataset()
+        return f"{dataset.international} ({dataset.number})"
+
+    def _dataset(self) -> Any:
+        spglib = optional("spglib", "structure")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of how it will report errors
+            dataset = spglib.get_symmetry_dataset(self.cell, symprec=SYMMETRIC)
+        if dataset is None:
+            raise JaxkinError("spglib finds no space group of the structure: are two atoms in one place?")
+        return dataset
 
     def sites(self, model: TightBinding) -> Sites:
         """The atom nearest to each orbital's centre, in this cell or another.

@@ -34,11 +34,11 @@ def from_wannierberri(system: Any, *, position_matrices: bool = True, point_grou
 
     >>> from_wannierberri("Te")
     Traceback (most recent call last):
-    jaxkin.errors.ModelError: system=str must be a WannierBerri System_R with R vectors and a real-space Hamiltonian.
+    jaxkin.errors.ModelError: system=str must be a WannierBerri System_R with R vectors and a real-space H.
     """
     if not (hasattr(system, "rvec") and hasattr(system, "has_R_mat") and system.has_R_mat("Ham")):
         raise ModelError(
-            f"system={type(system).__name__} must be a WannierBerri System_R with R vectors and a real-space Hamiltonian."
+            f"system={type(system).__name__} must be a WannierBerri System_R with R vectors and a real-space H."
         )
     lattice, every = np.asarray(system.real_lattice, float), np.asarray(system.rvec.iRvec, int)
     kept = np.flatnonzero(system.periodic)

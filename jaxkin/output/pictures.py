@@ -43,10 +43,11 @@ def draw(dataset: xr.Dataset, folder: Path) -> list[Path]:
         "convergence.png": convergence(dataset),
         "scan.png": scan(dataset),
     }
-    return [replace_file(folder / name, _png(figure)) for name, figure in pictures.items() if figure is not None]
+    return [replace_file(folder / name, png(figure)) for name, figure in pictures.items() if figure is not None]
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
+    """The file of a picture."""
     drawn = BytesIO()
     figure.savefig(drawn, format="png", dpi=130)
     return drawn.getvalue()

@@ -1,6 +1,7 @@
 """Fermi-surface points: search, samplers, shells."""
 
 from jaxkin.surface.edges import BandEdges, band_edges
+from jaxkin.surface.extents import Extent, pocket_extents
 from jaxkin.surface.fermi import Surfaces, fermi_surface, fermi_surfaces
 from jaxkin.surface.filling import fermi_level
 from jaxkin.surface.grid import Grid
@@ -10,6 +11,7 @@ from jaxkin.surface.thermal_grid import ThermalGrid
 
 __all__ = [
     "BandEdges",
+    "Extent",
     "Grid",
     "Lines",
     "Shell",
@@ -20,4 +22,5 @@ __all__ = [
     "fermi_level",
     "fermi_surface",
     "fermi_surfaces",
+    "pocket_extents",
 ]
