@@ -31,6 +31,9 @@ from jaxkin.surface import fermi_surfaces
 from jaxkin.surface.plan import Progress
 from jaxkin.symmetry import allowed_components, verify_point_group
 
+ONCE = {"point", "vertex", "simplex", "edge"}
+"""Dimensions of what is kept of the first point of a scan only."""
+
 
 @dataclass(frozen=True)
 class Point:
@@ -87,7 +90,7 @@ class Study:
         for record in records:
             rows.setdefault(record.document["temperature"], []).append(record.data)
         first = next(iter(rows.values()))
-        of_points = [name for name in first[0] if "point" in first[0][name].dims]
+        of_points = [name for name in first[0] if ONCE & set(first[0][name].dims)]
         complete = [[one.drop_vars(of_points, errors="ignore") for one in row] for row in rows.values()]
         stacked = ds.stack([row for row in complete if len(row) == len(first)])
         return stacked.merge(first[0][of_points]).assign_attrs(warnings="\n".join(cautions))
@@ -186,7 +189,8 @@ def run(
         data = ds.with_conductivity(response.to_dataset(c.response.optic_axis), sigma)
         data = ds.with_magnetization(data, response, study.drive)
         data["allowed"] = (("a", "b"), study.allowed, {"long_name": "components of g that the point group allows"})
-        data = data.merge(ds.surface_points(response)) if number == 0 else data
+        if number == 0:
+            data = data.merge(ds.surface_points(response)).merge(ds.surface_mesh(response))
         data = ds.with_density(data, study.places[number].density)
         document = _document(response, sigma, data, time.perf_counter() - start)
         record = Record(document, data.assign_attrs(study.provenance), tuple(cautions))

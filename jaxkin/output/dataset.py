@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -20,7 +21,10 @@ from jaxkin.output.folder import replace_file
 from jaxkin.output.seal import sealed, unsealed
 from jaxkin.response.conductivity import Conductivity
 from jaxkin.response.gyrotropic import GyrotropicResponse
+from jaxkin.surface.brillouin import folded, zone_edges
 from jaxkin.surface.filling import Density
+from jaxkin.surface.mesh import Mesh, level_mesh
+from jaxkin.surface.search import Pocket
 from jaxkin.surface.surface import Surface
 
 XYZ = ["x", "y", "z"]
@@ -28,6 +32,12 @@ SIGMA = ("drude", "intrinsic", "skew", "side_jump", "gaussian_skew", "total")
 """Mechanisms of the conductivity in the order of files."""
 MOST_POINTS = 20_000
 """Surface points kept in a dataset, for pictures."""
+MESH_ACROSS = 10
+"""Cells across the pockets of a dataset's mesh."""
+MOST_CELLS = 40_000
+"""Cells of the search whose pockets are made a mesh of; the largest pocket always is."""
+NEIGHBOURS = 10
+"""Points that a vertex takes its skew acceleration from."""
 
 
 def gyrotropic_dataset(response: GyrotropicResponse, axis: ArrayLike) -> xr.Dataset:
@@ -157,6 +167,72 @@ def surface_points(response: GyrotropicResponse) -> xr.Dataset:
     dataset["point_pocket"] = (("point",), surface.pocket[mine], {"long_name": "pocket, largest first"})
     dataset["point_weight"] = (("point",), surface.weight[mine], {"units": f"1/(eV A^{surface.model.dimension})"})
     return dataset
+
+
+def surface_mesh(response: GyrotropicResponse) -> xr.Dataset:
+    """The surface as triangles (segments in 2D) in the first Brillouin zone, for pictures and files of other programs.
+
+    At T > 0 that of μ, or, where μ lies in a gap, of the carriers' mean energy. Q is interpolated from the points.
+    """
+    surface = response.surface
+    if surface.model.dimension == 1 or not len(surface):
+        return xr.Dataset()
+    level, pockets = float(surface.fermi_level), _few_pockets(surface)
+    mesh = level_mesh(surface.model, level, pockets, float(surface.degeneracy), MESH_ACROSS)
+    if not len(mesh.simplices):
+        level = float(np.average(surface.energy, weights=surface.weight))
+        mesh = level_mesh(surface.model, level, pockets, float(surface.degeneracy), MESH_ACROSS)
+    skew = _nearest(surface, mesh, response.skew_acceleration)
+    mesh = folded(replace(mesh, further={"skew_acceleration": skew}), surface.model, pockets)
+    vectors = {
+        "mesh_k": (mesh.vertices, "1/A"),
+        "mesh_velocity": (mesh.velocity, "eV A"),
+        "mesh_moment": (mesh.orbital_moment, "mu_B"),
+        "mesh_berry_curvature": (mesh.berry_curvature, "A^2"),
+        "mesh_skew_acceleration": (mesh.further["skew_acceleration"], "eV A / ps"),
+    }
+    dataset = xr.Dataset(coords={"a": XYZ})
+    for name, (values, unit) in vectors.items():
+        dataset[name] = (("vertex", "a"), values, {"units": unit})
+    dataset["mesh_band"] = (("vertex",), mesh.band)
+    dataset["mesh_pocket"] = (("vertex",), mesh.pocket, {"long_name": "pocket, largest first"})
+    dataset["mesh_corners"] = (("simplex", "corner"), mesh.simplices, {"long_name": "vertices of a triangle"})
+    dataset["mesh_k"].attrs |= {"energy_eV": level, "pockets_found": len(surface.pockets)}
+    dataset["zone_edges"] = (("edge", "end", "a"), zone_edges(surface.model), {"units": "1/A"})
+    return dataset
+
+
+def mesh_of(dataset: xr.Dataset) -> Mesh | None:
+    """The mesh of :func:`surface_mesh` in a dataset, with ``skew_acceleration`` in ``further``; None without one."""
+    if not dataset.sizes.get("simplex"):
+        return None
+    names = ("k", "corners", "band", "pocket", "velocity", "berry_curvature", "moment", "skew_acceleration")
+    k, corners, band, pocket, velocity, curvature, moment, skew = (dataset[f"mesh_{name}"].values for name in names)
+    return Mesh(k, corners, k, band, pocket, velocity, curvature, moment, {"skew_acceleration": skew})
+
+
+def _few_pockets(surface: Surface) -> tuple[Pocket, ...]:
+    """The largest pockets, as many as can be drawn."""
+    cells = np.cumsum([pocket.active.sum() for pocket in surface.pockets])
+    return surface.pockets[: max(1, int(np.searchsorted(cells, MOST_CELLS, side="right")))]
+
+
+def _nearest(surface: Surface, mesh: Mesh, values: np.ndarray) -> np.ndarray:
+    """``values`` (N, 3) of the points of the first replica, between the nearest ones to each vertex, (V, 3)."""
+    from scipy.spatial import KDTree
+
+    found = np.zeros((len(mesh.vertices), 3))
+    if not np.any(values):
+        return found
+    for pocket, band in np.unique(np.stack([mesh.pocket, mesh.band], axis=1), axis=0):
+        points = np.flatnonzero((surface.pocket == pocket) & (surface.band == band) & (surface.replica == 0))
+        here = (mesh.pocket == pocket) & (mesh.band == band)
+        if len(points):
+            tree = KDTree(np.asarray(surface.model.cartesian(surface.k[points])))
+            distance, near = tree.query(mesh.vertices[here], k=np.arange(1, 1 + min(NEIGHBOURS, len(points))))
+            share = 1 / (distance**2 + np.mean(distance**2, axis=1, keepdims=True) + 1e-30)
+            found[here] = np.einsum("vn,vna->va", share / share.sum(axis=1, keepdims=True), values[points[near]])
+    return found
 
 
 def _drawn_k(surface: Surface, mine: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from jaxkin.output.dataset import XYZ
 from jaxkin.output.folder import replace_file
+from jaxkin.output.relief import fermi_surface
 from jaxkin.output.scan import driven, quantities
 
 matplotlib.use("Agg")
@@ -113,53 +114,6 @@ def _level(one: xr.Dataset) -> str:
     if "density" in one.coords:
         return f"n = {float(one.density):g} {one.density.attrs['units']}"
     return f"μ = {float(one.fermi_level):g} eV"
-
-
-def fermi_surface(dataset: xr.Dataset) -> Figure | None:
-    """Points coloured by m_z and by the size of the skew acceleration Q.
-
-    Where small pockets lie far apart only the largest is drawn.
-    """
-    if not dataset.sizes.get("point"):
-        return None
-    drawn, remark = _pocket_shown(dataset)
-    k = drawn.point_k.values
-    moment = drawn.point_moment.values[:, 2]
-    panels = [("$m_z$ ($\\mu_B$)", moment, "coolwarm", np.quantile(np.abs(moment), 0.98))]
-    skew = np.linalg.norm(drawn.point_skew_acceleration.values, axis=1)
-    if skew.any():
-        panels.append(("$|Q|$ (eV Å/ps)", skew, "viridis", skew.max()))
-    figure = Figure(figsize=(5.4 * len(panels), 4.8), layout="constrained")
-    flat = not np.any(k[:, 2])
-    for number, (label, values, colours, limit) in enumerate(panels, start=1):
-        scale = {"cmap": colours, "vmin": -limit if colours == "coolwarm" else 0.0, "vmax": limit or 1.0, "s": 6}
-        if flat:
-            ax = figure.add_subplot(1, len(panels), number)
-            points = ax.scatter(k[:, 0], k[:, 1], c=values, **scale)
-            ax.set_aspect("equal")
-        else:
-            ax = figure.add_subplot(1, len(panels), number, projection="3d")
-            points = ax.scatter(k[:, 0], k[:, 1], k[:, 2], c=values, depthshade=False, **scale)
-            ax.set_zlabel("$k_z$ (Å$^{-1}$)")
-            ax.set_box_aspect(np.maximum(np.ptp(k, axis=0), 0.3 * np.ptp(k)))
-            ax.locator_params(nbins=4)
-        ax.set_xlabel("$k_x$ (Å$^{-1}$)")
-        ax.set_ylabel("$k_y$ (Å$^{-1}$)")
-        figure.colorbar(points, ax=ax, label=label, shrink=0.7, pad=0.12)
-    figure.suptitle(f"Fermi surface, {_title(_first(dataset))}{remark}")
-    return figure
-
-
-def _pocket_shown(dataset: xr.Dataset) -> tuple[xr.Dataset, str]:
-    """All points, or those of the largest pocket (and what shares its place) if the others lie far away."""
-    k, pocket = dataset.point_k.values, dataset.point_pocket.values
-    largest = k[pocket == np.bincount(pocket).argmax()]
-    low, high = largest.min(axis=0), largest.max(axis=0)
-    near = np.all((k >= low - 0.5 * (high - low)) & (k <= high + 0.5 * (high - low)), axis=1)
-    if near.all() or np.ptp(k, axis=0).max() < 3 * (high - low).max():
-        return dataset, ""
-    shown = len(np.unique(pocket[near]))
-    return dataset.isel(point=near), f" ({shown} of {len(np.unique(pocket))} pockets)"
 
 
 def spectrum(dataset: xr.Dataset) -> Figure | None:

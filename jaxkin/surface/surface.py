@@ -13,12 +13,13 @@ import numpy as np
 
 from jaxkin import units
 from jaxkin.brief import brief, lines, plural
-from jaxkin.checks import check_number, check_positive, numbers
+from jaxkin.checks import check_count, check_number, check_positive, numbers
 from jaxkin.errors import JaxkinError
 from jaxkin.estimate import Estimate
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.hamiltonian.eigensystem import DEGENERACY
 from jaxkin.namespace import AnyArray, Number, is_traced, namespace
+from jaxkin.surface.mesh import ACROSS, MOST_ACROSS, Mesh, level_mesh
 from jaxkin.surface.rule import Rule
 from jaxkin.surface.samples import Sampler
 from jaxkin.surface.search import Pocket
@@ -284,3 +285,27 @@ class Surface(eqx.Module):
             raise JaxkinError("carrier densities are not known of a surface evaluated elsewhere: sample one there.")
         electrons, holes = self.carriers.value(Thermal(float(self.fermi_level), float(self.temperature))).T
         return {"electrons": Estimate(electrons, self.evaluations), "holes": Estimate(holes, self.evaluations)}
+
+    def mesh(self, across: int = ACROSS) -> Mesh:
+        """The surface ε = μ as triangles, in two dimensions as segments, with the band geometry at their corners.
+
+        Args:
+            across: cells across the shortest direction of each pocket, at least.
+
+        Raises:
+            JaxkinError: a model of one dimension, or a surface evaluated elsewhere.
+
+        >>> import jaxkin as jk
+        >>> surface = jk.fermi_surface(jk.models.get("helical-isotropic"), 0.5, sampler=jk.Lines(8), replicas=2)
+        >>> mesh = surface.mesh()
+        >>> round(float(mesh.measure.sum() / (4 * np.pi * (mesh.vertices[0] ** 2).sum())), 2)  # of a sphere
+        1.0
+        """
+        check_count("across", across, 2, most=MOST_ACROSS)
+        if self.model.dimension == 1:
+            raise JaxkinError("the Fermi surface of a model of one dimension is points, not a mesh: see .k.")
+        if self.elsewhere:
+            raise JaxkinError(
+                "a surface evaluated elsewhere has no mesh, as it was not searched for: sample one there."
+            )
+        return level_mesh(self.model, float(self.fermi_level), self.pockets, float(self.degeneracy), across)
