@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class JaxkinError(ValueError):
@@ -36,3 +37,18 @@ def nearest(word: object, choices: Iterable[str]) -> str:
     """' (did you mean X?)' for the closest of ``choices``, or nothing."""
     close = difflib.get_close_matches(str(word), list(choices), n=1, cutoff=0.5)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def nearest_file(path: Path) -> str:
+    """' (did you mean X?)' for the closest name in the folder of a file that is not there, or the folder that is not.
+
+    >>> nearest_file(Path("results of yesterday/result.nc"))
+    " (there is no folder 'results of yesterday')"
+    """
+    folder = path.parent
+    if folder.is_dir():
+        return nearest(path.name, (one.name for one in folder.iterdir()))
+    while not folder.parent.is_dir():
+        folder = folder.parent
+    hint = nearest(folder.name, (one.name for one in folder.parent.iterdir() if one.is_dir()))
+    return f" (there is no folder {str(folder)!r}{hint.replace(' (', '; ').removesuffix(')')})"

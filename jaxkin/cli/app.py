@@ -196,8 +196,14 @@ def info(
 
 
 @app.command
-def plot(result: Path, /, *, out: Path | None = None) -> None:
-    """Draw a result file again.
+def plot(
+    result: Path,
+    /,
+    *,
+    out: Path | None = None,
+    export: Annotated[list[Path] | None, Parameter(negative=())] = None,
+) -> None:
+    """Draw a result file again, or export its Fermi surface.
 
     Parameters
     ----------
@@ -205,14 +211,25 @@ def plot(result: Path, /, *, out: Path | None = None) -> None:
         result.nc, or the folder that holds it.
     out
         Folder for the pictures; that of the result by default.
+    export
+        In place of pictures, a file to write: .bxsf (XCrySDen), .vtk (ParaView), .html (any browser), .csv (points);
+        repeatable.
     """
     from jaxkin.output import dataset as ds
-    from jaxkin.output import pictures
 
     file = result / "result.nc" if result.is_dir() else result
+    data = ds.load(file)
+    if export:
+        from jaxkin.cli.exports import export_result
+
+        for path in export:
+            print(export_result(file, data, path))
+        return
+    from jaxkin.output import pictures
+
     folder = out or file.parent
     folder.mkdir(parents=True, exist_ok=True)
-    drawn = pictures.draw(ds.load(file), folder)
+    drawn = pictures.draw(data, folder)
     if not drawn:
         raise FileFormatError(f"{file}: holds nothing to draw.")
     for path in drawn:

@@ -14,7 +14,7 @@ from jaxkin import models
 from jaxkin.cli.impurities import Impurity
 from jaxkin.cli.refusal import refusal
 from jaxkin.cli.section import Floats, Range, Section, Vector
-from jaxkin.errors import ConfigError, nearest
+from jaxkin.errors import ConfigError, nearest, nearest_file
 from jaxkin.hamiltonian.eigensystem import DEGENERACY
 from jaxkin.hamiltonian.wannier90 import NAME
 from jaxkin.response.conductivity import HALL_BUDGET
@@ -137,10 +137,10 @@ def load(source: str | None, settings: list[str]) -> Config:
 def _no_source(source: str) -> str:
     path = Path(source)
     if path.parent != Path() or path.suffix:
-        here = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
-        return f"{source}: no such file{nearest(path.name, here)}."
+        return f"{source}: no such file{nearest_file(path)}."
     names = models.available()
-    return f"no built-in model {source!r}{nearest(source, names)}; there are: {', '.join(names)}."
+    files = [one.name for one in Path().iterdir() if one.suffix == ".toml" or NAME.fullmatch(one.name)]
+    return f"no built-in model or file {source!r}{nearest(source, [*names, *files])}; models are: {', '.join(names)}."
 
 
 def applied(tree: dict[str, Any], settings: list[str]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from jaxkin import models
 from jaxkin.checks import cartesian, check_count
 from jaxkin.cli.config import DisorderConfig, ModelConfig, ResourcesConfig, ResponseConfig, SurfaceConfig
 from jaxkin.disorder import Disorder, Mixture, RelaxationTime
-from jaxkin.errors import ConfigError, nearest
+from jaxkin.errors import ConfigError, nearest_file
 from jaxkin.hamiltonian import BlochModel, Structure, read_tbmodels, read_wannier90
 from jaxkin.hamiltonian.tbmodels import SUFFIXES
 from jaxkin.hamiltonian.wannier90 import NAME
@@ -50,8 +50,7 @@ def check_file(config: ModelConfig) -> None:
     """Refuse a file that is not there, with the name of the nearest that is."""
     file = Path(config.file or ".")
     if not file.exists():
-        beside = file.parent.iterdir() if file.parent.is_dir() else ()
-        raise ConfigError(f"{file}: no such file{nearest(file.name, (one.name for one in beside))}.")
+        raise ConfigError(f"{file}: no such file{nearest_file(file)}.")
 
 
 def memory(config: ResourcesConfig) -> AbstractContextManager[None]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxkin.cli.config import Config, applied, convert
-from jaxkin.errors import AccuracyWarning, FileFormatError
+from jaxkin.errors import AccuracyWarning, FileFormatError, nearest_file
 from jaxkin.output import dataset as ds
 
 
@@ -40,7 +40,8 @@ def _json(path: Path) -> tuple[str, dict[str, Any]]:
         document = json.loads(path.read_text())
         return document["config"], document["versions"]
     except OSError as error:
-        raise FileFormatError(f"{path}: {error.strerror}.") from error
+        said = f"no such file{nearest_file(path)}" if isinstance(error, FileNotFoundError) else error.strerror
+        raise FileFormatError(f"{path}: {said}.") from error
     except (ValueError, KeyError, TypeError) as error:
         raise FileFormatError(f"{path}: holds no configuration; give a result that `jaxkin run` wrote.") from error
 

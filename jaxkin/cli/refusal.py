@@ -38,7 +38,10 @@ def refusal(
     if missing := re.search(r"missing required field `(.*)`", message):
         said = _table(tree, root, steps)[1]
         meaning = f", {NEEDED[missing[1]]}" if missing[1] in NEEDED else ""
-        return ConfigError(f"{where}:{said.removeprefix(' in')} needs {missing[1]}{meaning}.")
+        table = tree["disorder"]["impurities"][steps[2]] if missing[1] == "kind" and len(steps) > 2 else {}
+        written = [key for key in table if not any(key in kind.__struct_fields__ for kind in KINDS.values())]
+        misspelt = f" (is {written[0]!r} misspelt?)" if written and nearest("kind", written[:1]) else ""
+        return ConfigError(f"{where}:{said.removeprefix(' in')} needs {missing[1]}{meaning}{misspelt}.")
     choices = _choices(_table(tree, root, steps[:-1])[0], steps)
     value = re.search(r"[Ii]nvalid (?:enum )?value '(.*)'", message)
     hint = f"; choose one of {', '.join(choices)}{nearest(value[1], choices)}" if value and choices else ""

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from jaxkin.brief import plural, ranged
 from jaxkin.checks import cartesian, numbers
-from jaxkin.errors import FileFormatError, JaxkinError, nearest
+from jaxkin.errors import FileFormatError, JaxkinError, nearest, nearest_file
 from jaxkin.fitting.columns import CONDITIONS, FACTORS, QUANTITIES, factor, split
 
 
@@ -173,7 +173,7 @@ def _csv(path: Path) -> dict[str, np.ndarray]:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             rows = [(n, row) for n, row in enumerate(csv.reader(stream), 1) if row and not row[0].startswith("#")]
     except FileNotFoundError:
-        raise FileFormatError(f"{path}: no such file.") from None
+        raise FileFormatError(f"{path}: no such file{nearest_file(path)}.") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise FileFormatError(f"{path}: not a CSV file ({error}).") from error
     if len(rows) < 2:
@@ -206,7 +206,7 @@ def _is_number(text: str) -> bool:
 
 def _netcdf(path: Path) -> dict[str, np.ndarray]:
     if not path.exists():
-        raise FileFormatError(f"{path}: no such file.")
+        raise FileFormatError(f"{path}: no such file{nearest_file(path)}.")
     try:
         with xr.open_dataset(path, engine="h5netcdf") as opened:
             dataset = opened.load()

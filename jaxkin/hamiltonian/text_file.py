@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import numpy as np
 
-from jaxkin.errors import FileFormatError, FileFormatWarning
+from jaxkin.errors import FileFormatError, FileFormatWarning, nearest_file
 from jaxkin.memory import demand
 
 LINE_ENDS = re.compile(r"\r\n|\n|\r")
@@ -169,7 +169,7 @@ def _content(path: Path) -> bytes:
                 _demand(size, path)
         return b"".join(parts)
     except FileNotFoundError:
-        raise FileFormatError(f"{path}: no such file.") from None
+        raise FileFormatError(f"{path}: no such file{nearest_file(path)}.") from None
     except (OSError, EOFError, zlib.error) as error:
         raise FileFormatError(f"{path}: could not be read ({error}).") from error
 

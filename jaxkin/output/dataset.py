@@ -14,7 +14,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from jaxkin import __version__, units
-from jaxkin.errors import FileFormatError
+from jaxkin.errors import FileFormatError, nearest_file
 from jaxkin.estimate import Estimate
 from jaxkin.output.drive import Drive
 from jaxkin.output.folder import replace_file
@@ -302,6 +302,8 @@ def load(path: Path) -> xr.Dataset:
     try:
         data = unsealed(path.read_bytes())
     except (OSError, ValueError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise FileFormatError(f"{path}: no such file{nearest_file(path)}.") from error
         raise FileFormatError(f"{path}: not a NetCDF file of jaxkin ({_line(error)}).") from error
     try:
         with xr.open_dataset(BytesIO(data), engine="h5netcdf") as opened:

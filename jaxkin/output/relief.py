@@ -56,7 +56,7 @@ def fermi_surface(dataset: xr.Dataset) -> Figure | None:
     quantities, edges = _panels(mesh), dataset.zone_edges.values
     if np.ptp(mesh.vertices, axis=0).max() < ZONE * np.ptp(edges.reshape(-1, 3), axis=0).max():
         edges = edges[:0]
-    figure = Figure(figsize=(5.4 * len(quantities), 4.7), layout="constrained")
+    figure = Figure(figsize=(5.4 * len(quantities), 5.0), layout="constrained")
     for number, quantity in enumerate(quantities, start=1):
         if mesh.simplices.shape[1] == 3:
             ax: Any = figure.add_subplot(1, len(quantities), number, projection="3d", computed_zorder=False)
@@ -65,7 +65,7 @@ def fermi_surface(dataset: xr.Dataset) -> Figure | None:
             ax = figure.add_subplot(1, len(quantities), number)
             _draw_lines(ax, mesh, quantity, edges)
         colours, norm = quantity.colours
-        bar = figure.colorbar(ScalarMappable(norm, colours), ax=ax, shrink=0.72, pad=0.1, aspect=24)
+        bar = figure.colorbar(ScalarMappable(norm, colours), ax=ax, shrink=0.72, pad=0.13, aspect=24)
         bar.set_label(quantity.label)
         bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
     total = int(dataset.mesh_k.attrs["pockets_found"])
@@ -120,7 +120,7 @@ def _draw_triangles(ax: Any, mesh: Mesh, quantity: Quantity, edges: np.ndarray) 
         axis = getattr(ax, f"{name}axis")
         axis.set_pane_color((0.97, 0.97, 0.97, 1.0))
         axis._axinfo["grid"].update(color="0.88", linewidth=0.6)
-    ax.set_box_aspect(half, zoom=1.04)
+    ax.set_box_aspect(half, zoom=0.95)
     ax.locator_params(nbins=4)
     ax.tick_params(labelsize=8, pad=2)
 

@@ -33,7 +33,7 @@ class Mesh:
         simplices: (T, d) numbers of the corners.
         k: (V, d) model coordinates.
         band, pocket: (V,) index of the band, and number of the pocket, largest first.
-        velocity: ∂ε/∂k in eV Å, (V, 3).
+        velocity: ∂ε/∂k in eV Å, (V, 3); like the next two before the vertex's last, small step.
         berry_curvature: Å², (V, 3).
         orbital_moment: μ_B, (V, 3).
         further: other quantities at the vertices by name, (V,) or (V, 3).

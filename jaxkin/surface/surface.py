@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -19,6 +20,7 @@ from jaxkin.estimate import Estimate
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.hamiltonian.eigensystem import DEGENERACY
 from jaxkin.namespace import AnyArray, Number, is_traced, namespace
+from jaxkin.surface.brillouin import folded, zone_edges
 from jaxkin.surface.mesh import ACROSS, MOST_ACROSS, Mesh, level_mesh
 from jaxkin.surface.rule import Rule
 from jaxkin.surface.samples import Sampler
@@ -309,3 +311,45 @@ class Surface(eqx.Module):
                 "a surface evaluated elsewhere has no mesh, as it was not searched for: sample one there."
             )
         return level_mesh(self.model, float(self.fermi_level), self.pockets, float(self.degeneracy), across)
+
+    def export(
+        self,
+        path: str | Path,
+        quantities: Mapping[str, Callable] | None = None,
+        *,
+        across: int = ACROSS,
+        grid: int = 48,
+    ) -> Path:
+        """Write the surface for other programs, in the format of the file's ending; return its path.
+
+        - ``.bxsf``: energies of the bands that have the level, in eV on a grid of the reciprocal cell (XCrySDen);
+        - ``.vtk``: triangles in the first Brillouin zone with band, velocity, moment and curvature (ParaView);
+        - ``.html``: the same as a page that turns in any browser, coloured by any of them;
+        - ``.csv``: the sampled points with their weights, units in the first line.
+
+        Args:
+            path: of the file.
+            quantities: more to write at triangles' corners or points, JAX functions F(k, band) of one point as
+                :meth:`integrate` takes, with a number or a vector (3,) as their value.
+            across: as of :meth:`mesh`.
+            grid: points of a .bxsf along each reciprocal vector.
+
+        Raises:
+            JaxkinError: another ending, a model that the format cannot hold, a file that cannot be written.
+        """
+        from jaxkin.output import export
+
+        file, more = Path(path), dict(quantities or {})
+        suffix = export.check_suffix(file)
+        title = f"Fermi surface at {float(self.fermi_level):.6g} eV, k in 1/Angstrom"
+        if suffix == ".bxsf":
+            check_count("grid", grid, 2, most=MOST_ACROSS)
+            return export.write(file, export.bxsf(self.model, float(self.fermi_level), grid))
+        if suffix == ".csv":
+            return export.write(file, export.points(self, export.evaluated(more, self.k, self.band)))
+        mesh = self.mesh(across)
+        mesh = replace(mesh, further=export.evaluated(more, mesh.k, mesh.band))
+        mesh = folded(mesh, self.model, self.pockets)
+        if suffix == ".vtk":
+            return export.write(file, export.vtk(mesh, title))
+        return export.write(file, export.page(mesh, zone_edges(self.model), title))
