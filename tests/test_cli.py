@@ -172,6 +172,28 @@ def test_pictures(folder):
         assert (folder / name).stat().st_size > 10_000
 
 
+def test_exports_of_a_result(folder, tmp_path):
+    """From the file alone, but for energies, whose model its configuration makes again."""
+    files = [tmp_path / f"fs{suffix}" for suffix in (".vtk", ".html", ".csv", ".bxsf")]
+    printed, _ = run("plot", folder, *(word for file in files for word in ("--export", file)))
+    assert printed.split() == list(map(str, files))
+    data = ds.load(folder / "result.nc")
+    assert f"POINTS {data.sizes['vertex']} double" in files[0].read_text()
+    assert len(files[2].read_text().splitlines()) == data.sizes["point"] + 1
+    assert "Fermi Energy: -1.5" in files[3].read_text()
+    _, error = run("plot", folder, "--export", tmp_path / "fs.vtx", code=1)
+    assert "no format '.vtx'" in error and error.count("\n") == 1
+    _, error = run("plot", folder / "reslt.nc", code=1)
+    assert "reslt.nc: no such file (did you mean 'result.nc'?)" in error
+
+
+def test_a_misspelt_kind_of_impurity_is_noticed():
+    for text, said in (('kind="pont"', "did you mean 'point'?"), ('kid="point"', "is 'kid' misspelt?")):
+        impurity = f"disorder.impurities=[{{{text},strength=1.0,density=1.0,orbitals=[0]}}]"
+        _, error = run("run", "kramers-weyl-d4", "--set", impurity, code=1)
+        assert said in error and error.count("\n") == 1
+
+
 def test_models_and_info():
     text, _ = run("models")
     for name in jk.models.available():
@@ -405,7 +427,8 @@ def test_a_scan_ends_with_one_table(folder):
         [f"{mu:>7} ", f"{kelvin:>6} "] for kelvin in (0, 300) for mu in (-1.5, -1.4)
     ]
     assert "Im g_xx" in table and "electrons" in table and "…" not in table
-    assert (folder / "scan.png").stat().st_size > 10_000
+    for name in ("scan.png", "scan_temperature.png"):
+        assert (folder / name).stat().st_size > 10_000
 
 
 def test_hall_conductivity_by_mechanism():

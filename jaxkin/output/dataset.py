@@ -229,7 +229,8 @@ def _nearest(surface: Surface, mesh: Mesh, values: np.ndarray) -> np.ndarray:
         here = (mesh.pocket == pocket) & (mesh.band == band)
         if len(points):
             tree = KDTree(np.asarray(surface.model.cartesian(surface.k[points])))
-            distance, near = tree.query(mesh.vertices[here], k=np.arange(1, 1 + min(NEIGHBOURS, len(points))))
+            distance, near = tree.query(mesh.vertices[here], k=min(NEIGHBOURS, len(points)))
+            distance, near = (x.reshape(np.sum(here), -1) for x in (np.asarray(distance), np.asarray(near)))
             share = 1 / (distance**2 + np.mean(distance**2, axis=1, keepdims=True) + 1e-30)
             found[here] = np.einsum("vn,vna->va", share / share.sum(axis=1, keepdims=True), values[points[near]])
     return found

@@ -83,7 +83,7 @@ def bxsf(model: BlochModel, level: float, grid: int = GRID) -> str:
     energy = Spectrum(model)(low + (high - low) * x)
     crossing = np.flatnonzero((energy.min(axis=0) < level) & (energy.max(axis=0) > level))
     if not crossing.size:
-        crossing = np.argmin(np.abs(energy - level).min(axis=0))[None]
+        crossing = np.array([int(np.argmin(np.abs(energy - level).min(axis=0)))])
     vectors, points = (high - low)[:, None] * np.asarray(model.basis), grid + 1
     lines = [
         "BEGIN_INFO", f"  # jaxkin: eV, 1/Angstrom; bands are numbered from 1, {model.size} in all",

@@ -31,7 +31,7 @@ NOTHING = 1e-10
 
 
 def draw(dataset: xr.Dataset, folder: Path) -> list[Path]:
-    """Write ``fermi_surface.png``, ``spectrum.png``, ``convergence.png`` and ``scan.png``; return their paths.
+    """Write ``fermi_surface.png``, ``spectrum.png``, ``convergence.png`` and a scan's pictures; return their paths.
 
     What the result has no numbers for is left out.
 
@@ -43,6 +43,8 @@ def draw(dataset: xr.Dataset, folder: Path) -> list[Path]:
         "spectrum.png": spectrum(dataset),
         "convergence.png": convergence(dataset),
         "scan.png": scan(dataset),
+        "scan_temperature.png": scan(dataset, "temperature") if min(_counts(dataset)) > 1 else None,
+        "scan_map.png": scan_map(dataset),
     }
     return [replace_file(folder / name, png(figure)) for name, figure in pictures.items() if figure is not None]
 
@@ -54,22 +56,39 @@ def png(figure: Figure) -> bytes:
     return drawn.getvalue()
 
 
-def scan(dataset: xr.Dataset) -> Figure | None:
-    """g, M and carriers against μ, a curve for each temperature; against T where there is one μ."""
-    by = "density" if "density" in dataset.coords else "fermi_level"
-    sizes = [dataset.sizes.get(dim, 1) for dim in (by, "temperature")]
-    if max(sizes) < 2:
+def _axes(dataset: xr.Dataset) -> dict[str, tuple[str, str]]:
+    """Symbol and unit of what a scan is against: levels, or the densities that made them, and temperatures."""
+    if "density" in dataset.coords:
+        return {"density": ("n", str(dataset.density.attrs["units"])), "temperature": ("T", "K")}
+    return {"fermi_level": ("μ", "eV"), "temperature": ("T", "K")}
+
+
+def _counts(dataset: xr.Dataset) -> list[int]:
+    """How many Fermi levels or densities, and temperatures, there are."""
+    return [dataset.sizes.get(dim, 1) for dim in _axes(dataset)]
+
+
+def scan(dataset: xr.Dataset, along: str | None = None) -> Figure | None:
+    """g, M, carriers and σ against μ or the density with a curve for each temperature, or the other way round.
+
+    Args:
+        dataset: of all points.
+        along: ``"fermi_level"``, ``"density"`` or ``"temperature"``; by default not T, where there is more than one.
+    """
+    axes, counts = _axes(dataset), _counts(dataset)
+    if max(counts) < 2:
         return None
-    along, other, label = by, "temperature", "μ (eV)"
-    if by == "density":
-        label = f"{dataset.density.attrs['long_name']} ({dataset.density.attrs['units']})"
-    if sizes[0] < 2:
-        along, other, label = "temperature", by, "T (K)"
+    along = along or next(dim for dim, count in zip(axes, counts, strict=True) if count > 1)
+    other = next(dim for dim in axes if dim != along)
+    label, (symbol, unit) = "{} ({})".format(*axes[along]), axes[other]
     curves = [
         dataset.isel({other: number}, missing_dims="ignore") for number in _spread(dataset.sizes[other], MOST_CURVES)
     ]
-    known = [quantities([curve.isel({along: n}) for n in range(curve.sizes[along])]) for curve in curves]
-    names = list(dict.fromkeys(one.name for one in known[0]))
+    count = dataset.sizes[along]
+    shown = quantities([curve.isel({along: n}) for curve in curves for n in range(count)])  # the same for all
+    rows = [slice(start, start + count) for start in range(0, len(curves) * count, count)]
+    known = [[one._replace(mean=one.mean[row], stderr=one.stderr[row]) for one in shown] for row in rows]
+    names = [one.name for one in shown]
     figure = Figure(figsize=(4.1 * min(len(names), 3), 3.4 * -(-len(names) // 3)), layout="constrained")
     panels = figure.subplots(-(-len(names) // 3), min(len(names), 3), squeeze=False).ravel()
     colours = matplotlib.colormaps["viridis"](np.linspace(0, 0.85, len(curves)))
@@ -77,7 +96,7 @@ def scan(dataset: xr.Dataset) -> Figure | None:
         for curve, values, colour in zip(curves, known, colours, strict=True):
             shown = next((one for one in values if one.name == name), None)
             if shown is not None:
-                where = f"T = {float(curve.temperature):g} K" if len(curves) > 1 else ""
+                where = f"{symbol} = {float(curve[other]):g} {unit}" if len(curves) > 1 else ""
                 style = {"color": colour, "label": where, "marker": "o", "ms": 3.5, "lw": 1.3, "capsize": 2}
                 ax.errorbar(curve[along].values, shown.mean, yerr=shown.stderr, **style)
                 ax.set_ylabel(f"{shown.name} ({shown.unit})")
@@ -90,8 +109,34 @@ def scan(dataset: xr.Dataset) -> Figure | None:
     if len(curves) > 1:
         panels[0].legend(frameon=False, fontsize=8)
     frequency = float(np.min(np.abs(dataset.frequency.values)))
-    place = f"{_level(curves[0])}, " if along == "temperature" else ""
+    place = "" if len(curves) > 1 else f"{symbol} = {float(curves[0][other]):g} {unit}, "
     figure.suptitle(f"{place}{frequency:g} THz{driven(dataset)}")
+    return figure
+
+
+def scan_map(dataset: xr.Dataset) -> Figure | None:
+    """The largest components of g on the plane of μ or the density and T, where there are three of both."""
+    if min(_counts(dataset)) < 3:
+        return None
+    axes = _axes(dataset)
+    along = next(iter(axes))
+    rows = [[dataset.isel({"temperature": t, along: m}) for m in range(dataset.sizes[along])]
+            for t in range(dataset.sizes["temperature"])]  # fmt: skip
+    known = [one for one in quantities([one for row in rows for one in row]) if one.name[3:5] == "g_"]
+    if not known:
+        return None
+    figure = Figure(figsize=(4.4 * len(known), 3.6), layout="constrained")
+    for ax, one in zip(figure.subplots(1, len(known), squeeze=False).ravel(), known, strict=True):
+        values = one.mean.reshape(len(rows), -1)
+        limit = float(np.abs(values).max()) or 1.0
+        shades = ax.pcolormesh(
+            dataset[along].values, dataset.temperature.values, values, cmap="RdBu_r", vmin=-limit, vmax=limit,
+            shading="gouraud",
+        )  # fmt: skip
+        ax.set_xlabel("{} ({})".format(*axes[along]))
+        ax.set_ylabel("T (K)")
+        figure.colorbar(shades, ax=ax, label=f"{one.name} ({one.unit})")
+    figure.suptitle(f"{float(np.min(np.abs(dataset.frequency.values))):g} THz")
     return figure
 
 

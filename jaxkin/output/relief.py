@@ -128,9 +128,9 @@ def _draw_triangles(ax: Any, mesh: Mesh, quantity: Quantity, edges: np.ndarray) 
 def _draw_lines(ax: Any, mesh: Mesh, quantity: Quantity, edges: np.ndarray) -> None:
     colours, norm = quantity.colours
     values = quantity.values[mesh.simplices].mean(axis=1)
-    ax.add_collection(LineCollection(edges[..., :2], colors="0.6", linewidths=0.8))
+    ax.add_collection(LineCollection(list(edges[..., :2]), colors="0.6", linewidths=0.8))
     drawn = LineCollection(
-        mesh.vertices[mesh.simplices][..., :2], cmap=colours, norm=norm, linewidths=2.6, capstyle="round"
+        list(mesh.vertices[mesh.simplices][..., :2]), cmap=colours, norm=norm, linewidths=2.6, capstyle="round"
     )
     drawn.set_array(values)
     ax.add_collection(drawn)
