@@ -214,7 +214,7 @@ def test_models_and_info():
         (["run", "haldane", "--set", "model.parameters.fluks=1"], "no parameter 'fluks' (did you mean 'flux'?)"),
         (["run", "missing.toml"], "missing.toml: no such file"),
         (["run", "missing_tb.dat"], "missing_tb.dat: no such file"),
-        (["plot", "missing.nc"], "missing.nc: not a NetCDF file"),
+        (["plot", "missing.nc"], "missing.nc: no such file"),
     ],
 )
 def test_errors_are_one_line(arguments, message):

@@ -140,7 +140,7 @@ def _no_source(source: str) -> str:
         return f"{source}: no such file{nearest_file(path)}."
     names = models.available()
     files = [one.name for one in Path().iterdir() if one.suffix == ".toml" or NAME.fullmatch(one.name)]
-    return f"no built-in model or file {source!r}{nearest(source, [*names, *files])}; models are: {', '.join(names)}."
+    return f"no built-in model {source!r}{nearest(source, [*names, *files])}; there are: {', '.join(names)}."
 
 
 def applied(tree: dict[str, Any], settings: list[str]) -> dict[str, Any]:
