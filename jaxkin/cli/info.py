@@ -30,7 +30,9 @@ from jaxkin.symmetry import (
     verify_point_group,
     violations,
 )
+from jaxkin.symmetry.selection import Response
 
+RESPONSES: tuple[Response, ...] = ("g", "hall")
 Progress = Callable[[int, int, str], None]
 SAME_CELL = 1e-2
 """Å between the cell of a .win and that of the model."""
@@ -122,7 +124,8 @@ class Info:
         except JaxkinError:
             return []
 
-    def rules(self, response: Any) -> list[Forbidden]:
+    def rules(self, response: Response) -> list[Forbidden]:
+        """Why components of a response vanish."""
         return forbidden(self.operations, response)
 
     def path(self) -> BandPath:
@@ -141,14 +144,14 @@ def describe(config: cfg.Config, progress: Progress | None = None) -> Info:
         model, surface = build_model(config.model), config.surface
         levels = numbers("fermi_level", surface.fermi_level) if surface.fermi_level is not None else np.zeros(0)
         stated = config.model.point_group or model.point_group
-        operations = verify_point_group(model, stated) if config.model.point_group else []
-        operations = find_symmetries(model) or operations
+        if stated:
+            verify_point_group(model, stated)
         return Info(
             config.model.file or config.model.name,
             model,
             stated,
             _structure(config.model, model),
-            operations,
+            find_symmetries(model),
             band_edges(model, progress=progress),
             [_level(model, float(level), surface.seed, progress) for level in levels],
         )
@@ -205,7 +208,7 @@ def document(info: Info) -> dict[str, Any]:
             "k_highest": edges.k_highest.tolist(),
         },
     }
-    for response in ("g", "hall"):
+    for response in RESPONSES:
         found[f"{response}_allowed"] = list(allowed(info.operations, response))
         found[f"{response}_forbidden"] = [
             {"components": list(rule.components), "by": [op.name for op in rule.by]} for rule in info.rules(response)

@@ -13,9 +13,13 @@ from jaxkin.cli.info import Info, Level
 from jaxkin.hamiltonian import TightBinding
 from jaxkin.output.uncertainty import with_uncertainty
 from jaxkin.symmetry import Forbidden, allowed
+from jaxkin.symmetry.selection import Response
 
 PER_CM = {1: (1e8, "cm^-1"), 2: (1e16, "cm^-2"), 3: (1e24, "cm^-3")}
-SYMBOLS = {"g": "g_{}, χ_{}", "hall": "σ_{}"}
+RESPONSES: tuple[tuple[Response, str, str], ...] = (
+    ("g", "g", "gyrotropic components allowed"),
+    ("hall", "σ", "Hall components allowed"),
+)
 FAR = 1.0
 """Å from its atom at which a centre is a doubt."""
 ALIKE = 0.02
@@ -46,8 +50,7 @@ def _summary(info: Info) -> Table:
     table.add_row("point group found on H(k)", f"{info.group}{broken or ', time reversal'}")
     table.add_row("point group stated", info.stated or "none")
     table.add_row("gyrotropic", "yes" if info.gyrotropic else "no: g and χ vanish")
-    for response, what in (("g", "gyrotropic components allowed"), ("hall", "Hall components allowed")):
-        letter = "g" if response == "g" else "σ"
+    for response, letter, what in RESPONSES:
         named = ", ".join(f"{letter}_{pair}" for pair in allowed(info.operations, response))
         table.add_row(what, (named or "none") + (", and those of χ" if response == "g" and named else ""))
         for rule in info.rules(response):

@@ -23,7 +23,7 @@ def draw(path: BandPath, energies: np.ndarray, levels: np.ndarray, folder: Path)
     Raises:
         JaxkinError: it cannot be written.
     """
-    windows = [None]
+    windows: list[tuple[float, float] | None] = [None]
     if levels.size and np.ptp(energies) > 4 * NEAR:
         windows.append((float(levels.min()) - NEAR, float(levels.max()) + NEAR))
     figure = Figure(figsize=(5.6 * len(windows), 4.6), layout="constrained")

@@ -103,7 +103,7 @@ def band_edges(model: BlochModel, *, progress: Progress | None = None) -> BandEd
             best = mine[np.argmax(values[mine])]
             value[row, band], k[row, band] = values[best], places[best]
             if not smooth[best]:
-                value[row, band], k[row, band] = signed.by_simplices(best, values[best], places[best])
+                value[row, band], k[row, band] = signed.by_simplices(int(best), float(values[best]), places[best])
     return BandEdges(-value[0], value[1], k[0], k[1], spectrum.evaluations)
 
 
