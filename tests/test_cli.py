@@ -1,5 +1,6 @@
 """Command line and configuration: what a user types, and what they get back."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import tomllib
 
 import numpy as np
 import pytest
+from test_wannier90 import TB
 
 import jaxkin as jk
 from jaxkin.cli import app, config, study
@@ -87,6 +89,21 @@ def test_json_equals_the_library():
     response = jk.gyrotropic_response(surface, jk.RelaxationTime(0.6, 200.0, 1.0), [0.0, 1.0])
     parts = np.array(json.loads(text)["g"]["total"])
     np.testing.assert_allclose(parts[..., 0] + 1j * parts[..., 1], response.g["total"].mean, rtol=1e-12, atol=1e-25)
+
+
+def test_a_file_that_has_changed_is_refused(tmp_path):
+    file = tmp_path / "x_tb.dat"
+    file.write_text(TB)
+    given = ["fermi_level=0.0", "tau=1.0", "tau_skew=inf", "side_jump=0.0"]
+    kept = completed(config.load(str(file), given))
+    assert kept.model.sha256 == hashlib.sha256(TB.encode()).hexdigest()
+    assert completed(kept) == kept
+    (tmp_path / "config.toml").write_text(config.as_toml(kept))
+    file.write_text(TB.replace("\n2\n3\n", "\n2 3\n"))
+    with pytest.raises(jk.ConfigError, match=r"x_tb.dat: is not the file of model.sha256 = \w{12}\.\.\., which this"):
+        completed(config.load(str(tmp_path / "config.toml"), []))
+    again = completed(config.load(str(tmp_path / "config.toml"), ["sha256="]))
+    assert again.model.sha256 not in ("", kept.model.sha256)
 
 
 def test_densities_in_place_of_levels(tmp_path):

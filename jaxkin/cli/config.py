@@ -26,6 +26,7 @@ class ModelConfig(Section, frozen=True):
     name: str = "tellurium"
     parameters: dict[str, Any] = msgspec.field(default_factory=dict)
     file: str | None = None
+    sha256: str | None = None
     position_matrices: bool = False
     lattice: list[Vector] | None = None
     positions: list[Vector] | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -49,16 +50,35 @@ def completed(config: Config) -> Config:
         wanted |= {key: getattr(disorder, key) for key in ("tau", "tau_skew", "side_jump")}
     missing = [key for key, value in wanted.items() if value is None]
     check_file(config.model)
+    model = _identified(config.model)
     if missing and config.model.file is not None:
         raise ConfigError(_question(config.model, missing))
     known = {key: DEMONSTRATION[key] for key in missing}
     level = known.pop("fermi_level", surface.fermi_level)
     return replace(
         config,
+        model=model,
         surface=_sampled(replace(surface, fermi_level=level)),
         disorder=replace(disorder, **known),
         response=_driven(config.response),
     )
+
+
+def _identified(model: ModelConfig) -> ModelConfig:
+    """With the digest of its file, so that a result knows which it is of."""
+    if model.file is None:
+        return model
+    try:
+        with Path(model.file).open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ConfigError(f"{model.file}: {error.strerror}.") from error
+    if model.sha256 not in (None, "", found):
+        raise ConfigError(
+            f"{model.file}: is not the file of model.sha256 = {model.sha256[:12]}..., which this is computed from; "
+            "put that back, or take the new one with --set 'sha256=\"\"'."
+        )
+    return replace(model, sha256=found)
 
 
 def _driven(response: ResponseConfig) -> ResponseConfig:

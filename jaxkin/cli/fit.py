@@ -32,6 +32,7 @@ from jaxkin.fitting import (
 )
 from jaxkin.fitting.store import finite, fit_document, posterior_document
 from jaxkin.output import dataset as ds
+from jaxkin.output.folder import replace_file
 from jaxkin.surface import fermi_surface
 from jaxkin.surface.plan import Progress
 
@@ -197,21 +198,24 @@ def show(outcome: Outcome, console: Console) -> None:
 def write(outcome: Outcome, text: dict[str, Any], folder: Path) -> list[Path]:
     """fit.nc, fit.json, posterior.nc and the pictures; their paths."""
     from jaxkin.fitting import pictures
+    from jaxkin.output.pictures import png
 
     result = outcome.result
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"--out {folder}: {error}.") from error
-    ds.save(result.to_dataset(), folder / "fit.nc")
-    (folder / "fit.json").write_text(json.dumps(text, ensure_ascii=False, indent=1) + "\n")
-    written = [folder / "fit.nc", folder / "fit.json", folder / "fit.png"]
-    pictures.draw_fit(result).savefig(written[-1], dpi=130)
+    written = [
+        ds.save(result.to_dataset(), folder / "fit.nc"),
+        replace_file(folder / "fit.json", (json.dumps(text, ensure_ascii=False, indent=1) + "\n").encode()),
+        replace_file(folder / "fit.png", png(pictures.draw_fit(result))),
+    ]
     for name in outcome.wanted.profiles:
-        written.append(folder / f"profile_{name}.png")
-        pictures.draw_profile(result.profile(name)).savefig(written[-1], dpi=130)
+        drawn = pictures.draw_profile(result.profile(name))
+        written.append(replace_file(folder / f"profile_{name}.png", png(drawn)))
     if outcome.posterior is not None:
-        written += [folder / "posterior.nc", folder / "posterior.png"]
-        ds.save(outcome.posterior.to_dataset(), written[-2])
-        pictures.draw_posterior(outcome.posterior).savefig(written[-1], dpi=130)
+        written += [
+            ds.save(outcome.posterior.to_dataset(), folder / "posterior.nc"),
+            replace_file(folder / "posterior.png", png(pictures.draw_posterior(outcome.posterior))),
+        ]
     return written
