@@ -114,11 +114,11 @@ def test_densities_in_place_of_levels(tmp_path):
     data = ds.load(tmp_path / "result.nc")
     assert data.sigma.dims == ("temperature", "density", "frequency", "a", "b")
     model = jk.models.get("haldane")
-    for kelvin, row in zip((100.0, 200.0), data.fermi_level.values, strict=True):
-        expected = [jk.fermi_level(model, n, kelvin, carriers="holes") for n in (1e-3, 2e-3)]
-        np.testing.assert_allclose(row, expected, rtol=0, atol=1e-12)
+    for place, kelvin, n in ((0, 0), 100.0, 1e-3), ((1, 1), 200.0, 2e-3):
+        expected = jk.fermi_level(model, n, kelvin, carriers="holes")
+        assert abs(data.fermi_level.values[place] - expected) < 1e-12
     assert "n (cm^-2)" in text
-    assert sorted(path.name for path in tmp_path.glob("*.png"))[-1] == "scan.png"
+    assert {"scan.png", "scan_temperature.png"} < {path.name for path in tmp_path.glob("*.png")}
     again, _ = run("run", "--resume", "--out", tmp_path)
     assert again.count("kept from before") == 4
     for wrong, said in (
