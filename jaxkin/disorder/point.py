@@ -24,6 +24,7 @@ from jaxkin.disorder.orbital_kernels import OrbitalJump, OrbitalKernel
 from jaxkin.disorder.orbital_moments import hermitian
 from jaxkin.disorder.pairwise import PairwiseCollisions
 from jaxkin.disorder.states import States
+from jaxkin.disorder.supercell import defect_potential
 from jaxkin.disorder.two_impurities import Amplitude, Kind, TwoImpurities, density_matrix
 from jaxkin.errors import JaxkinError
 from jaxkin.hamiltonian.bloch import BlochModel
@@ -100,6 +101,48 @@ class PointImpurity(Disorder):
         groups = [orbitals] if all(np.ndim(orbital) == 0 for orbital in orbitals) else orbitals
         self.sites = tuple(_site(potential, numbers("orbitals", group, meaning, int), cells) for group in groups)
         self.density, self.order, self.rtol = leaf(density), order, rtol
+
+    @classmethod
+    def from_supercell(
+        cls,
+        host: TightBinding,
+        defect: TightBinding,
+        matrix: ArrayLike,
+        *,
+        density: Number,
+        smallest: float = 1e-3,
+        order: Order = "tmatrix",
+        rtol: float = 3e-3,
+    ) -> PointImpurity:
+        """The impurity in a supercell: its Hamiltonian minus that of the host folded into it, on a cluster of orbitals.
+
+        Orbitals are matched by centre, and in order and phase by their hoppings; energies are aligned far from the
+        defect; an orbital that the defect lacks is out of reach (a vacancy).
+
+        Args:
+            host: the perfect crystal.
+            defect: the supercell with one defect, with the same origin.
+            matrix: integers, rows the supercell's vectors in those of the host.
+            density: impurities per Å^d.
+            smallest: orbitals on which V is smaller than this part of its largest row are left out.
+            order, rtol: as of any point impurity.
+
+        Raises:
+            JaxkinError: lattices that do not fit, or a defect with orbitals of its own.
+
+        Warns:
+            AccuracyWarning: more than a twentieth of the potential is cut off.
+
+        >>> import jaxkin as jk
+        >>> chain = jk.TightBinding([[1.0]], [[-1], [1]], [[[-1.0]], [[-1.0]]], [[0.0]])
+        >>> ring = np.diag([0.5, 0.0, 0.0, 0.0]) - np.eye(4, k=1) - np.eye(4, k=-1)
+        >>> ends = -np.eye(4)[:, :1] @ np.eye(4)[3:]
+        >>> defect = jk.TightBinding([[4.0]], [[0], [-1], [1]], [ring, ends, ends.T], np.arange(4)[:, None] / 4)
+        >>> jk.PointImpurity.from_supercell(chain, defect, [[4]], density=0.01)
+        PointImpurity(0.5 eV on orbitals [0], density=0.01 per Å^d, order='tmatrix')
+        """
+        found = defect_potential(host, defect, matrix, smallest)
+        return cls(found.potential, found.orbitals, density, order=order, cells=found.cells, rtol=rtol)
 
     @brief
     def __repr__(self) -> str:

@@ -59,10 +59,9 @@ def _maps_on(source: Pocket, one: ZoneMap, target: Pocket, covered: float = COVE
 
 def moved(columns: dict[str, np.ndarray], one: ZoneMap) -> dict[str, np.ndarray]:
     """Columns of points (``k``, ``velocity``, ...) at their images; what is not a vector stays."""
+    axial = [name for name in ("berry_curvature", "orbital_moment", "spin_moment") if name in columns]
     return columns | {
         "k": columns["k"] @ one.matrix.T % 1.0,
         "velocity": columns["velocity"] @ one.polar.T,
-        "berry_curvature": columns["berry_curvature"] @ one.axial.T,
-        "orbital_moment": columns["orbital_moment"] @ one.axial.T,
-        "spin_moment": columns["spin_moment"] @ one.axial.T,
+        **{name: columns[name] @ one.axial.T for name in axial},
     }

@@ -17,7 +17,7 @@ from jaxkin.surface.carriers import Carriers
 from jaxkin.surface.images import Image, moved, pocket_images, stabiliser
 from jaxkin.surface.maps import ZoneMap
 from jaxkin.surface.nodes import Nodes
-from jaxkin.surface.points import VECTORS, point_geometry
+from jaxkin.surface.points import kept_vectors, point_geometry
 from jaxkin.surface.resolution import RESOLVED, energy_noise
 from jaxkin.surface.samples import Decided, Sampler, Samples
 from jaxkin.surface.search import Pocket, certain_diameter, find_pockets
@@ -185,6 +185,7 @@ class Plan:
             self.model,
             samples.k,
             samples.band,
+            kept_vectors(self.model),
             energy=samples.energy,
             degeneracy=self.degeneracy,
             spectrum=self.spectrum,
@@ -238,7 +239,8 @@ class Plan:
             model=self.model,
             fermi_level=thermal.fermi_level,
             temperature=thermal.temperature,
-            **{name: columns[name] for name in ("k", *VECTORS, "weight", "level_weight")},  # pyright: ignore[reportArgumentType]
+            **{"spin_moment": np.broadcast_to(0.0, (len(columns["k"]), 3))}
+            | {name: columns[name] for name in ("k", *kept_vectors(self.model), "weight", "level_weight")},  # pyright: ignore[reportArgumentType]
             rule=sampler.rule(thermal, decided),
             heights=(levels - thermal.fermi_level) / (thermal.width or 1.0),
             carriers=Kept(self.carriers(sampler, made)),

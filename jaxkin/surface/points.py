@@ -46,6 +46,11 @@ PASSES = 3
 """Of two solves each. One is enough for energies good to 1e-13, two for 1e-4."""
 
 
+def kept_vectors(model: BlochModel) -> tuple[str, ...]:
+    """Those that may be other than zero."""
+    return VECTORS if model.spin is not None else tuple(name for name in VECTORS if name != "spin_moment")
+
+
 def point_geometry(
     model: BlochModel,
     k: np.ndarray,
