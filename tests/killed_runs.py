@@ -19,6 +19,7 @@ import xarray as xr
 from jaxkin.cli import execution, study
 from jaxkin.cli.config import load
 from jaxkin.cli.defaults import completed
+from jaxkin.cli.levels import places
 from jaxkin.cli.record import Record
 from jaxkin.output import dataset as ds
 from jaxkin.output import pictures
@@ -52,7 +53,11 @@ class Cheap(study.Study):
 
 def life(out: Path) -> None:
     wanted = execution.Wanted(out, json=True, resume=True)
-    execution.execute(CONFIG, lambda config: Cheap(config, None, None, np.ones((3, 3))), wanted, Share())
+
+    def prepare(config, progress):
+        return Cheap(config, None, None, places(config.surface, None), np.ones((3, 3)))
+
+    execution.execute(CONFIG, prepare, wanted, Share())
 
 
 def result(out: Path):
