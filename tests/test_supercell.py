@@ -114,6 +114,9 @@ def test_what_does_not_fit_is_refused():
     elsewhere = jk.TightBinding(lattice, defect.translations, defect.hoppings, np.asarray(defect.positions) + 0.2)
     with pytest.raises(jk.JaxkinError, match=r"have none of the host within 0\.9 Å"):
         defect_potential(other, elsewhere, matrix)
+    one, more = crystal(1), crystal(2)  # a second orbital on every centre
+    with pytest.raises(jk.JaxkinError, match=r"have none of the host within 0\.9 Å"):
+        defect_potential(one, planted(more, matrix, v, [0], np.zeros((1, 3), int)), matrix)
     with pytest.warns(jk.AccuracyWarning, match="is cut off"):
         two = planted(host, matrix, np.diag([1.0, 0.5]), [0, 2], np.array([[0, 0, 0], [1, 1, 1]]))
         defect_potential(host, two, matrix, smallest=0.6)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +18,7 @@ from jaxkin.estimate import Estimate
 from jaxkin.hamiltonian import BlochModel, Structure, TightBinding
 from jaxkin.hamiltonian.structure import Sites, spin_order
 from jaxkin.surface import BandEdges, Extent, Lines, band_edges, fermi_surface, pocket_extents
+from jaxkin.surface.plan import Progress
 from jaxkin.symmetry import (
     Forbidden,
     Operation,
@@ -33,7 +33,6 @@ from jaxkin.symmetry import (
 from jaxkin.symmetry.selection import Response
 
 RESPONSES: tuple[Response, ...] = ("g", "hall")
-Progress = Callable[[int, int, str], None]
 SAME_CELL = 1e-2
 """Å between the cell of a .win and that of the model."""
 LINES = {1: 2, 2: 96, 3: 16}

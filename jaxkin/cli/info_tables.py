@@ -9,13 +9,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from jaxkin import units
 from jaxkin.cli.info import Info, Level
 from jaxkin.hamiltonian import TightBinding
 from jaxkin.output.uncertainty import with_uncertainty
 from jaxkin.symmetry import Forbidden, allowed
 from jaxkin.symmetry.selection import Response
 
-PER_CM = {1: (1e8, "cm^-1"), 2: (1e16, "cm^-2"), 3: (1e24, "cm^-3")}
 RESPONSES: tuple[tuple[Response, str, str], ...] = (
     ("g", "g", "gyrotropic components allowed"),
     ("hall", "σ", "Hall components allowed"),
@@ -127,7 +127,7 @@ def _bands(info: Info) -> Table:
 
 
 def _pockets(info: Info, level: Level) -> Table:
-    factor, unit = PER_CM[info.model.dimension]
+    factor, unit = units.per_cm(info.model.dimension), f"cm^-{info.model.dimension}"
     carriers = ", ".join(
         f"{with_uncertainty(factor * float(one.mean), factor * float(one.stderr))} {unit} {name}"
         for name, one in (("electrons", level.electrons), ("holes", level.holes))

@@ -187,7 +187,7 @@ def run(
         cautions += [f"{where}: {text}" for text in response.warnings]
         # by all processes, as some sums are over the points of all
         data = ds.with_conductivity(response.to_dataset(c.response.optic_axis), sigma)
-        data = ds.with_magnetization(data, response, study.drive)
+        data = ds.with_magnetization(data, response, sigma, study.drive)
         data["allowed"] = (("a", "b"), study.allowed, {"long_name": "components of g that the point group allows"})
         if number == 0:
             data = data.merge(ds.surface_points(response)).merge(ds.surface_mesh(response))

@@ -146,12 +146,7 @@ def _apart(x: np.ndarray, y: np.ndarray, lattice: np.ndarray) -> np.ndarray:
 def _matched(host: _Folded, defect: _Folded, lattice: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The host's orbital of each of the defect's, and its phase."""
     near = np.linalg.norm(_apart(defect.centres, host.centres, lattice), axis=-1) < NEAR
-    lonely = np.flatnonzero(~near.any(axis=1))
-    if len(lonely):
-        raise JaxkinError(
-            f"defect: its orbitals {lonely.tolist()} have none of the host within {NEAR} Å, and a potential on the "
-            "host's orbitals cannot stand for them; leave them out of the wannierisation, or give both one origin."
-        )
+    _check_partners(near.any(axis=1))
     zero = int(np.flatnonzero(~host.steps.any(axis=1))[0])
     energy = [np.real(np.diagonal(one.hoppings[zero])) for one in (defect, host)]
     size = [np.linalg.norm(one.hoppings, axis=(0, 2)) for one in (defect, host)]
@@ -165,7 +160,18 @@ def _matched(host: _Folded, defect: _Folded, lattice: np.ndarray) -> tuple[np.nd
     seeds = seeds[seeds[:, 0] == seeds[0, 0]][:SEEDS]
     grown = [_grown(host, defect, near, tuple(seed)) for seed in seeds]
     partner = min(grown, key=lambda pair: _unlike(host, defect, *pair))[0]
+    _check_partners(partner >= 0)
     return partner, _phases(host, defect, partner)
+
+
+def _check_partners(has: np.ndarray) -> None:
+    """Refuse orbitals of the defect that no orbital of the host is left for."""
+    if not has.all():
+        lonely = np.flatnonzero(~has).tolist()
+        raise JaxkinError(
+            f"defect: its orbitals {lonely} have none of the host within {NEAR} Å, and a potential on the host's "
+            "orbitals cannot stand for them; leave them out of the wannierisation, or give both one origin."
+        )
 
 
 def _phases(host: _Folded, defect: _Folded, partner: np.ndarray) -> np.ndarray:
@@ -263,15 +269,11 @@ def _difference(
     there = np.setdiff1d(np.arange(size), missing)
     change[zero, there, there] -= shift
 
-    between = host.centres - centre
-    images = -np.rint(between).astype(int)  # supercells that bring each orbital nearest to the defect
-    place = {tuple(step): n for n, step in enumerate(host.steps.tolist())}
-    potential = np.zeros((size, size), complex)
-    for i in range(size):
-        for j in range(size):
-            n = place.get(tuple((images[j] - images[i]).tolist()))
-            if n is not None:
-                potential[i, j] = change[n, i, j]
+    images = -np.rint(host.centres - centre).astype(int)  # supercells that bring each orbital nearest to the defect
+    between, potential = images[None, :, :] - images[:, None, :], np.zeros((size, size), complex)
+    for step, hopping in zip(host.steps, change, strict=True):
+        there = (between == step).all(axis=-1)
+        potential[there] = hopping[there]
     whole = float(np.linalg.norm(change))
     whole = whole if whole > NOTHING * np.linalg.norm(host.hoppings) else 0.0
     potential[missing, missing] = REMOVED

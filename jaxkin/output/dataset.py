@@ -344,9 +344,11 @@ def _join(variable: xr.DataArray) -> xr.DataArray:
     return xr.DataArray(values, dims=[dim for dim in variable.dims if dim != "part"], attrs=variable.attrs)
 
 
-def with_magnetization(dataset: xr.Dataset, response: GyrotropicResponse, drive: Drive) -> xr.Dataset:
+def with_magnetization(
+    dataset: xr.Dataset, response: GyrotropicResponse, sigma: Conductivity, drive: Drive
+) -> xr.Dataset:
     """``dataset`` with μ₀M along a field or current that drives it, and its part that is spin's."""
-    dims, along = ("mechanism", "frequency"), drive.along(response)
+    dims, along = ("mechanism", "frequency"), drive.along(response, sigma)
     named = {
         "units": "G",
         "long_name": "mu_0 M along the drive",
@@ -354,7 +356,7 @@ def with_magnetization(dataset: xr.Dataset, response: GyrotropicResponse, drive:
     }
     parts = {"induced_field": Estimate(np.stack([along[name].samples for name in response.g], axis=1))}
     if response.surface.model.spin is not None:
-        parts["induced_field_of_spin"] = drive.along(response.of_moment("spin"))["intrinsic"]
+        parts["induced_field_of_spin"] = drive.along(response.of_moment("spin"), sigma)["intrinsic"]
     for name, part in parts.items():
         dataset[name] = (dims[-part.mean.ndim :], part.mean, named)
         dataset[f"{name}_stderr"] = (dims[-part.mean.ndim :], part.stderr, {**named, "long_name": "its standard error"})

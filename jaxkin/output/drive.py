@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxkin.estimate import Estimate
+from jaxkin.response.conductivity import Conductivity
 from jaxkin.response.gyrotropic import GyrotropicResponse
 
 
@@ -16,12 +17,11 @@ class Drive(NamedTuple):
     vector: tuple[float, float, float]
     current: bool = False
 
-    def along(self, response: GyrotropicResponse) -> dict[str, Estimate]:
-        """μ₀M along the drive in gauss, (frequency,), by mechanism."""
-        size = float(np.linalg.norm(self.vector)) or 1.0
-        given = {"current" if self.current else "field": self.vector}
-        direction = np.array(self.vector) / size
-        return {name: part.map(lambda m: m @ direction) for name, part in response.magnetization_gauss(**given).items()}
+    def along(self, response: GyrotropicResponse, sigma: Conductivity) -> dict[str, Estimate]:
+        """μ₀M along the drive in gauss, (frequency,), by mechanism; a current drives it through ``sigma``."""
+        direction = np.array(self.vector) / (float(np.linalg.norm(self.vector)) or 1.0)
+        made = response.magnetization_gauss(sigma.electric_field(self.vector) if self.current else self.vector)
+        return {name: part.map(lambda m: m @ direction) for name, part in made.items()}
 
     def label(self, dimension: int) -> str:
         """Its symbol, size and unit.

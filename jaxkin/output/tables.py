@@ -26,7 +26,7 @@ def summary(response: GyrotropicResponse, sigma: Conductivity, allowed: np.ndarr
     return Group(
         _state(response, sigma),
         *_hall(sigma),
-        *([_tensor(response, allowed), _observables(response, drive, axis)] if found else [_NONE]),
+        *([_tensor(response, allowed), _observables(response, sigma, drive, axis)] if found else [_NONE]),
         *(Text(f"{name.replace('_', ' ')}: not known of this disorder", style="dim") for name in response.left_out),
         *(Text(f"warning: {message}", style="yellow") for message in response.warnings),
     )
@@ -129,7 +129,7 @@ def _tensor(response: GyrotropicResponse, allowed: np.ndarray) -> Table:
     return table
 
 
-def _observables(response: GyrotropicResponse, drive: Drive, axis) -> Table:
+def _observables(response: GyrotropicResponse, sigma: Conductivity, drive: Drive, axis) -> Table:
     columns, model = _columns(response), response.surface.model
     what = f"observables: M for {drive.label(model.dimension)}, rotation ρ along the optic axis"
     table = Table(title=what, title_justify="left")
@@ -137,7 +137,7 @@ def _observables(response: GyrotropicResponse, drive: Drive, axis) -> Table:
     for name in columns:
         table.add_column(name.replace("_", " "), justify="right", no_wrap=True)
     static = int(np.argmin(np.abs(response.frequency)))
-    magnetization, symbol = drive.along(response), "j" if drive.current else "E"
+    magnetization, symbol = drive.along(response, sigma), "j" if drive.current else "E"
 
     def add(label: str, values: Iterable[Estimate]) -> None:
         table.add_row(label, *_row(list(values)))
@@ -145,7 +145,7 @@ def _observables(response: GyrotropicResponse, drive: Drive, axis) -> Table:
     f0 = f" at {response.frequency[static]:g} THz"
     add(f"μ₀M∥{symbol} (G){f0}", (magnetization[name][static].real for name in columns))
     if model.spin is not None and "intrinsic" in columns:
-        spin = drive.along(response.of_moment("spin"))["intrinsic"][static].real
+        spin = drive.along(response.of_moment("spin"), sigma)["intrinsic"][static].real
         table.add_row("  of spin", *(str(spin) if name == "intrinsic" else "" for name in columns))
     add(f"Im Tr g (S){f0}", (response.trace()[name][static].imag for name in columns))
     rotation = response.rotatory_power(axis)

@@ -10,10 +10,12 @@ from numpy.typing import ArrayLike
 from scipy import constants as si
 
 from jaxkin.brief import brief, lines, listed
-from jaxkin.checks import check_count, check_number
+from jaxkin.checks import cartesian, check_count, check_number, shown
 from jaxkin.disorder.kernels import Disorder
+from jaxkin.errors import JaxkinError
 from jaxkin.estimate import Estimate
 from jaxkin.namespace import AnyArray, is_traced, namespace
+from jaxkin.response import observables
 from jaxkin.response.observables import LEVI_CIVITA
 from jaxkin.response.shell import SkewOrder, Solver
 from jaxkin.response.sums import Theory
@@ -26,6 +28,9 @@ from jaxkin.symmetry.verify import violation
 
 HALL = ("intrinsic", "skew", "side_jump", "gaussian_skew", "total")
 """Mechanisms of the Hall conductivity in the order of tables."""
+UNITS = {3: "S/m", 2: "S", 1: "S m"}
+"""Of σ in each dimension."""
+DIMENSIONS = {unit: dimension for dimension, unit in UNITS.items()}
 HALL_RTOL = 1e-2
 """Accuracy of the intrinsic part: that of the rest of a usual run."""
 HALL_BUDGET = 200_000
@@ -60,6 +65,17 @@ class Conductivity(eqx.Module):
         """
         parts = {name: one.map(_antisymmetric) for name, one in self.sigma.items() if name != "drude"}
         return {name: parts[name] for name in HALL if name in parts}
+
+    def electric_field(self, current: ArrayLike) -> Estimate:
+        """E = ρj in V/m for j (3,) in A/m² (in 2D: A/m), ρ = σ⁻¹ of all mechanisms; (frequency, 3).
+
+        Raises:
+            JaxkinError: a current out of the plane of a two-dimensional model.
+        """
+        dimension, density = DIMENSIONS[self.unit], cartesian(current, "current")
+        if np.any(density[dimension:]):
+            raise JaxkinError(f"current={shown(current)}: this model has {dimension} dimensions, the rest must be 0.")
+        return self.sigma["total"].map(lambda sigma: observables.electric_field(sigma, density, dimension))
 
     @brief
     def __repr__(self) -> str:
@@ -171,7 +187,7 @@ def from_transport(
             shared["intrinsic"] = shared["total"] = np.broadcast_to(found.error, shape[1:])
     parts["total"] = sum(parts.values())
     sigma = {name: Estimate(samples, surface.evaluations, shared.get(name)) for name, samples in parts.items()}
-    return Conductivity(sums.frequency, sigma, {3: "S/m", 2: "S", 1: "S m"}[surface.model.dimension], reversal)
+    return Conductivity(sums.frequency, sigma, UNITS[surface.model.dimension], reversal)
 
 
 def intrinsic_conductivity(

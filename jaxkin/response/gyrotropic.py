@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import equinox as eqx
 import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxkin.brief import brief, lines, listed, plural
-from jaxkin.checks import cartesian, shown
+from jaxkin.checks import shown
 from jaxkin.disorder.kernels import Disorder
 from jaxkin.disorder.relaxation_time import RelaxationTime
 from jaxkin.errors import JaxkinError
@@ -135,14 +135,16 @@ class GyrotropicResponse(eqx.Module):
         """Kinetic magnetoelectric susceptibility χ_ab = g_ab − ½ δ_ab Tr g, Eq. (86), in S."""
         return self._each(observables.magnetoelectric)
 
-    def magnetization(self, field: ArrayLike | None = None, *, current: ArrayLike | None = None) -> dict[str, Estimate]:
+    def magnetization(
+        self, field: ArrayLike | Estimate | None = None, *, current: ArrayLike | None = None
+    ) -> dict[str, Estimate]:
         """M = −iχE, Eq. (87), of a field, or of the field E = ρj that a current density makes; (frequency, 3).
 
         With ``current`` each replica has its own χ and its own ρ = σ⁻¹, all mechanisms of σ in it, so that what both
         have in common drops out of the error.
 
         Args:
-            field: E (3,) in V/m.
+            field: E (3,) in V/m, or an estimate of it of as many replicas, (frequency, 3).
             current: j (3,) in A/m² (in 2D: A/m), in its place.
 
         Returns:
@@ -157,30 +159,23 @@ class GyrotropicResponse(eqx.Module):
         >>> response.magnetization(current=[0, 0, 1e8])["total"].mean.shape
         (1, 3)
         """
-        if field is not None and current is None:
-            return self._each(lambda g: observables.magnetization(g, field))
-        if field is not None or current is None:
+        if (field is None) == (current is None):
             raise JaxkinError("magnetization: give either a field in V/m or current=, a current density in A/m².")
-        electric = self.electric_field(current)[:, None, :]
-        return {name: -1j * (chi * electric).map(lambda each: each.sum(axis=-1)) for name, chi in self.chi.items()}
+        electric = field if current is None else self.electric_field(current)
+        if not isinstance(electric, Estimate):
+            return self._each(lambda g: observables.magnetization(g, cast("ArrayLike", electric)))
+        each = electric[:, None, :]
+        return {name: -1j * (chi * each).map(lambda part: part.sum(axis=-1)) for name, chi in self.chi.items()}
 
     def magnetization_gauss(
-        self, field: ArrayLike | None = None, *, current: ArrayLike | None = None
+        self, field: ArrayLike | Estimate | None = None, *, current: ArrayLike | None = None
     ) -> dict[str, Estimate]:
         """μ₀M in gauss, as :meth:`magnetization`."""
         return {name: part.map(observables.gauss) for name, part in self.magnetization(field, current=current).items()}
 
     def electric_field(self, current: ArrayLike) -> Estimate:
-        """E = ρj in V/m for j (3,) in A/m² (in 2D: A/m), ρ = σ⁻¹ of all mechanisms; (frequency, 3).
-
-        Raises:
-            JaxkinError: a current out of the plane of a two-dimensional model.
-        """
-        dimension = self.surface.model.dimension
-        density = cartesian(current, "current")
-        if np.any(density[dimension:]):
-            raise JaxkinError(f"current={shown(current)}: this model has {dimension} dimensions, the rest must be 0.")
-        return self.conductivity.sigma["total"].map(lambda sigma: observables.electric_field(sigma, density, dimension))
+        """E = ρj, :meth:`Conductivity.electric_field`."""
+        return self.conductivity.electric_field(current)
 
     def rotatory_power(self, axis: ArrayLike = (0, 0, 1)) -> dict[str, Estimate]:
         """Complex ρ = ½μ₀ω n·g·n along the optic axis n in rad/m, Eq. (78).

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from scipy.optimize import root_scalar
 
+from jaxkin import units
 from jaxkin.checks import check_count, check_kind, check_number, shown
 from jaxkin.errors import AccuracyWarning, JaxkinError
 from jaxkin.estimate import Estimate
@@ -55,7 +56,7 @@ class Density(NamedTuple):
     @property
     def per_cm(self) -> float:
         """How many in cm^-d."""
-        return abs(self.value) * UNITS["cm"] ** self.dimension
+        return abs(self.value) * units.per_cm(self.dimension)
 
     @classmethod
     def read(cls, text: str, dimension: int, carriers: str | None = None) -> Density:
