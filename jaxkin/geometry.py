@@ -101,8 +101,8 @@ def band_geometry(
 
     - Ω = i⟨Du|×|Du⟩, Eqs. (15), (25), plus ⟨u|F|u⟩ for a model with position matrices;
     - m = (iħe/2)⟨Du|×(h−ε)|Du⟩, Eqs. (4), (26), reported in μ_B with e = −|e| (electrons), so
-      m_z = +(|e|/ħ) Im⟨D_x u|(h−ε)|D_y u⟩; plus −½ g_s μ_B⟨σ⟩ if the model has spin operators, plus
-      the model's prescribed ``moment``.
+      m_z = +(|e|/ħ) Im⟨D_x u|(h−ε)|D_y u⟩, completed by what lies outside the Wannier functions' space where the
+      model has ``hr_matrices``; plus −½ g_s μ_B⟨σ⟩ if it has spin operators, plus its prescribed ``moment``.
 
     A degenerate set, bands each closer than ``degeneracy`` to the next, is projected out of D as a whole. For an
     integer ``band`` curvature and moment are the mean over the set the band belongs to (so that adding up its bands
@@ -174,7 +174,9 @@ def separate_geometry(
         column = _dagger(eigen.states) @ (eigen.derivative @ state)  # ⟨m|D_aH|b⟩, (3, n, m)
         velocity = jnp.real(jnp.sum(jnp.where(others, 0.0, column), axis=1))
         mixing = jnp.where(others, 1 / jnp.where(others, gap, 1.0), 0.0) * column
-        curvature, moment, spin = _vectors(model, point, mixing, gap, state)
+        covariant = eigen.states @ mixing
+        found = mixing, gap, Bands(eigen.energies[bands], state, covariant)
+        curvature, moment, spin = _vectors(model, point, *found)
         geometry = BandGeometry(
             energy=eigen.energies[bands],
             velocity=velocity.T,
@@ -182,7 +184,7 @@ def separate_geometry(
             orbital_moment=moment.T,
             spin_moment=spin.T,
             state=state.T,
-            covariant_derivative=jnp.moveaxis(eigen.states @ mixing, -1, 0),
+            covariant_derivative=jnp.moveaxis(covariant, -1, 0),
         )
         return {name: getattr(geometry, name) for name in names}, distance
 
@@ -233,7 +235,8 @@ def pair_geometry(
     cross = covariant[_NEXT].conj()
     curvature = -2 * jnp.imag(jnp.sum(cross * covariant[_PREVIOUS], axis=1))
     moment = -units.MAGNETON_PER_EV_A2 * jnp.imag(jnp.sum(cross * image[_PREVIOUS], axis=1))
-    curvature, moment, spin = _completed(model, k, curvature[:, None], moment[:, None], first.state[:, None])
+    found = Bands(first.energy[None], first.state[:, None], covariant[..., None])
+    curvature, moment, spin = _completed(model, k, curvature[:, None], moment[:, None], found)
     geometry = BandGeometry(
         energy=first.energy,
         velocity=jnp.real(image @ first.state.conj()),
@@ -283,7 +286,8 @@ def _geometry(model: BlochModel, k: KPoint, eigen: Eigen, members, weights, equa
     gap = energies[None, :] - energies[:, None]  # ε_b − ε_m of ⟨m|…|b⟩
     outside = (1 - members)[:, None] * members[None, :]
     mixing = velocity * jnp.where(outside > 0, outside / jnp.where(outside > 0, gap, 1.0), 0.0)
-    curvature, moment, spin = _vectors(model, k, mixing, gap, states)
+    covariant = states @ mixing
+    curvature, moment, spin = _vectors(model, k, mixing, gap, Bands(energies, states, covariant))
     return BandGeometry(
         energy=energies @ weights / weights.sum(),
         velocity=jnp.real(jnp.diagonal(velocity, axis1=1, axis2=2)) @ equal,
@@ -291,29 +295,64 @@ def _geometry(model: BlochModel, k: KPoint, eigen: Eigen, members, weights, equa
         orbital_moment=moment @ weights,
         spin_moment=spin @ weights,
         state=states,
-        covariant_derivative=states @ mixing,
+        covariant_derivative=covariant,
     )
 
 
-def _vectors(model: BlochModel, k: KPoint, mixing, gap, states) -> tuple[Float[Array, "3 b"], ...]:
+class Bands(NamedTuple):
+    """ε (b,) in eV, |u⟩ as columns (n, b) and |D_a u⟩ in Å (3, n, b) of b bands at one k."""
+
+    energies: Float[Array, " b"]
+    states: Complex[Array, "n b"]
+    covariant: Complex[Array, "3 n b"]
+
+
+def _vectors(model: BlochModel, k: KPoint, mixing, gap, bands: Bands) -> tuple[Float[Array, "3 b"], ...]:
     """Curvature, moment and the spin's part of it, of bands b from ``mixing`` = ⟨m|D_a u_b⟩ and ``gap`` = ε_b − ε_m."""
     cross = mixing[_NEXT].conj() * mixing[_PREVIOUS]  # ⟨D_a u|m⟩⟨m|D_b u⟩, ab c cyclic
     curvature = -2 * jnp.imag(cross.sum(axis=1))
     moment = units.MAGNETON_PER_EV_A2 * jnp.imag((cross * -gap).sum(axis=1))
-    return _completed(model, k, curvature, moment, states)
+    return _completed(model, k, curvature, moment, bands)
 
 
-def _completed(model: BlochModel, k: KPoint, curvature, moment, states) -> tuple[Array, Array, Array]:
-    """With what the orbitals' own curvature, their spin and the model's moment add; and what spin adds."""
-    orbital_curvature = model.wannier_curvature(k)
-    if orbital_curvature is not None:
-        curvature = curvature + _expectation(orbital_curvature, states)
-    spin = jnp.zeros_like(moment)
-    if model.spin is not None:
-        spin = -0.5 * ELECTRON_G * _expectation(model.spin, states)
+def _completed(model: BlochModel, k: KPoint, curvature, moment, bands: Bands) -> tuple[Array, Array, Array]:
+    """With what lies outside the orbitals' space, their spin, and the model's moment; and what spin adds."""
+    outer_curvature = model.wannier_curvature(k)
+    if outer_curvature is not None:
+        outer_curvature = _expectation(outer_curvature, bands.states)
+        curvature = curvature + outer_curvature
+        outer_moment = _outer_moment(model, k, outer_curvature, bands)
+        if outer_moment is not None:
+            moment = moment + units.MAGNETON_PER_EV_A2 * outer_moment
+    spin, pauli = jnp.zeros_like(moment), model.pauli(k)
+    if pauli is not None:
+        spin = -0.5 * ELECTRON_G * _expectation(pauli, bands.states)
     if model.moment is not None:
         moment = moment + jnp.asarray(model.moment(k))[:, None]
     return curvature, moment + spin, spin
+
+
+def _outer_moment(model: BlochModel, k: KPoint, outer_curvature: Array, bands: Bands) -> Float[Array, "3 b"] | None:
+    """What completes Im⟨D_a u|(h−ε)|D_b u⟩ by the part of |D_a u⟩ outside the Wannier functions' space, in eV Å².
+
+    Re[⟨D_b u|B̃_a|u⟩ − ⟨D_a u|B̃_b|u⟩] + Im⟨u|C̃_ab|u⟩ + ½ε⟨u|F_c|u⟩ with B̃ = B − h r, C̃_ab = C_ab − r_a B_b − B†_a r_b +
+    r_a h r_b, B_a = i⟨w|H|∂_a w⟩ and C_ab = ⟨∂_a w|H|∂_b w⟩: M. G. Lopez et al., PRB 85, 014435 (2012).
+    """
+    more, r = model.hamiltonian_moments(k), model.position(k)
+    if more is None or r is None:
+        return None
+    u, (b, c), h = bands.states, more, model.hamiltonian(k)
+    moved, weighed = r @ u, b @ u  # r_a|u⟩, B_a|u⟩
+    back = h @ moved
+    outer = weighed - back  # B̃_a|u⟩
+
+    def between(left: Array, right: Array) -> Array:
+        """⟨left_a|right_b⟩ of every band, abc cyclic."""
+        return jnp.sum(left[_NEXT].conj() * right[_PREVIOUS], axis=1)
+
+    crossed = jnp.sum(bands.covariant[_PREVIOUS].conj() * outer[_NEXT], axis=1) - between(bands.covariant, outer)
+    inside = between(moved, back) - between(moved, weighed) - between(weighed, moved)
+    return jnp.real(crossed) + jnp.imag(inside) - 0.5 * _expectation(c, u) + 0.5 * bands.energies * outer_curvature
 
 
 def _dagger(matrix: Complex[Array, "n n"]) -> Complex[Array, "n n"]:

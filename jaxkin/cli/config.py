@@ -27,7 +27,7 @@ class ModelConfig(Section, frozen=True):
     parameters: dict[str, Any] = msgspec.field(default_factory=dict)
     file: str | None = None
     sha256: str | None = None
-    position_matrices: bool = False
+    position_matrices: bool | None = None
     lattice: list[Vector] | None = None
     positions: list[Vector] | None = None
     point_group: str | None = None
@@ -126,7 +126,7 @@ def load(source: str | None, settings: list[str]) -> Config:
         pass
     elif source.endswith(".toml"):
         tree = parse_file(Path(source))
-    elif NAME.fullmatch(Path(source).name.removesuffix(".gz")) or Path(source).is_file():
+    elif NAME.fullmatch(Path(source).name) or Path(source).is_file():
         tree = {"model": {"file": source}}
     elif source in models.available():
         tree = {"model": {"name": source}}

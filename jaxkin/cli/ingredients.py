@@ -24,7 +24,7 @@ def build_model(config: ModelConfig) -> BlochModel:
     check_file(config)
     if Path(config.file).suffix in SUFFIXES:
         beside = [key for key in ("lattice", "positions", "minimal_distance") if getattr(config, key) is not None]
-        if beside or config.position_matrices:
+        if beside or config.position_matrices is not None:
             which = beside[0] if beside else "position_matrices"
             raise ConfigError(f"{config.file}: {which} is a key of Wannier90 files, not of TBmodels.")
         return read_tbmodels(config.file, point_group=config.point_group)
@@ -41,7 +41,7 @@ def build_model(config: ModelConfig) -> BlochModel:
 def structure_beside(config: ModelConfig) -> Structure | None:
     """The atoms in ``seed.win`` next to a Wannier90 file, if it is there and lists them."""
     file = Path(config.file or ".")
-    named = NAME.fullmatch(file.name.removesuffix(".gz"))
+    named = NAME.fullmatch(file.name)
     win = file.parent / f"{named[1]}.win" if named else None
     return Structure.from_win(win) if win is not None and win.exists() else None
 

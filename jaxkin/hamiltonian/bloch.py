@@ -167,6 +167,19 @@ class BlochModel(eqx.Module):
         del k
         return None
 
+    def hamiltonian_moments(self, k: KPoint) -> tuple[VectorMatrix, VectorMatrix] | None:
+        """B_a = i⟨w|H|∂_a w⟩ in eV Å and i(C_ab − C_ba), C_ab = ⟨∂_a w|H|∂_b w⟩, in eV Å², abc cyclic; or None.
+
+        They complete the orbital moment by what lies outside the orbitals' own space.
+        """
+        del k
+        return None
+
+    def pauli(self, k: KPoint) -> VectorMatrix | None:
+        """Pauli matrices on the orbitals at k, (3, n, n), or None."""
+        del k
+        return self.spin
+
     @jittable
     def derivative(self, k: KPoint) -> VectorMatrix:
         """Covariant derivative D_a H = ∂H/∂k_a − i[r_a, H] in eV Å, (3, n, n), Cartesian.

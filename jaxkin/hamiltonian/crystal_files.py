@@ -72,6 +72,14 @@ def mesh_from_win(win: Path) -> tuple[int, int, int] | None:
     return None if found is None else (int(found[1]), int(found[2]), int(found[3]))
 
 
+def replicas_of_win(win: Path) -> bool:
+    """``use_ws_distance``, which is true where a file does not say otherwise."""
+    if not win.exists():
+        return True
+    found = re.search(r"^use_ws_distance\s*[=: ]\s*(\S+)", "\n".join(_lines(win)), re.MULTILINE)
+    return found is None or found[1].strip(".").startswith("t")
+
+
 def _lines(win: Path) -> list[str]:
     """Without comments, in lower case, with single spaces."""
     return [" ".join(re.split("[!#]", line)[0].lower().split()) for line in TextFile(win).lines]

@@ -9,6 +9,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 from jaxkin.checks import numbers
@@ -163,7 +164,10 @@ def spin_order(model: TightBinding) -> str | None:
     if n % 2:
         return None
     centres = np.asarray(model.positions)
-    sigma = None if model.spin is None else np.real(np.diagonal(np.asarray(model.spin[2])))
+    spin = model.spin
+    if spin is not None and spin.ndim == 4:
+        spin = jnp.moveaxis(spin[jnp.argmin(jnp.abs(model.translations).sum(axis=1))], -1, 0)  # within the home cell
+    sigma = None if spin is None else np.real(np.diagonal(np.asarray(spin[2])))
     for order, up in (("in turn", np.arange(0, n, 2)), ("halves", np.arange(n // 2))):
         down = up + (1 if order == "in turn" else n // 2)
         together = np.allclose(centres[up], centres[down], atol=1e-2)

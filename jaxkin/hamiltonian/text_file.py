@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import re
 import warnings
 import zlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import IO, NoReturn
 
 import numpy as np
 
@@ -18,6 +20,7 @@ LINE_ENDS = re.compile(r"\r\n|\n|\r")
 """str.splitlines also splits at form feeds and U+2028, which may stand in a comment."""
 ODD_EXPONENT = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))(?:[dD]([+-]?\d+)|([+-]\d+))")
 """1.0D+00, and 0.1-100 where the exponent left no room for its letter."""
+PACKED: dict[str, Callable[..., IO[bytes]]] = {".gz": gzip.open, ".bz2": bz2.open}
 CHUNK = 2**22
 """Bytes that are unpacked at once."""
 COPIES = 8
@@ -28,7 +31,7 @@ class TextFile:
     """The lines of a file with a cursor; errors name the file and the line, and what was put right is said.
 
     Args:
-        path: plain, or gzipped with a name that ends in ``.gz``.
+        path: plain, or packed with a name that ends in ``.gz`` or ``.bz2``.
 
     Raises:
         FileFormatError: no such file, unreadable, or larger than the memory budget.
@@ -36,7 +39,7 @@ class TextFile:
 
     def __init__(self, path: Path):
         self.path, self.cursor, self.notes = path, 0, dict[str, None]()
-        data = _content(path)
+        data = content(path)
         self.lines = LINE_ENDS.split(data.decode(errors="replace"))
         self.ended = not self.lines[-1]
         if self.ended:
@@ -156,13 +159,19 @@ class TextFile:
         self.note("the last line has no end, but a number as long as those before")
 
 
-def _content(path: Path) -> bytes:
+def content(path: Path) -> bytes:
+    """The bytes of a file, unpacked where its name ends in ``.gz`` or ``.bz2``.
+
+    Raises:
+        FileFormatError: no such file, unreadable, or larger than the memory budget.
+    """
+    unpack = PACKED.get(path.suffix)
     try:
-        if path.suffix != ".gz":
+        if unpack is None:
             _demand(path.stat().st_size, path)
             return path.read_bytes()
         parts, size = [], 0
-        with gzip.open(path, "rb") as file:
+        with unpack(path, "rb") as file:
             while part := file.read(CHUNK):
                 parts.append(part)
                 size += len(part)

@@ -36,7 +36,11 @@ class TightBinding(BlochModel):
         positions: (n, d) reduced orbital positions (also (n, 3)).
         position_matrices: (R, n, n, 3) ⟨0α|r|Rβ⟩ in Å, Cartesian. Their diagonal at R = 0 should be
             the positions; what is beyond enters the covariant derivative D = ∂ − i[r, ·].
-        spin: (3, n, n) Pauli matrices σ on the orbitals; the spin moment −½ g_s μ_B⟨σ⟩ is then added.
+        spin: (3, n, n) Pauli matrices σ on the orbitals, or (R, n, n, 3) ⟨0α|σ|Rβ⟩; the spin moment −½ g_s μ_B⟨σ⟩ is
+            then added.
+        hr_matrices: (R, n, n, 3) ⟨0α|H(r−R−τ_β)|Rβ⟩ in eV Å, and
+        rhr_matrices: (R, n, n, 3) i(C_ab − C_ba), abc cyclic, C_ab = ⟨0α|(r−τ_α)_a H (r−R−τ_β)_b|Rβ⟩, in eV Å²: with
+            both and the position matrices the orbital moment is complete (:func:`jaxkin.band_geometry`).
         point_group: Schoenflies name if known, e.g. ``"D4"``; see :func:`jaxkin.verify_point_group`.
 
     Raises:
@@ -55,7 +59,9 @@ class TightBinding(BlochModel):
     positions: Float[Array, "n d"]
     position_matrices: Complex[Array, "R n n 3"] | None
     pairs: Int[Array, "2 H"]
-    spin: VectorMatrix | None
+    spin: VectorMatrix | Complex[Array, "R n n 3"] | None
+    hr_matrices: Complex[Array, "R n n 3"] | None
+    rhr_matrices: Complex[Array, "R n n 3"] | None
     point_group: str | None = eqx.field(static=True)
     moment: MomentFunction | None = eqx.field(static=True)
     periodic: ClassVar[bool] = True
@@ -69,6 +75,8 @@ class TightBinding(BlochModel):
         position_matrices: ArrayLike | None = None,
         spin: ArrayLike | None = None,
         *,
+        hr_matrices: ArrayLike | None = None,
+        rhr_matrices: ArrayLike | None = None,
         point_group: str | None = None,
     ):
         use_double()
@@ -93,30 +101,37 @@ class TightBinding(BlochModel):
         if _bad(hop):
             raise ModelError(f"hoppings hold NaN or infinity at R = {steps[_first_bad(hop)]}.")
         _check_hermitian("hoppings", steps, hop)
-        r = None
-        if position_matrices is not None:
-            r = known_array("position_matrices", position_matrices, complex)
-            if r.shape != (*hop.shape, 3):
-                raise ModelError(f"position_matrices have shape {r.shape}; they need {(*hop.shape, 3)}.")
-            if _bad(r):
-                raise ModelError(f"position_matrices hold NaN or infinity at R = {steps[_first_bad(r)]}.")
+        r = _vector_matrices("position_matrices", position_matrices, steps, hop.shape)
+        if r is not None:
             r = _without_centres(r, steps, centres @ cell)
-            for a in range(3):
-                _check_hermitian(f"position_matrices (axis {'xyz'[a]})", steps, r[..., a])
+            _check_axes("position_matrices", steps, r)
+        if (hr_matrices is None) != (rhr_matrices is None) or (hr_matrices is not None and (r is None or d < 3)):
+            raise ModelError("hr_matrices and rhr_matrices come together, with position_matrices, in three dimensions.")
+        hr = _vector_matrices("hr_matrices", hr_matrices, steps, hop.shape)
+        rhr = _vector_matrices("rhr_matrices", rhr_matrices, steps, hop.shape)
+        if rhr is not None:
+            _check_axes("rhr_matrices", steps, rhr)
+        between_cells = spin is not None and len(np.shape(spin)) == 4
+        if between_cells:
+            spin = _vector_matrices("spin", spin, steps, hop.shape)
+            _check_axes("spin", steps, spin)
         place, complete = _with_partners(steps)
         self.lattice = jnp.asarray(cell)
         self.translations = jnp.asarray(complete, float)
         self.hoppings = _gathered(hop, place, len(complete))
         self.positions = jnp.asarray(centres)
-        self.position_matrices = None if r is None else _gathered(r, place, len(complete))
+        self.position_matrices, self.hr_matrices, self.rhr_matrices = (
+            None if one is None else _gathered(one, place, len(complete)) for one in (r, hr, rhr)
+        )
         self.pairs = jnp.asarray(_pairs(complete))
-        self.spin = spin_matrices(spin, n)
+        self.spin = _gathered(spin, place, len(complete)) if between_cells else spin_matrices(spin, n)
         self.point_group = point_group
         self.moment = None
 
     def _described(self) -> tuple[str, ...]:
         lengths = ", ".join(f"{x:.4f}" for x in np.linalg.norm(np.asarray(self.lattice), axis=1))
         extras = [name for name, there in (("spin operators", self.spin), ("position matrices", self.position_matrices),
+                                           ("the complete orbital moment", self.hr_matrices),
                                            ("a moment of its own", self.moment)) if there is not None]  # fmt: skip
         with_ = f", with {' and '.join(extras)}" if extras else ""
         return (f"lattice vectors of {lengths} Å, {plural(len(self.translations), 'translation')}{with_}",)
@@ -164,10 +179,27 @@ class TightBinding(BlochModel):
         return _turned(*self._sums(self._waves(k)[0], self.hoppings), *self._sites(k))
 
     def position(self, k: KPoint) -> VectorMatrix | None:
-        if self.position_matrices is None:
+        return None if self.position_matrices is None else self._vectors(k, self.position_matrices)
+
+    def hamiltonian_moments(self, k: KPoint) -> tuple[VectorMatrix, VectorMatrix] | None:
+        if self.hr_matrices is None or self.rhr_matrices is None:
             return None
-        matrices = jnp.moveaxis(self.position_matrices, -1, 1)
-        return _turned(*self._sums(self._waves(k)[0], matrices), *self._sites(k))
+        adjoint = self._adjoint(self.hr_matrices)
+        even, odd = 0.5 * (self.hr_matrices + adjoint), -0.5j * (self.hr_matrices - adjoint)
+        parts = self._vectors(k, jnp.concatenate([even, odd, self.rhr_matrices], axis=-1))
+        return parts[:3] + 1j * parts[3:6], parts[6:]
+
+    def pauli(self, k: KPoint) -> VectorMatrix | None:
+        return self.spin if self.spin is None or self.spin.ndim == 3 else self._vectors(k, self.spin)
+
+    def _vectors(self, k: KPoint, matrices: Complex[Array, "R n n c"]) -> Complex[Array, "c n n"]:
+        """Σ_R exp[ik·(R + τ_β − τ_α)] M_R of Hermitian ones, M_R = M†_{−R}."""
+        return _turned(*self._sums(self._waves(k)[0], jnp.moveaxis(matrices, -1, 1)), *self._sites(k))
+
+    def _adjoint(self, matrices: Complex[Array, "R n n c"]) -> Complex[Array, "R n n c"]:
+        """M†_{−R}."""
+        dagger, (one, other) = jnp.swapaxes(matrices.conj(), 1, 2), self.pairs
+        return jnp.zeros_like(matrices).at[one].set(dagger[other]).at[other].set(dagger[one])
 
     def _hamiltonian_and_slopes(self, k: KPoint) -> tuple[Matrix, VectorMatrix]:
         """H and ∂H/∂k_a: for many k one real matrix product."""
@@ -302,6 +334,23 @@ def asymmetry(matrices: np.ndarray, partner: np.ndarray) -> tuple[np.ndarray, np
     difference = np.abs(matrices - adjoint)
     size = np.minimum(np.abs(matrices), np.abs(adjoint))
     return difference / np.maximum(HERMITIAN, HERMITIAN_RELATIVE * size), difference
+
+
+def _vector_matrices(name: str, values: ArrayLike | None, steps: np.ndarray, shape: tuple[int, ...]) -> Any:
+    """(R, n, n, 3) without NaN, or None."""
+    if values is None:
+        return None
+    matrices = known_array(name, values, complex)
+    if matrices.shape != (*shape, 3):
+        raise ModelError(f"{name} have shape {matrices.shape}; they need {(*shape, 3)}.")
+    if _bad(matrices):
+        raise ModelError(f"{name} hold NaN or infinity at R = {steps[_first_bad(matrices)]}.")
+    return matrices
+
+
+def _check_axes(name: str, steps: np.ndarray, matrices: Any) -> None:
+    for a in range(3):
+        _check_hermitian(f"{name} (axis {'xyz'[a]})", steps, matrices[..., a])
 
 
 def _check_hermitian(name: str, steps: np.ndarray, matrices: np.ndarray) -> None:

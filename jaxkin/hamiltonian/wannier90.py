@@ -1,4 +1,4 @@
-"""Reader of Wannier90's Hamiltonians: ``*_tb.dat`` and ``*_hr.dat``, plain or gzipped, with what stands beside them."""
+"""Reader of Wannier90: ``*_tb.dat`` and ``*_hr.dat`` with what stands beside them, or a whole calculation (``.chk``)."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from numpy.typing import ArrayLike
 
 from jaxkin.checks import check_kind
 from jaxkin.errors import FileFormatError, ModelError
-from jaxkin.hamiltonian.crystal_files import centres_from_xyz, lattice_from_win, mesh_from_win
+from jaxkin.hamiltonian.crystal_files import centres_from_xyz, lattice_from_win, mesh_from_win, replicas_of_win
+from jaxkin.hamiltonian.mesh_operators import read_operators
 from jaxkin.hamiltonian.replicas import Replicas, mesh_of, minimal_distance, read_wsvec, shifted_centres
 from jaxkin.hamiltonian.text_file import TextFile
 from jaxkin.hamiltonian.tight_binding import TightBinding, asymmetry, partners
 
-NAME = re.compile(r"(.+)_(tb|hr)\.dat(?:[._-].*)?")
-"""seed_tb.dat, and what programs append to that, as in seed_hr.dat_symm."""
+NAME = re.compile(r"(.+?)(?:_(tb|hr)\.dat(?:[._-].*?)?|\.(chk)(?:\.fmt)?)(?:\.gz|\.bz2)?")
+"""seed_tb.dat, what programs append to that, as in seed_hr.dat_symm, and seed.chk; packed or not."""
 POSITIONS_DIFFER = 0.3
 """Å between ⟨r⟩ and its adjoint that finite differences in k may leave; more is damage."""
 MATTERS = 1e-5
@@ -30,29 +31,38 @@ def read_wannier90(
     *,
     lattice: ArrayLike | None = None,
     positions: ArrayLike | None = None,
-    position_matrices: bool = False,
+    position_matrices: bool | None = None,
+    equivariant: bool = True,
     spin: ArrayLike | None = None,
     point_group: str | None = None,
     minimal_distance: bool | None = None,
 ) -> TightBinding:
-    """Read a Wannier90 Hamiltonian into a :class:`TightBinding` model.
+    """Read a Wannier90 calculation into a :class:`TightBinding` model.
+
+    A ``seed.chk`` (or ``.chk.fmt``) with the ``seed.eig`` beside it gives H; ``seed.mmn`` gives ⟨r⟩ too, ``seed.uHu``
+    what completes the orbital moment, ``seed.spn`` the spin (:mod:`jaxkin.hamiltonian.mesh_operators`). A ``_tb.dat``
+    holds H and ⟨r⟩, a ``_hr.dat`` H alone.
 
     Args:
-        path: ``seed_tb.dat`` or ``seed_hr.dat``, also with an appendix as in ``seed_hr.dat_symm``, or with ``.gz``.
+        path: ``seed.chk``, ``seed.chk.fmt``, ``seed_tb.dat`` or ``seed_hr.dat``, these also with an appendix as in
+            ``seed_hr.dat_symm``; all files also with ``.gz`` or ``.bz2``.
         lattice: (3, 3) rows in Å. A ``_tb.dat`` holds it; for a ``_hr.dat`` it is read from
             ``seed.win`` next to the file unless given.
         positions: (n, 3) reduced orbital centres. A ``_tb.dat`` holds them (the diagonal of its
             home-cell position matrix); for a ``_hr.dat`` they are read from ``seed_centres.xyz``
             next to the file unless given.
         position_matrices: also use the off-diagonal ⟨0α|r|Rβ⟩ of a ``_tb.dat`` in the covariant
-            derivative, made Hermitian as ½(r_R + r†_{−R}). Off by default, the common "internal" convention of Wannier
-            codes: the file lacks the matrices that would complete the orbital moment.
+            derivative, made Hermitian as ½(r_R + r†_{−R}). By default for a ``seed.chk`` with its ``seed.mmn``, and not
+            for a ``_tb.dat``, the common "internal" convention of Wannier codes: the file lacks the matrices that would
+            complete the orbital moment.
+        equivariant: of a ``seed.chk``: positions as finite differences about midpoints, as Wannier90 4 can have them;
+            False, about the origin, as postw90 3 does.
         spin: (3, n, n) Pauli matrices on the Wannier functions.
         point_group: Schoenflies name if known; see :func:`jaxkin.verify_point_group`.
         minimal_distance: Wannier90's ``use_ws_distance``, its default for bands
             (:mod:`jaxkin.hamiltonian.replicas`). None reads the replicas from ``seed_wsvec.dat`` next to the file, and
             says how much bands differ where it is missing; True makes them from the centres where it is missing;
-            False leaves them out.
+            False leaves them out. Of a ``seed.chk`` they are made unless ``seed.win`` says ``use_ws_distance = false``.
 
     Degeneracy weights of the Wigner–Seitz points are divided out; translations without a matrix element are left out.
 
@@ -67,9 +77,14 @@ def read_wannier90(
     """
     check_kind("path", path, (str, PathLike), "the path of a file")
     path = Path(path)
-    named = NAME.fullmatch(path.name.removesuffix(".gz"))
+    named = NAME.fullmatch(path.name)
     if named is None:
-        raise FileFormatError(f"{path}: the name must end in _tb.dat or _hr.dat (or these with .gz).")
+        raise FileFormatError(f"{path}: the name must end in _tb.dat, _hr.dat or .chk (or these with .gz or .bz2).")
+    if named[3]:
+        if lattice is not None or positions is not None:
+            raise FileFormatError(f"{path}: a checkpoint holds lattice and positions; leave them out.")
+        replicas = replicas_of_win(path.parent / f"{named[1]}.win") if minimal_distance is None else minimal_distance
+        return _read_chk(path, replicas, equivariant, position_matrices is not False, spin, point_group)
     text = TextFile(path)
     content = _read_tb(text) if named[2] == "tb" else _read_hr(text)
     text.finish()
@@ -104,6 +119,26 @@ def read_wannier90(
     hoppings, *r = (matrix[kept] for matrix in matrices)
     try:
         return TightBinding(cell, steps[kept], hoppings, centres, *r, spin=spin, point_group=point_group)
+    except ModelError as error:
+        raise FileFormatError(f"{path}: {error}") from error
+
+
+def _read_chk(
+    path: Path, replicas: bool, equivariant: bool, positions: bool, spin: ArrayLike | None, point_group: str | None
+) -> TightBinding:
+    checkpoint, found = read_operators(path, replicas=replicas, equivariant=equivariant, positions=positions)
+    try:
+        return TightBinding(
+            checkpoint.lattice,
+            found.steps,
+            found.hoppings,
+            checkpoint.centres @ np.linalg.inv(checkpoint.lattice),
+            found.position,
+            found.spin if spin is None else spin,
+            hr_matrices=found.hr,
+            rhr_matrices=found.rhr,
+            point_group=point_group,
+        )
     except ModelError as error:
         raise FileFormatError(f"{path}: {error}") from error
 
