@@ -357,7 +357,7 @@ def _raw(folder, name, data):
 
 
 def test_wrong_or_missing_names_are_refused(tmp_path):
-    assert "must end in _tb.dat or _hr.dat" in refusal(put(tmp_path, "x.dat", TB))
+    assert "must end in _tb.dat, _hr.dat or .chk" in refusal(put(tmp_path, "x.dat", TB))
     assert "no such file" in refusal(tmp_path / "absent_tb.dat")
     assert "no such file" in refusal(tmp_path / "absent_tb.dat.gz")
     (tmp_path / "folder_tb.dat").mkdir()

@@ -51,7 +51,8 @@ class Calculation:
         self.cells = np.floor(moved / mesh + 1e-9).astype(int)
         self.neighbours = np.ravel_multi_index(np.moveaxis(np.rint(moved).astype(int) % mesh, -1, 0), mesh)
         self.wannier = np.stack([self._smooth(k, u, frozen) for k, u in zip(self.k, self.states, strict=True)])
-        self.wannier[:, :, 0] *= np.exp(-2j * np.pi * self.k @ np.asarray(cell))[:, None]
+        self.cell, self.at_home = np.asarray(cell), self.wannier.copy()
+        self.wannier[:, :, 0] *= np.exp(-2j * np.pi * self.k @ self.cell)[:, None]
 
     def _smooth(self, k, u, frozen):
         trial = (u.conj() * np.exp(-2j * np.pi * self.tau @ k)[:, None]).T[:, : self.functions]
@@ -84,7 +85,8 @@ class Calculation:
         weights = np.linalg.lstsq(squares, np.eye(3).ravel(), rcond=1e-8)[0][
             np.searchsorted(np.unique(lengths), lengths)
         ]
-        v, total = self.wannier, np.zeros((self.functions, 3))
+        v, total = self.at_home, np.zeros((self.functions, 3))
+        total[0] = self.cell @ np.asarray(self.model.lattice)  # where logarithms would be on another branch
         for n, (w, step) in enumerate(zip(weights, b, strict=True)):
             s = np.einsum("kin,kij,kjn->kn", v.conj(), overlaps[:, n], v[self.neighbours[:, n]])
             total -= w * np.mean(np.imag(np.log(s)), axis=0)[:, None] * step

@@ -19,6 +19,8 @@ from jaxkin.memory import demand
 
 MOST = 10**5
 """Bands, points or neighbours that a count may say: more is damage."""
+FARTHEST = 1e4
+"""Reduced k, Å: more is damage."""
 FAR = 1e-5
 """Reduced distance from the mesh of k + b that neighbours may have."""
 SAME_SHELL = 1e-3
@@ -93,6 +95,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if min(grid) < 1 or int(np.prod(grid)) != points:
         file.fail(f"{points} k points are no mesh of {grid}")
     k = file.reals(3 * points, "k points").reshape(points, 3)
+    if np.abs(k).max() > FARTHEST or np.abs(lattice).max() > FARTHEST:
+        file.fail("k points, or lattice vectors, are far too large")
     neighbours = _count(file, "the number of neighbours")
     n = _count(file, "the number of Wannier functions")
     demand(64 * points * bands * max(bands, n), f"{path}: {points} k points of {bands} bands", "raise it")
@@ -116,6 +120,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     u = file.complexes(n * n * points, "u_matrix").reshape(points, n, n).swapaxes(1, 2)
     file.complexes(n * n * neighbours * points, "m_matrix")
     centres = file.reals(3 * n, "Wannier centres in Å").reshape(n, 3)
+    if np.abs(centres).max() > FARTHEST:
+        file.fail("a Wannier centre is far too far away")
     file.reals(n, "spreads")
     file.finish()
     states = u if first is None else first @ u

@@ -4,9 +4,9 @@ Positions are finite differences, (r − r₀)|Rβ⟩ ≈ i Σ_b w_b b e^{−ib�
 
 ⟨0α|r − r₀|Rβ⟩ = i Σ_b w_b b e^{ib·(r₀−R)} N⁻¹ Σ_k e^{−ik·R} ⟨w_α,k|w_β,k+b⟩,
 
-with ⟨w|H_k|w⟩ in the same way. About the midpoint, r₀ = ½(τ_α + R + τ_β), they do not depend on where the origin is or in
-which cell a function is counted, and are Hermitian; about r₀ = 0 for the bra and R for the ket, as postw90 3 has them,
-⟨r⟩ is made Hermitian afterwards. Both are right to second order in b.
+with ⟨w|H_k|w⟩ in the same way. About the midpoint, r₀ = ½(τ_α + R + τ_β), they do not depend on where the origin is or
+in which cell a function is counted, and are Hermitian; about r₀ = 0 for the bra and R for the ket, as postw90 3 has
+them, ⟨r⟩ is made Hermitian afterwards. Both are right to second order in b.
 """
 
 from __future__ import annotations

@@ -7,9 +7,8 @@ import gzip
 import re
 import warnings
 import zlib
-from collections.abc import Callable
 from pathlib import Path
-from typing import IO, NoReturn
+from typing import NoReturn
 
 import numpy as np
 
@@ -20,7 +19,7 @@ LINE_ENDS = re.compile(r"\r\n|\n|\r")
 """str.splitlines also splits at form feeds and U+2028, which may stand in a comment."""
 ODD_EXPONENT = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))(?:[dD]([+-]?\d+)|([+-]\d+))")
 """1.0D+00, and 0.1-100 where the exponent left no room for its letter."""
-PACKED: dict[str, Callable[..., IO[bytes]]] = {".gz": gzip.open, ".bz2": bz2.open}
+PACKED: dict[str, type[gzip.GzipFile] | type[bz2.BZ2File]] = {".gz": gzip.GzipFile, ".bz2": bz2.BZ2File}
 CHUNK = 2**22
 """Bytes that are unpacked at once."""
 COPIES = 8

@@ -1,4 +1,4 @@
-"""Reader of Wannier90: ``*_tb.dat`` and ``*_hr.dat`` with what stands beside them, or a whole calculation (``.chk``)."""
+"""Reader of Wannier90: ``*_tb.dat``, ``*_hr.dat`` with what stands beside them, or a whole calculation (``.chk``)."""
 
 from __future__ import annotations
 

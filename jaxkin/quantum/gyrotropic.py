@@ -168,6 +168,8 @@ def gyrotropic(
         raise JaxkinError(f"bands={bands!r} is unknown; choose bare or dressed.")
     if not isinstance(model, TightBinding) or model.position_matrices is not None:
         raise JaxkinError("the quantum calculation needs a tight-binding model without position matrices.")
+    if model.spin is not None and model.spin.ndim == 4:
+        raise JaxkinError("the quantum calculation needs spin matrices within the cell, (3, n, n), not between cells.")
     kinds = scatterers(model, disorder)
     size = tuple([grid] * model.dimension if np.ndim(grid) == 0 else grid)  # pyright: ignore[reportArgumentType]
     if len(size) != model.dimension or min(size) < 1:
