@@ -13,6 +13,8 @@ from wannierised import Calculation, crystal
 
 import jaxkin as jk
 from jaxkin import units
+from jaxkin.cli.config import ModelConfig
+from jaxkin.cli.terms import terms
 from jaxkin.errors import FileFormatError, JaxkinError
 from jaxkin.geometry import ELECTRON_G
 
@@ -180,6 +182,24 @@ def test_files_of_another_calculation_are_refused(files, calculation, tmp_path):
         with pytest.raises(FileFormatError, match=rf"x\.{kind}.*{what}"):
             jk.read_wannier90(other)
         (tmp_path / f"x.{kind}").write_bytes(kept)
+
+
+def test_info_says_which_terms_are_in_and_how_large_they_are(files, model, tmp_path):
+    lines = dict(terms(ModelConfig(file=str(files)), model))
+    assert lines["spin"] == "in"
+    share = float(re.fullmatch("in: (.*) of the Berry curvature", lines["⟨r⟩ between functions"])[1])
+    k = np.random.default_rng(0).random((16, 3))
+    plain = eqx.tree_at(lambda m: (m.position_matrices, m.hr_matrices, m.rhr_matrices), model, (None,) * 3)
+    whole, inner = ([jk.band_geometry(m, k, b).berry_curvature for b in (0, 1)] for m in (model, plain))
+    assert share == pytest.approx(np.linalg.norm(np.subtract(whole, inner)) / np.linalg.norm(np.array(whole)), rel=0.06)
+    for name in ("x.chk", "x.eig", "x.mmn"):
+        shutil.copy(files.parent / name, tmp_path)
+    poorer = jk.read_wannier90(tmp_path / "x.chk")
+    lines = dict(terms(ModelConfig(file=str(tmp_path / "x.chk")), poorer))
+    assert re.fullmatch(
+        r"not in the files \(.mmn and .uHu\): the moment lacks what they add, of the order of .* μ_B",
+        lines["⟨Hr⟩ and ⟨rHr⟩"],
+    )
 
 
 # --- files of real programs ------------------------------------------------------------------

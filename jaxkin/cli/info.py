@@ -13,6 +13,7 @@ from jaxkin.bands import BandPath, band_path
 from jaxkin.cli import config as cfg
 from jaxkin.cli.ingredients import build_model, memory, structure_beside
 from jaxkin.cli.section import numbers
+from jaxkin.cli.terms import terms
 from jaxkin.errors import ConfigError, JaxkinError
 from jaxkin.estimate import Estimate
 from jaxkin.hamiltonian import BlochModel, Structure, TightBinding
@@ -60,6 +61,7 @@ class Info:
     structure: Structure | None
     operations: list[Operation]
     edges: BandEdges
+    terms: list[tuple[str, str]] = field(default_factory=list)
     levels: list[Level] = field(default_factory=list)
 
     @cached_property
@@ -152,6 +154,7 @@ def describe(config: cfg.Config, progress: Progress | None = None) -> Info:
             _structure(config.model, model),
             find_symmetries(model),
             band_edges(model, progress=progress),
+            terms(config.model, model),
             [_level(model, float(level), surface.seed, progress) for level in levels],
         )
 
@@ -198,6 +201,7 @@ def document(info: Info) -> dict[str, Any]:
         "point_group": info.group,
         "stated_point_group": info.stated,
         "time_reversal": info.reversal is None,
+        "operators": dict(info.terms),
         "operations": [{"name": op.name, "violation": 1e3 * off} for op, off in info.found],
         "gyrotropic": info.gyrotropic,
         "band_edges": {

@@ -44,6 +44,8 @@ def _summary(info: Info) -> Table:
         table.add_row("translations R", str(len(model.translations)))
     else:
         table.add_row("box", ", ".join(f"({lo:g}, {hi:g})" for lo, hi in model.zone) + " Å⁻¹")
+    for name, verdict in info.terms:
+        table.add_row(name, verdict)
     if info.structure is not None:
         table.add_row("space group of the atoms", info.space_group())
     broken = "" if info.reversal is None else f"; time reversal violated by {1e3 * info.reversal:.3g} meV"
