@@ -10,7 +10,10 @@ from scipy import integrate, special
 
 import jaxkin as jk
 from jaxkin.surface.continuation import covariant_derivative
-from jaxkin.surface.sea import filled_berry_curvature, local_green_function
+from jaxkin.surface.contour import Points
+from jaxkin.surface.sea import _Flux, filled_berry_curvature, local_green_function
+from jaxkin.surface.shifted import shifted_lattices
+from jaxkin.surface.thermal import Thermal
 from jaxkin.surface.zone import Goal, adaptive_integral, first_mesh
 
 
@@ -290,3 +293,21 @@ def test_boxes_are_resolved_by_the_first_mesh():
     inside = (np.minimum(mesh.low[:, 0], 1 - mesh.low[:, 0]) < 0.01) & (np.abs(mesh.low[:, 1] - 0.51) < 0.01)
     assert inside.any()
     assert np.all(mesh.size[inside] <= 1.01 * box[1])
+
+
+def near_transition():
+    """Haldane's model with a gap of 0.17 eV: a Chern number −1 in two spikes."""
+    model = jk.models.get("haldane", mass=0.7)
+    return Points(model, _Flux(model, Thermal(0.0, 0.0)))
+
+
+def test_shifted_lattices_know_their_error_on_spikes():
+    """60 seeds on lattices whose cells are wider than the spikes."""
+    flux, pulls = near_transition(), []
+    for seed in range(60):
+        found = shifted_lattices(flux, 2, Goal(1e-9, 7000), seed=seed)
+        pulls.append((found.values[0, 2] + 0.5 / np.pi) / found.error[0])
+        assert found.evaluations <= 7000
+    assert 0.5 < np.sqrt(np.mean(np.square(pulls))) < 1.4 and np.abs(pulls).max() < 5
+    fine = shifted_lattices(flux, 2, Goal(1e-9, 100_000))
+    assert abs(fine.values[0, 2] + 0.5 / np.pi) < 5 * fine.error[0] < 5 * 0.004

@@ -92,6 +92,12 @@ def kernel_mean(function: Callable, x: np.ndarray, width: float) -> np.ndarray:
     return np.sum([c * function(x + width * a) for c, a in zip(COEFFICIENTS, NODES, strict=True)], axis=0)
 
 
+def is_resolved(model: BlochModel, pockets: Sequence[Pocket], budget: int) -> bool:
+    """Whether the first mesh of :func:`singular_integral` resolves the pockets within the budget."""
+    boxes = [(pocket.origin, pocket.edges) for pocket in pockets]
+    return first_mesh(model.zone, boxes, model.periodic, budget)[1]
+
+
 def singular_integral(
     model: BlochModel, integrand: Integrand, goal: Goal, known: Sequence[Pocket] | None = None
 ) -> Integral:

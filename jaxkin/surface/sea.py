@@ -28,12 +28,15 @@ from jaxkin.surface.contour import (
     ORDER,
     Points,
     Resolved,
+    is_resolved,
     kernel_mean,
     singular_integral,
 )
+from jaxkin.surface.nodes import Nodes
 from jaxkin.surface.plan import Progress
-from jaxkin.surface.search import Pocket
-from jaxkin.surface.spectrum import tile_rows
+from jaxkin.surface.search import Pocket, find_pockets
+from jaxkin.surface.shifted import shifted_lattices
+from jaxkin.surface.spectrum import Spectrum, tile_rows
 from jaxkin.surface.thermal import Thermal
 from jaxkin.surface.tiles import over_tiles
 from jaxkin.surface.zone import Goal, Integral, adaptive_integral, first_mesh
@@ -110,7 +113,9 @@ def filled_berry_curvature(
 ) -> ZoneIntegral:
     """∫(dk) Σ_n f⁰(ε_n) Ω_n in Å^{2−d}, (3,), of all bands below the Fermi level.
 
-    In a k·p model the integral goes over the box, and on to infinity if the model is ``unbounded``.
+    In a k·p model the integral goes over the box, and on to infinity if the model is ``unbounded``. Where a crystal has
+    more pockets than an adaptive tree resolves within the budget, shifted lattices are summed instead, with the error
+    that they have.
 
     Args:
         model: any.
@@ -134,7 +139,12 @@ def filled_berry_curvature(
     if progress is not None:
         goal = replace(goal, report=partial(_reported, progress))
     integrand = _Flux(model, Thermal(fermi_level, temperature))
-    result = singular_integral(model, integrand, goal, pockets)
+    if pockets is None:
+        pockets = find_pockets(Nodes(Spectrum(model)), (fermi_level, fermi_level))
+    if model.periodic and not is_resolved(model, pockets, budget):
+        result = shifted_lattices(Points(model, integrand), model.dimension, goal)
+    else:
+        result = singular_integral(model, integrand, goal, pockets)
     if isinstance(model, KdotP) and model.unbounded:
         for part in _beyond_the_box(model, integrand, goal.after(result.evaluations)):
             result = result + part
