@@ -5,6 +5,7 @@ special:
 
 - ``<!-- slow: reason -->``: more than some twenty seconds, runs with ``--all`` only;
 - ``<!-- alone: reason -->``: Python that has to be the first of its process;
+- ``<!-- refused: reason -->``: commands that end with an error, in one line;
 - ``<!-- needs: name -->``: a package, or a file of the reference data (``file as name``).
 """
 
@@ -35,7 +36,7 @@ from jaxkin.cli.ingredients import build_disorder, build_model, build_sampler
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = {str(page.relative_to(ROOT)): page for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))}
-REMARK = re.compile(r"<!-- (?P<what>slow|alone|needs): (?P<value>.+) -->")
+REMARK = re.compile(r"<!-- (?P<what>slow|alone|refused|needs): (?P<value>.+) -->")
 OTHERS = {"pip", "python", "srun", "mpirun", "mkdocs", "export", "test", "demo", "gpu_check"}
 """Programs that pages call and that do not run here; scripts/test and examples have tests of their own."""
 ONE_TASK = {
@@ -87,23 +88,25 @@ def run_console(example: Example) -> None:
         scripts = [word for word in words if word.startswith(("examples/", "scripts/", "benchmarks/"))]
         assert all((ROOT / word).exists() for word in scripts), line
         if words[0] == "jaxkin":
-            printed += jaxkin(words)
+            printed += jaxkin(words, refused="refused" in remark(example))
     example.namespace["_printed"] = printed
 
 
-def jaxkin(words: list[str]) -> str:
-    """What a command prints; it must succeed."""
+def jaxkin(words: list[str], refused: bool) -> str:
+    """What a command prints, on standard output and then on standard error."""
     before, sys.argv = sys.argv, words
+    status = 0
     out, err = StringIO(), StringIO()
     try:
         with warnings.catch_warnings(), redirect_stdout(out), redirect_stderr(err):
             warnings.simplefilter("default")
             app.main()
     except SystemExit as stop:
-        assert not stop.code, f"{shlex.join(words)}: {err.getvalue()}"
+        status = stop.code or 0
     finally:
         sys.argv = before
-    return out.getvalue()
+    assert status == refused, f"{shlex.join(words)}: {err.getvalue()}"
+    return out.getvalue() + err.getvalue()
 
 
 def compare(example: Example) -> None:
