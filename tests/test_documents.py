@@ -149,7 +149,7 @@ def run(page: Path, slow: bool, request: pytest.FixtureRequest, folder: Path) ->
                 example.evaluate()
             except Exception as error:
                 raise AssertionError(f"{page.relative_to(ROOT)}, line {example.line}: {error}") from error
-    if "matplotlib" in sys.modules:
+    if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close("all")
 
 
