@@ -103,6 +103,15 @@ def test_a_tolerance_refines_the_choice():
     assert surface.verdict.startswith("chosen: Grid(n=") and "rtol = 0.005 met" in surface.verdict
 
 
+def test_an_integral_that_vanishes_by_symmetry_is_not_refined_for_ever():
+    """∫m_a v_b of a hexagonal layer: m along z and v across it; an error of 1e-4 ∫|m||v| is enough for rtol = 1e-2."""
+    surface = jk.fermi_surface(jk.models.get("haldane"), -0.6, 300.0, rtol=1e-2, replicas=4)
+    found = surface.integrate(surface.orbital_moment[:, :, None] * surface.velocity[:, None, :])
+    size = surface.integrate(np.abs(surface.orbital_moment[:, :, None] * surface.velocity[:, None, :])).mean.max()
+    assert "rtol = 0.01 met" in surface.verdict and surface.evaluations < 50_000
+    assert np.abs(found.mean).max() < 5 * found.stderr.max() + 1e-12 < 5e-4 * size + 1e-12
+
+
 def test_replicas_without_states_and_grids_with_few_points_are_said():
     with pytest.warns(jk.AccuracyWarning, match=r"replicas found no state|points carry a replica: too few"):
         jk.fermi_surface(square(1.0), -3.0, 10.0, jk.Grid(6), replicas=8)

@@ -79,7 +79,8 @@ def fermi_surface(
         degeneracy: eV; bands that lie closer count as one set in moments, curvatures and scattering: Wannier functions
             split what symmetry makes equal by some 0.1 to 1 meV, and moments of the parts are accidents.
         rtol: keep refining until the standard error of ``target`` is below ``rtol`` of its largest
-            component, or ``budget`` diagonalisations are spent; ``surface.verdict`` says which.
+            component, or of a hundredth of the integral of its absolute values, if that is more, or ``budget``
+            diagonalisations are spent; ``surface.verdict`` says which.
         target: per-point values (N, ...) whose integral ``rtol`` refers to; m_a v_b by default.
         share: this process's part of the replicas, :mod:`jaxkin.parallel`; the surface then holds these only.
         progress: called with (done, total, what).
@@ -335,6 +336,8 @@ def _moment_velocity(surface: Surface) -> np.ndarray:
     return surface.orbital_moment[:, :, None] * surface.velocity[:, None, :]
 
 
+CANCELLED = 1e-2
+"""Part of ∫|F| below which an integral counts as that large, or one that vanishes would be refined for ever."""
 GROWTH = 1.5
 """Factor by which the number of lines grows while that pays."""
 
@@ -349,8 +352,11 @@ def _refined(
         error, cost = 0.0, 0
         for thermal in plan.thermals:
             surface = run.surface(thermal)
-            samples = plan.share.gather(surface.integrate(target(surface)).samples, replicas)
-            error, cost = max(error, _relative_error(Estimate(samples))), cost + plan.share.total(len(surface))
+            values = target(surface)
+            found, size = (
+                Estimate(plan.share.gather(surface.integrate(x).samples, replicas)) for x in (values, np.abs(values))
+            )
+            error, cost = max(error, _relative_error(found, size)), cost + plan.share.total(len(surface))
         state = f"relative error {error:.2g} with {replicas} replicas of n = {sampler.n}, {run.evaluations} evaluations"
         if error <= rtol:
             return replace(run, verdict=f"rtol = {rtol:g} met: {state}")
@@ -367,7 +373,7 @@ def _refined(
             verdict = f"budget of {budget} evaluations spent before rtol = {rtol:g}: {state}"
             advice = (
                 f"{verdict}. Likely causes: (a) the budget is small for this surface: raise `budget`; (b) bands nearly "
-                "touch at this level, so the integrand peaks; (c) the target vanishes by symmetry: choose `target`."
+                "touch at this level, so the integrand peaks."
             )
             return replace(run, verdict=verdict, advice=(advice,))
         if more_lines:
@@ -378,6 +384,7 @@ def _refined(
             replicas += extra
 
 
-def _relative_error(estimate: Estimate) -> float:
-    largest = float(np.max(np.abs(estimate.mean), initial=0.0))
+def _relative_error(estimate: Estimate, size: Estimate) -> float:
+    """Relative to the largest component, or to a part of the integral of absolute values, its ``size``."""
+    largest = max(float(np.max(np.abs(one), initial=0.0)) for one in (estimate.mean, CANCELLED * size.mean))
     return float(np.max(estimate.stderr, initial=0.0)) / largest if largest > 0 else np.inf
