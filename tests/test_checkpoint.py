@@ -14,9 +14,10 @@ from wannierised import Calculation, crystal
 
 import jaxkin as jk
 from jaxkin import units
-from jaxkin.cli.config import ModelConfig
+from jaxkin.cli.config import ModelConfig, load
+from jaxkin.cli.defaults import completed
 from jaxkin.cli.terms import terms
-from jaxkin.errors import FileFormatError, JaxkinError
+from jaxkin.errors import ConfigError, FileFormatError, JaxkinError
 from jaxkin.geometry import ELECTRON_G
 from jaxkin.surface.contour import Points
 from jaxkin.surface.sea import _Flux
@@ -206,6 +207,18 @@ def test_info_says_which_terms_are_in_and_how_large_they_are(files, model, tmp_p
         r"not in the files \(.mmn and .uHu\): the moment lacks what they add, of the order of .* μ_B",
         lines["⟨Hr⟩ and ⟨rHr⟩"],
     )
+
+
+def test_a_configuration_knows_all_files_of_a_calculation(files, tmp_path):
+    for file in files.parent.iterdir():
+        shutil.copy(file, tmp_path)
+    settings = ["fermi_level=0", "tau=1", "tau_skew=10", "side_jump=1", f"file={tmp_path / 'x.chk'}"]
+    first = completed(load(None, settings))
+    with (tmp_path / "x.spn").open("r+b") as file:
+        file.seek(200)
+        file.write(b"\x01")
+    with pytest.raises(ConfigError, match="is not the file of"):
+        completed(load(None, [*settings, f"sha256={first.model.sha256}"]))
 
 
 # --- files of real programs ------------------------------------------------------------------

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from jaxkin.cli.config import Config, DisorderConfig, ModelConfig, ResponseConfig, SurfaceConfig
 from jaxkin.cli.ingredients import check_file
 from jaxkin.errors import ConfigError
+from jaxkin.hamiltonian.checkpoint import companions
 
 RTOL = 1e-2
 """Towards which the sampler is chosen and refined where neither it nor an accuracy is given."""
@@ -65,14 +66,17 @@ def completed(config: Config) -> Config:
 
 
 def _identified(model: ModelConfig) -> ModelConfig:
-    """With the digest of its file, so that a result knows which it is of."""
+    """With the digest of its file and of those that are read with it, so that a result knows which it is of."""
     if model.file is None:
         return model
+    path, digest = Path(model.file), hashlib.sha256()
     try:
-        with Path(model.file).open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        for part in (path, *companions(path).values()):
+            with part.open("rb") as file:
+                hashlib.file_digest(file, lambda: digest)
     except OSError as error:
         raise ConfigError(f"{model.file}: {error.strerror}.") from error
+    found = digest.hexdigest()
     if model.sha256 not in (None, "", found):
         raise ConfigError(
             f"{model.file}: is not the file of model.sha256 = {model.sha256[:12]}..., which this is computed from; "

@@ -17,6 +17,8 @@ from jaxkin.hamiltonian.fortran_file import FortranFile, fortran_file
 from jaxkin.hamiltonian.text_file import PACKED, TextFile
 from jaxkin.memory import demand
 
+COMPANIONS = ("eig", "mmn", "uHu", "spn")
+"""Endings of what is read with a checkpoint."""
 MOST = 10**5
 """Bands, points or neighbours that a count may say: more is damage."""
 FARTHEST = 1e4
@@ -131,11 +133,14 @@ def read_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(path, lattice, (grid[0], grid[1], grid[2]), k, states, centres)
 
 
-def beside(checkpoint: Checkpoint, kind: str) -> Path | None:
-    """``seed.kind`` next to ``seed.chk``, packed or not, if it is there."""
-    name = checkpoint.path.name.split(".chk")[0]
-    files = (checkpoint.path.parent / f"{name}.{kind}{packed}" for packed in ("", *PACKED))
-    return next((file for file in files if file.exists()), None)
+def companions(path: Path) -> dict[str, Path]:
+    """What of :data:`COMPANIONS` is next to ``seed.chk``, packed or not, by kind; of another file nothing."""
+    if ".chk" not in path.name:
+        return {}
+    name = path.name.partition(".chk")[0]
+    files = {kind: [path.parent / f"{name}.{kind}{packed}" for packed in ("", *PACKED)] for kind in COMPANIONS}
+    found = {kind: [file for file in some if file.exists()] for kind, some in files.items()}
+    return {kind: some[0] for kind, some in found.items() if some}
 
 
 def read_energies(path: Path, checkpoint: Checkpoint) -> np.ndarray:

@@ -18,9 +18,10 @@ import numpy as np
 
 from jaxkin.errors import FileFormatError
 from jaxkin.hamiltonian.checkpoint import (
+    COMPANIONS,
     Checkpoint,
     Neighbours,
-    beside,
+    companions,
     read_checkpoint,
     read_displaced_hamiltonian,
     read_energies,
@@ -63,7 +64,7 @@ def read_operators(path: Path, *, replicas: bool, equivariant: bool, positions: 
         FileFormatError: no ``seed.eig``, a ``seed.uHu`` without ``seed.mmn``, or what its readers refuse.
     """
     checkpoint = read_checkpoint(path)
-    eig, mmn, uhu, spn = (beside(checkpoint, kind) for kind in ("eig", "mmn", "uHu", "spn"))
+    eig, mmn, uhu, spn = map(companions(path).get, COMPANIONS)
     if eig is None:
         raise FileFormatError(f"{path}: the energies are missing: put the calculation's .eig next to it.")
     energies = read_energies(eig, checkpoint)
