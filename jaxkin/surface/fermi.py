@@ -373,7 +373,7 @@ def _refined(
             verdict = f"budget of {budget} evaluations spent before rtol = {rtol:g}: {state}"
             advice = (
                 f"{verdict}. Likely causes: (a) the budget is small for this surface: raise `budget`; (b) bands nearly "
-                "touch at this level, so the integrand peaks."
+                "touch at this level, so the integrand peaks; (c) the target nearly cancels: choose `target`."
             )
             return replace(run, verdict=verdict, advice=(advice,))
         if more_lines:
