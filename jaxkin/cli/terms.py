@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import equinox as eqx
 import msgspec
 import numpy as np
+from jaxtyping import Array
 
 from jaxkin import units
 from jaxkin.cli.config import ModelConfig
 from jaxkin.cli.ingredients import build_model
-from jaxkin.geometry import batched_geometry
+from jaxkin.geometry import BandGeometry, batched_geometry
 from jaxkin.hamiltonian import BlochModel, TightBinding
 from jaxkin.hamiltonian.wannier90 import NAME
 
 POINTS = 16
 """Random k at which bands are compared with and without a term."""
-Quantity = Literal["berry_curvature", "orbital_moment"]
+POSITIONS, MOMENTS = ("position_matrices",), ("hr_matrices", "rhr_matrices")
+ABSENT = "not in the files (.mmn and .uHu): the moment lacks what they add"
 
 
 def terms(config: ModelConfig, model: BlochModel) -> list[tuple[str, str]]:
@@ -39,41 +41,43 @@ def terms(config: ModelConfig, model: BlochModel) -> list[tuple[str, str]]:
         fuller = read
     if fuller.position_matrices is None:
         lines.append(("⟨r⟩ between functions", "not in the files"))
-    else:
-        share = f"{_share(fuller, 'position_matrices', 'berry_curvature'):.2g} of the Berry curvature"
-        in_ = "in" if fuller is model else "left out (position_matrices = true puts it in)"
-        lines.append(("⟨r⟩ between functions", f"{in_}: {share}"))
-    if fuller.hr_matrices is not None:
-        share = f"{_share(fuller, 'hr_matrices', 'orbital_moment'):.2g} of the orbital moment"
-        lines.append(("⟨Hr⟩ and ⟨rHr⟩", f"{'in' if fuller is model else 'left out'}: {share}"))
-    else:
-        size = "" if fuller.position_matrices is None else f", of the order of {_outside(fuller):.2g} μ_B"
-        lines.append(("⟨Hr⟩ and ⟨rHr⟩", f"not in the files (.mmn and .uHu): the moment lacks what they add{size}"))
+        lines.append(("⟨Hr⟩ and ⟨rHr⟩", ABSENT))
+        return lines
+    whole, inner = _geometry(fuller), _geometry(_without(fuller, POSITIONS + MOMENTS))
+    outer = whole.berry_curvature - inner.berry_curvature
+    in_ = "in" if fuller is model else "left out (position_matrices = true puts it in)"
+    lines.append(("⟨r⟩ between functions", f"{in_}: {_share(outer, whole.berry_curvature)} of the Berry curvature"))
+    if fuller.hr_matrices is None:
+        lines.append(("⟨Hr⟩ and ⟨rHr⟩", f"{ABSENT}, of the order of {_outside(fuller, outer):.2g} μ_B"))
+        return lines
+    added = whole.orbital_moment - _geometry(_without(fuller, MOMENTS)).orbital_moment
+    share = _share(added, whole.orbital_moment - whole.spin_moment)
+    lines.append(("⟨Hr⟩ and ⟨rHr⟩", f"{'in' if fuller is model else 'left out'}: {share} of the orbital moment"))
     return lines
 
 
-def _without(model: TightBinding, *names: str) -> TightBinding:
-    return eqx.tree_at(lambda m: [getattr(m, name) for name in names], model, [None] * len(names))
+def _without(model: TightBinding, names: tuple[str, ...]) -> TightBinding:
+    return eqx.tree_at(lambda m: [getattr(m, name) for name in names], model, [None] * len(names), is_leaf=_is_none)
 
 
-def _values(model: TightBinding, quantity: Quantity) -> np.ndarray:
-    """Of all bands at the random k, without spin."""
-    k = np.random.default_rng(0).random((POINTS, model.dimension)).repeat(model.size, axis=0)
-    geometry = batched_geometry(model, k, np.tile(np.arange(model.size), POINTS))
-    moment = geometry.orbital_moment - geometry.spin_moment
-    return np.asarray(moment if quantity == "orbital_moment" else geometry.berry_curvature)
+def _is_none(leaf: Any) -> bool:
+    return leaf is None
 
 
-def _share(model: TightBinding, name: str, quantity: Quantity) -> float:
-    gone = ("hr_matrices", "rhr_matrices") if name == "hr_matrices" else (name,)
-    if name == "position_matrices" and model.hr_matrices is not None:
-        gone = (name, "hr_matrices", "rhr_matrices")
-    with_, without = _values(model, quantity), _values(_without(model, *gone), quantity)
-    return float(np.linalg.norm(with_ - without) / np.linalg.norm(with_))
+def _k(model: TightBinding) -> np.ndarray:
+    return np.random.default_rng(0).random((POINTS, model.dimension))
 
 
-def _outside(model: TightBinding) -> float:
-    """½ W F with W the width of all bands and F the curvature of the space of functions, root mean squares, in μ_B."""
-    outer = _values(model, "berry_curvature") - _values(_without(model, "position_matrices"), "berry_curvature")
-    energies = np.asarray(model.bands(np.random.default_rng(0).random((POINTS, model.dimension))))
-    return float(units.MAGNETON_PER_EV_A2 * energies.std() * np.sqrt(np.mean(outer**2)))
+def _geometry(model: TightBinding) -> BandGeometry:
+    """Of all bands at the random k."""
+    return batched_geometry(model, _k(model).repeat(model.size, axis=0), np.tile(np.arange(model.size), POINTS))
+
+
+def _share(part: Array, whole: Array) -> str:
+    return f"{np.linalg.norm(part) / np.linalg.norm(whole):.2g}"
+
+
+def _outside(model: TightBinding, outer: Array) -> float:
+    """½ W F with W the width of all bands and F the ``outer`` curvature, root mean squares, in μ_B."""
+    width = 2 * np.asarray(model.bands(_k(model))).std()
+    return float(0.5 * units.MAGNETON_PER_EV_A2 * width * np.sqrt(np.mean(np.square(outer))))

@@ -235,9 +235,9 @@ def read_spin(path: Path, checkpoint: Checkpoint) -> np.ndarray:
     for k in range(count):
         packed = file.complexes(3 * len(row), "spin").reshape(-1, 3).T
         full = np.zeros((3, bands, bands), complex)
-        full[:, row, column] = packed
-        full[:, column, row] = packed.conj()  # the lower triangle is ⟨n|σ|m⟩ with n ≤ m
-        result[k] = checkpoint.between(k, full.swapaxes(1, 2), k)
+        full[:, column, row] = packed  # ⟨n|σ|m⟩ with n ≤ m
+        full[:, row, column] = packed.conj()
+        result[k] = checkpoint.between(k, full, k)
     file.finish()
     return result
 

@@ -37,8 +37,8 @@ class FortranFile(Protocol):
 class Formatted:
     """A formatted file: complex numbers one on a line, logicals as 0 and 1 (or T and F)."""
 
-    def __init__(self, path: Path):
-        self.path, self._file = path, TextFile(path)
+    def __init__(self, path: Path, data: bytes):
+        self.path, self._file = path, TextFile(path, data)
 
     def text(self) -> str:
         line = self._file.line().strip()
@@ -87,8 +87,8 @@ class Formatted:
 class Unformatted:
     """A sequential unformatted file: records between two 4-byte lengths, of either byte order."""
 
-    def __init__(self, path: Path):
-        self.path, self._data, self._place, self._number = path, content(path), 0, 0
+    def __init__(self, path: Path, data: bytes):
+        self.path, self._data, self._place, self._number = path, data, 0, 0
         self._order = "<" if self._data[:4] and int.from_bytes(self._data[:4], "little") < 2**20 else ">"
 
     def text(self) -> str:
@@ -145,6 +145,7 @@ class Unformatted:
 
 def fortran_file(path: Path) -> FortranFile:
     """The file as what it is: unformatted where its first bytes are the length of a short record."""
-    head = content(path)[:4]
-    sizes = (int.from_bytes(head, order) for order in ("little", "big"))
-    return Unformatted(path) if len(head) == 4 and any(0 < size < 2**10 for size in sizes) else Formatted(path)
+    data = content(path)
+    sizes = (int.from_bytes(data[:4], order) for order in ("little", "big"))
+    short = len(data) >= 4 and any(0 < size < 2**10 for size in sizes)
+    return Unformatted(path, data) if short else Formatted(path, data)

@@ -31,14 +31,15 @@ class TextFile:
 
     Args:
         path: plain, or packed with a name that ends in ``.gz`` or ``.bz2``.
+        data: its content, where that has been read.
 
     Raises:
         FileFormatError: no such file, unreadable, or larger than the memory budget.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, data: bytes | None = None):
         self.path, self.cursor, self.notes = path, 0, dict[str, None]()
-        data = content(path)
+        data = content(path) if data is None else data
         self.lines = LINE_ENDS.split(data.decode(errors="replace"))
         self.ended = not self.lines[-1]
         if self.ended:

@@ -139,8 +139,9 @@ def filled_berry_curvature(
     if progress is not None:
         goal = replace(goal, report=partial(_reported, progress))
     integrand = _Flux(model, Thermal(fermi_level, temperature))
+    spectrum = Spectrum(model)
     if pockets is None:
-        pockets = find_pockets(Nodes(Spectrum(model)), (fermi_level, fermi_level))
+        pockets = find_pockets(Nodes(spectrum), (fermi_level, fermi_level))
     if model.periodic and not is_resolved(model, pockets, budget):
         result = shifted_lattices(Points(model, integrand), model.dimension, goal)
     else:
@@ -149,7 +150,7 @@ def filled_berry_curvature(
         for part in _beyond_the_box(model, integrand, goal.after(result.evaluations)):
             result = result + part
     _warn(result, max(rtol, ENOUGH), "the filled states' Berry curvature", "raise `hall_budget`, or give hall=False")
-    return ZoneIntegral(result.values[0], float(result.error[0]), result.evaluations)
+    return ZoneIntegral(result.values[0], float(result.error[0]), result.evaluations + spectrum.evaluations)
 
 
 def _quantum(model: BlochModel) -> float:
