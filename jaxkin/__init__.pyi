@@ -16,6 +16,7 @@ from .hamiltonian import Structure, from_pythtb, from_wannierberri, read_tbmodel
 from .bands import BandPath, band_path
 from .symmetry import find_symmetries, verify_point_group, verify_symmetries
 from .geometry import BandGeometry, band_geometry
+from .observable import Observable
 from .estimate import Estimate
 from .surface import BandEdges, Grid, Lines, Surface, Surfaces, ThermalGrid
 from .surface import band_edges, fermi_level, fermi_surface, fermi_surfaces
@@ -32,7 +33,8 @@ from .disorder import (
     State,
     pair_integral,
 )
-from .response import Conductivity, GyrotropicResponse, conductivity, gyrotropic_response
+from .response import Conductivity, GyrotropicResponse, LinearResponse
+from .response import conductivity, gyrotropic_response, linear_response
 from .fitting import (
     BandFit,
     Data,
@@ -78,9 +80,11 @@ __all__ = [
     "JaxkinError",
     "KdotP",
     "KernelDisorder",
+    "LinearResponse",
     "Lines",
     "Mixture",
     "ModelError",
+    "Observable",
     "Parameter",
     "PointImpurity",
     "Posterior",
@@ -110,6 +114,7 @@ __all__ = [
     "from_pythtb",
     "from_wannierberri",
     "gyrotropic_response",
+    "linear_response",
     "memory_limit",
     "models",
     "pair_integral",

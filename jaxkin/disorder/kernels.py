@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import ClassVar, Self
 
 import equinox as eqx
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxkin.brief import brief, constructed
@@ -50,6 +51,14 @@ class Scatterer(eqx.Module):
 
     def two_impurities(self, states: States) -> TwoImpurityScattering | None:
         """Scattering of the order n², where the potential that makes it and what it needs of the states are known."""
+        del states
+        return None
+
+    def side_jump_of(self, states: States) -> Array | None:
+        """What the operators that the states' derivatives belong to gain by scattering, (M, 3), where that is known.
+
+        It is v_sj, Eq. (68), with |D_a u⟩ = Σ_m |m⟩⟨m|O_a|u⟩/(ε − ε_m) in place of the derivative along k.
+        """
         del states
         return None
 
@@ -105,6 +114,10 @@ class MixedScatterer(Scatterer):
 
     def __call__(self, states: States) -> Collisions:
         return SummedCollisions(states, [part(states) for part in self.parts])
+
+    def side_jump_of(self, states: States) -> Array | None:
+        known = [jump for part in self.parts if (jump := part.side_jump_of(states)) is not None]
+        return sum(known, jnp.zeros(())) if len(known) == len(self.parts) else None
 
     def at(self, level: AnyArray) -> MixedScatterer:
         return MixedScatterer(tuple(part.at(level) for part in self.parts))

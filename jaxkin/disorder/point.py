@@ -263,6 +263,9 @@ class PointScatterer(Scatterer):
         parts = [self._site(states, number) for number in range(len(self.sites))]
         return parts[0] if len(parts) == 1 else SummedCollisions(states, parts)
 
+    def side_jump_of(self, states: States) -> Array:
+        return self(states).side_jump_velocity
+
     def two_impurities(self, states: States) -> TwoImpurities | None:
         if states.reduced is None:
             return None
@@ -339,11 +342,16 @@ def phases(states: States, centres: AnyArray) -> Array:
 
 
 def local_states(states: States, orbitals: Sequence[int], centres: AnyArray) -> tuple[Array, Array]:
-    """⟨m|p⟩ = e^{ik·(R_m+τ_m)} u_m (M, m) and ⟨m|D p⟩ = e^{ik·(R_m+τ_m)} (D + i(R_m+τ_m)) u_m (M, 3, m) in Å."""
+    """⟨m|p⟩ = e^{ik·(R_m+τ_m)} u_m (M, m) and ⟨m|D p⟩ = e^{ik·(R_m+τ_m)} (D + i(R_m+τ_m)) u_m (M, 3, m) in Å.
+
+    A derivative that is not along k leaves the phase as it is.
+    """
     assert states.bloch is not None
     u, du = (jnp.asarray(part)[..., np.array(orbitals)] for part in states.bloch)
     phase = phases(states, centres)
     local = phase * u
+    if not states.along_k:
+        return local, phase[:, None, :] * du
     return local, phase[:, None, :] * du + 1j * jnp.asarray(centres).T * local[:, None, :]
 
 

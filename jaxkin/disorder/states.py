@@ -62,6 +62,7 @@ class States(eqx.Module):
         bloch: |u⟩ (M, n) and the covariant derivative |D_a u⟩ (M, 3, n) in Å, zero where there is no weight; or None.
         reduced: ⟨m|Q|m'⟩ on the ``orbitals``, :func:`reduced_resolvents`, (M, o, o) in 1/eV; or None.
         sheets: how many closed pieces a shell of the surface has at most.
+        along_k: whether derivatives are along k, or by fields that couple to operators and leave k as it is.
     """
 
     level: Float[AnyArray, ""]
@@ -78,6 +79,7 @@ class States(eqx.Module):
     sheets: int = eqx.field(static=True)
     reduced: Complex[AnyArray, "M o o"] | None = None
     orbitals: tuple[int, ...] = eqx.field(static=True, default=())
+    along_k: bool = eqx.field(static=True, default=True)
 
     def __len__(self) -> int:
         return len(self.weights)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
+from typing import TypeVar
 
 import equinox as eqx
 import jax
@@ -24,6 +26,7 @@ from jaxkin.memory import limit
 from jaxkin.namespace import AnyArray, is_traced, namespace
 from jaxkin.response.krylov import TOLERANCE
 from jaxkin.response.quality import Quality, check_residual
+from jaxkin.response.resolvent import Method
 from jaxkin.response.shell import (
     Measures,
     ShellResponse,
@@ -51,6 +54,7 @@ MATRICES = 4
 
 
 Options = tuple[Solver, SkewOrder, Theory]
+Part = TypeVar("Part")
 
 
 class Transport(eqx.Module):
@@ -100,13 +104,9 @@ def transport(
     check_solver(solver, skew_order, theory)
     check_kind("surface", surface, Surface, "a surface, from jaxkin.fermi_surface")
     check_kind("disorder", disorder, Disorder, "disorder, such as jaxkin.RelaxationTime(tau=1.0)")
-    traced = is_traced(frequency)
-    f: AnyArray = jnp.asarray(frequency, float) if traced else numbers("frequency", frequency, "finite numbers in THz")
-    f = namespace(f).atleast_1d(f)
-    if f.ndim != 1 or not f.size:
-        raise JaxkinError(f"frequency={shown(frequency)} must be one number in THz or a list of them.")
+    f, angular = angular_frequencies(frequency)
+    omega = jnp.append(0.0, angular)
     _check_bins(surface, disorder)
-    omega = 2 * jnp.pi * jnp.append(0.0, jnp.asarray(f))  # 1/ps
     if not len(surface.layout):  # a gap: no states to scatter, or to screen with
         return _gathered(surface, f, _nothing(len(f) + 1, theory), np.zeros((0, 3)), np.zeros((0, 3)))
     traced = is_traced(surface, disorder, frequency)
@@ -121,19 +121,20 @@ def transport(
     left_out = ("gaussian_skew",) if theory == "complete" and not scatterer.orbitals else ()
     if traced:
         return replace(_compiled(surface, scatterer, states, f, omega, options), left_out=left_out)
-    positive = scatterer.pairs or solver == "exact"
-    if positive and np.any(surface.level_weight < 0):
-        raise JaxkinError(
-            "scattering between pairs of points, and solver='exact', need positive weights: use Lines, or Grid with "
-            "smearing='gaussian'."
-        )
+    check_weights(surface, scatterer, solver)
     report: Progress = progress or (lambda done, total, what: None)
     shells, parts = surface.shells, []
     for done, shell in enumerate(shells):
         report(done, len(shells), "disorder kernels")
         count = shell.points.stop - shell.points.start
         one = jax.tree.map(spread, states.of(shell, filled_size(count, scatterer.pairs)))
-        part = jax.tree.map(np.asarray, _solved(scatterer.at(shell.energy), one, omega, options))
+        here = scatterer.at(shell.energy)
+        part = until_solved(
+            lambda *how, here=here, one=one: compiled_response(here, one, omega, *options, *how),
+            len(one),
+            lambda part: part.measures.residual,
+        )
+        part = jax.tree.map(np.asarray, part)
         if solver == "rta":
             check_transport_time(part.tau)
         parts.append(eqx.tree_at(_points, part, tuple(x[:count] for x in _points(part))))
@@ -147,14 +148,43 @@ def transport(
     return replace(found, left_out=left_out)
 
 
-def _solved(scatterer: Scatterer, states: States, omega: Array, options: Options) -> ShellResponse:
-    """With larger and larger spaces until the exact solver's residual is rounding."""
-    for columns in COLUMNS if len(states) <= LARGE else (FEW, *COLUMNS):
-        part = compiled_response(scatterer, states, omega, *options, "krylov", columns)
-        if part.measures.residual <= TOLERANCE:
+def angular_frequencies(frequency: ArrayLike) -> tuple[AnyArray, Array]:
+    """f in THz, (frequency,), and ω = 2πf in 1/ps.
+
+    Raises:
+        JaxkinError: they are no finite numbers.
+    """
+    traced = is_traced(frequency)
+    f: AnyArray = jnp.asarray(frequency, float) if traced else numbers("frequency", frequency, "finite numbers in THz")
+    f = namespace(f).atleast_1d(f)
+    if f.ndim != 1 or not f.size:
+        raise JaxkinError(f"frequency={shown(frequency)} must be one number in THz or a list of them.")
+    return f, 2 * jnp.pi * jnp.asarray(f)
+
+
+def check_weights(surface: Surface, scatterer: Scatterer, solver: Solver) -> None:
+    """Refuse weights that are negative where pairs of points or the exact solver cannot have them."""
+    if (scatterer.pairs or solver == "exact") and np.any(surface.level_weight < 0):
+        raise JaxkinError(
+            "scattering between pairs of points, and solver='exact', need positive weights: use Lines, or Grid with "
+            "smearing='gaussian'."
+        )
+
+
+def until_solved(attempt: Callable[[Method, int], Part], count: int, residual: Callable[[Part], AnyArray]) -> Part:
+    """With larger and larger spaces until the exact solver's residual is rounding.
+
+    Args:
+        attempt: the method and the columns of its space → what is solved for.
+        count: states of the shell.
+        residual: of that, relative.
+    """
+    for columns in COLUMNS if count <= LARGE else (FEW, *COLUMNS):
+        part = attempt("krylov", columns)
+        if residual(part) <= TOLERANCE:
             return part
-    if len(states) <= DENSE and MATRICES * 16 * (2 * len(states)) ** 2 <= limit():
-        return compiled_response(scatterer, states, omega, *options, "dense", 0)
+    if count <= DENSE and MATRICES * 16 * (2 * count) ** 2 <= limit():
+        return attempt("dense", 0)
     return part
 
 

@@ -1,4 +1,4 @@
-"""Integrals over all states of functions with a pole or a step at an energy: G(ε), and the filled Berry curvature."""
+"""Integrals over all states of functions with a pole or a step at an energy: G(ε), and the filled bands' response."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 from numpy.typing import ArrayLike
-from scipy.special import digamma
+from scipy.special import digamma, loggamma
 
 from jaxkin.errors import AccuracyWarning
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.hamiltonian.eigensystem import DEGENERACY_TOLERANCE
 from jaxkin.hamiltonian.kdotp import KdotP
 from jaxkin.hamiltonian.linear import solve
+from jaxkin.observable import Observable, summed
 from jaxkin.surface.continuation import covariant_derivative
 from jaxkin.surface.contour import (
     COEFFICIENTS,
@@ -48,6 +49,7 @@ ENOUGH = 1e-4
 LEAST = 0.25
 """Quanta e²/h, in 3D e²/h over the edge of a cube of the cell's volume, below which accuracy is not relative."""
 _NEXT, _PREVIOUS = np.array([1, 2, 0]), np.array([2, 0, 1])
+_CURRENT = Observable.current()
 
 
 @dataclass(frozen=True)
@@ -135,25 +137,62 @@ def filled_berry_curvature(
     >>> abs(round(2 * 3.141592653589793 * float(flux.values[2]), 8))  # Chern number
     1.0
     """
-    goal = Goal(rtol, budget, LEAST * _quantum(model))
+    found = filled_response(
+        model,
+        fermi_level,
+        temperature,
+        _CURRENT,
+        Goal(rtol, budget, LEAST * quantum(model)),
+        pockets=pockets,
+        progress=progress,
+    )
+    _warn(found, max(rtol, ENOUGH), "the filled states' Berry curvature", "raise `hall_budget`, or give hall=False")
+    return ZoneIntegral(found.values[0], float(found.error[0]), found.evaluations)
+
+
+def filled_response(
+    model: BlochModel,
+    fermi_level: float,
+    temperature: float,
+    observable: Observable,
+    goal: Goal,
+    *,
+    entropic: bool = False,
+    pockets: Sequence[Pocket] | None = None,
+    progress: Progress | None = None,
+) -> Integral:
+    """∫(dk) Σ_n f⁰(ε_n) F_n,ab with F_n,ab = −2 Im⟨D_a u|D_b u⟩, |D_a u⟩ = Σ_m |m⟩⟨m|O_a|u⟩/(ε_n − ε_m), (1, 9).
+
+    Of the current, O_a = D_aH, it is the Berry curvature, F_ab = ε_abc Ω_c, (1, 3). In Å^{1−d}/eV times the unit of O.
+
+    Args:
+        model: any.
+        fermi_level: μ in eV.
+        temperature: T in K.
+        observable: three operators.
+        goal: error and budget.
+        entropic: kT times the entropy of a state, kT ln[1 + e^{(μ−ε)/kT}] + (ε−μ)f⁰, in place of f⁰: the sum over
+            levels of −f⁰' (ε−μ) times what is filled below them.
+        pockets: those of the surface at μ; searched for if not given.
+        progress: called with (done, total, what).
+    """
     if progress is not None:
         goal = replace(goal, report=partial(_reported, progress))
-    integrand = _Flux(model, Thermal(fermi_level, temperature))
+    integrand = _Flux(model, Thermal(fermi_level, temperature), observable, entropic)
     spectrum = Spectrum(model)
     if pockets is None:
         pockets = find_pockets(Nodes(spectrum), (fermi_level, fermi_level))
-    if model.periodic and not is_resolved(model, pockets, budget):
+    if model.periodic and not is_resolved(model, pockets, goal.budget):
         result = shifted_lattices(Points(model, integrand), model.dimension, goal)
     else:
         result = singular_integral(model, integrand, goal, pockets)
     if isinstance(model, KdotP) and model.unbounded:
         for part in _beyond_the_box(model, integrand, goal.after(result.evaluations)):
             result = result + part
-    _warn(result, max(rtol, ENOUGH), "the filled states' Berry curvature", "raise `hall_budget`, or give hall=False")
-    return ZoneIntegral(result.values[0], float(result.error[0]), result.evaluations + spectrum.evaluations)
+    return replace(result, evaluations=result.evaluations + spectrum.evaluations)
 
 
-def _quantum(model: BlochModel) -> float:
+def quantum(model: BlochModel) -> float:
     """(1/2π)(Q/2π)^{d−2} in Å^{2−d}: what one Chern number of every plane of k adds."""
     lo, hi = np.array(model.zone).T
     density = float(model.measure) * float(np.prod(hi - lo))  # (Q/2π)^d
@@ -214,23 +253,29 @@ def _resolvents(h: Array, levels: np.ndarray, coefficients: np.ndarray, orbitals
 
 
 class _Flux:
-    """Re i Σ_{n<m} B_nm [g(λ_n) − g(λ_m)]/(λ_n − λ_m)², B = v_a v_b − v_b v_a: Σ_n f⁰(ε_n) Ω_n at real k.
+    """Re i Σ_nm O_a,nm v_b,mn [g(λ_n) − g(λ_m)]/(λ_n − λ_m)²: Σ_n f⁰(ε_n) F_n,ab at real k.
 
     g is analytic below the real axis of λ, and Re g = f⁰ on it: with x = μ − λ,
-    g = ½ + (i/π) ψ(½ − ix/2πkT), at T = 0 ½ + (i/π) ln(−ix).
+    g = ½ + (i/π) ψ(z), z = ½ − ix/2πkT, at T = 0 ½ + (i/π) ln(−ix). Its integral over x is ½x − 2kT ln Γ(z) up to
+    kT ln 2π, and that minus x g the entropy's.
     """
 
-    def __init__(self, model: BlochModel, thermal: Thermal):
-        self.model, self.thermal = model, thermal
+    def __init__(
+        self,
+        model: BlochModel,
+        thermal: Thermal,
+        observable: Observable = _CURRENT,
+        entropic: bool = False,
+    ):
+        self.model, self.thermal, self.observable, self.entropic = model, thermal, observable, entropic
         self.levels, self.measure = np.array([thermal.fermi_level]), float(model.measure)
 
     def __call__(self, resolved: Resolved, width: float, jacobian: np.ndarray) -> np.ndarray:
         x = self.thermal.fermi_level - resolved.eigenvalues.astype(complex)
         filling = kernel_mean(self._filling, x, 0.0 if self.thermal.width else width)
         parts = (resolved.k, resolved.eigenvalues, resolved.right, resolved.left, filling)
-        (flux,) = over_tiles(
-            lambda *part: (_flux(self.model, *part),), min(4096, tile_rows(self.model, arrays=16)), *parts
-        )
+        rows = min(4096, tile_rows(self.model, arrays=16))
+        (flux,) = over_tiles(lambda *part: (_flux(self.model, self.observable, *part),), rows, *parts)
         return np.real(self.measure * jacobian[:, None] * flux)[:, None, :]
 
     def at(self, levels: np.ndarray) -> _Flux:
@@ -239,13 +284,20 @@ class _Flux:
 
     def _filling(self, x: np.ndarray) -> np.ndarray:
         kt = self.thermal.width
-        # −ix keeps the cut of the logarithm away from the real axis
-        return 0.5 + 1j / np.pi * (digamma(0.5 - 1j * x / (2 * np.pi * kt)) if kt else np.log(-1j * x))
+        if not kt:  # −ix keeps the cut of the logarithm away from the real axis
+            return 0.5 + 1j / np.pi * np.log(-1j * x)
+        z = 0.5 - 1j * x / (2 * np.pi * kt)
+        filling = 0.5 + 1j / np.pi * digamma(z)
+        if not self.entropic:
+            return filling
+        return 0.5 * x - kt * (2 * loggamma(z) - np.log(2 * np.pi)) - x * filling
 
 
 @eqx.filter_jit
-def _flux(model: BlochModel, k: Array, eigenvalues: Array, right: Array, left: Array, filling: Array) -> Array:
-    """Complex integrand of :class:`_Flux`, (N, 3)."""
+def _flux(
+    model: BlochModel, observable: Observable, k: Array, eigenvalues: Array, right: Array, left: Array, filling: Array
+) -> Array:
+    """Complex integrand of :class:`_Flux`, (N, 9), of the current (N, 3)."""
 
     def one(k, energies, right, left, filling):
         slope, own = covariant_derivative(model, k)
@@ -253,8 +305,10 @@ def _flux(model: BlochModel, k: Array, eigenvalues: Array, right: Array, left: A
         gap = energies[:, None] - energies[None, :]
         apart = jnp.abs(gap) > DEGENERACY_TOLERANCE
         quotient = jnp.where(apart, (filling[:, None] - filling[None, :]) / jnp.where(apart, gap, 1.0) ** 2, 0.0)
-        cross = v[_NEXT] * jnp.swapaxes(v[_PREVIOUS], 1, 2)
-        flux = 0.5j * jnp.sum((cross - jnp.swapaxes(cross, 1, 2)) * quotient, axis=(1, 2))
+        if observable.matrices is not None:
+            o = left @ summed(model, observable.matrices, k) @ right
+            return 1j * jnp.einsum("anm,bmn->ab", o * quotient, v).ravel()
+        flux = 1j * jnp.sum(v[_NEXT] * jnp.swapaxes(v[_PREVIOUS], 1, 2) * quotient, axis=(1, 2))
         if own is not None:
             flux = flux + jnp.einsum("nm,amp,pn,n->a", left, own, right, filling)
         return flux
