@@ -57,10 +57,16 @@ class Scatterer(eqx.Module):
     def side_jump_of(self, states: States) -> Array | None:
         """What the operators that the states' derivatives belong to gain by scattering, (M, 3), where that is known.
 
-        It is v_sj, Eq. (68), with |D_a u⟩ = Σ_m |m⟩⟨m|O_a|u⟩/(ε − ε_m) in place of the derivative along k.
+        It is v_sj, Eq. (68), with |D_a u⟩ = Σ_m |m⟩⟨m|O_a|u⟩/(ε − ε_m) in place of the derivative along k, without the
+        change of T itself, which a :attr:`weak` potential does not have.
         """
         del states
         return None
+
+    @property
+    def weak(self) -> bool:
+        """Whether T is the potential itself, whatever the bands are."""
+        return True
 
     def at(self, level: AnyArray) -> Scatterer:
         """With what it knows of other energies (eV) left out."""
@@ -118,6 +124,10 @@ class MixedScatterer(Scatterer):
     def side_jump_of(self, states: States) -> Array | None:
         known = [jump for part in self.parts if (jump := part.side_jump_of(states)) is not None]
         return sum(known, jnp.zeros(())) if len(known) == len(self.parts) else None
+
+    @property
+    def weak(self) -> bool:
+        return all(part.weak for part in self.parts)
 
     def at(self, level: AnyArray) -> MixedScatterer:
         return MixedScatterer(tuple(part.at(level) for part in self.parts))

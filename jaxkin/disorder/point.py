@@ -266,6 +266,10 @@ class PointScatterer(Scatterer):
     def side_jump_of(self, states: States) -> Array:
         return self(states).side_jump_velocity
 
+    @property
+    def weak(self) -> bool:
+        return self.green is None
+
     def two_impurities(self, states: States) -> TwoImpurities | None:
         if states.reduced is None:
             return None

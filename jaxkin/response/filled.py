@@ -22,6 +22,8 @@ SAMPLES = 6
 """k at which it is seen whether anything is left between k and −k."""
 ODD = 1e-7
 """|F(k) + F(−k)| relative to the largest |F| that is rounding of states of near bands."""
+CLEAN = 1e-14
+"""Matrix elements between bands, relative to the largest, that are rounding."""
 SMALL = 0.1
 """Part of an integrand's usual size below which accuracy is not relative."""
 
@@ -90,7 +92,7 @@ def _looked_at(model: BlochModel, part: Observable) -> tuple[float, bool]:
     centre = np.zeros_like(lo) if model.periodic else 0.5 * (lo + hi)
     here, there = (_curvatures(model, part, centre + sign * offset) for sign in (1, -1))
     usual = float(np.median(np.abs(here).max(axis=(2, 3)))) * float(model.measure) * float(np.prod(hi - lo))
-    return usual, bool(np.abs(here + there).max() <= ODD * np.abs(here).max() + 1e-300)
+    return usual, bool(np.abs(here + there).max() <= ODD * np.abs(here).max())
 
 
 def _curvatures(model: BlochModel, part: Observable, k: np.ndarray) -> np.ndarray:
@@ -102,4 +104,6 @@ def _curvatures(model: BlochModel, part: Observable, k: np.ndarray) -> np.ndarra
     gap = energies[:, :, None] - energies[:, None, :]
     apart = np.abs(gap) > 1e-6
     inverse = np.where(apart, 1 / np.where(apart, gap, 1.0) ** 2, 0.0)
-    return -2 * np.imag(np.einsum("kanm,kbmn,knm->knab", o, v, inverse))
+    found = -2 * np.imag(np.einsum("kanm,kbmn,knm->knab", o, v, inverse))
+    rounding = CLEAN * np.abs(o).max() * np.abs(v).max() * inverse.max()
+    return np.where(np.abs(found) > rounding, found, 0.0)

@@ -116,7 +116,8 @@ def linear_response(
         surface: from :func:`fermi_surface`.
         observable: operators; or values (N,) or (N, m) of the states at the surface's points, whose operators are not
             known: what bands mix is then left out, and named.
-        disorder: any. What the operators gain by scattering is known where there is a potential.
+        disorder: any. What the operators gain by scattering is known where there is a potential; for a T-matrix
+            without the change of T itself by a field that couples to them, which is left out, and named.
         frequency: f = ω/2π in THz, small against distances between bands.
         solver: ``"rta"`` or ``"exact"``.
         force: ``"electric"``, or ``"thermal"`` for −∇T.
@@ -241,7 +242,7 @@ def _scattered(
     check_weights(surface, scatterer, solver)
     states = ShellStates(surface, scatterer.bloch, scatterer.orbitals if complete else ())
     report: Progress = progress or (lambda done, total, what: None)
-    known = True
+    known, weak = True, scatterer.weak
     for done, shell in enumerate(surface.shells):
         report(done, len(surface.shells), "disorder kernels")
         count = shell.points.stop - shell.points.start
@@ -264,7 +265,11 @@ def _scattered(
             moved = replace(one, bloch=couplings[0], along_k=False)
             known = jax.eval_shape(lambda here=here, moved=moved: here.side_jump_of(moved)) is not None
     report(len(surface.shells), len(surface.shells), "disorder kernels")
-    left_out = () if known or not driven.couplings else ("what scattering mixes into the states",)
+    left_out: tuple[str, ...] = ()
+    if driven.couplings and not known:
+        left_out = ("what scattering mixes into the states",)
+    elif driven.couplings and not weak:
+        left_out = ("the operators' change of T",)
     unknown = ("gaussian skew",) if theory == "complete" and not complete else ()
     return totals, (*left_out, *unknown)
 
