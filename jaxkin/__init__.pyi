@@ -33,8 +33,8 @@ from .disorder import (
     State,
     pair_integral,
 )
-from .response import Conductivity, GyrotropicResponse, LinearResponse
-from .response import conductivity, gyrotropic_response, linear_response
+from .response import Conductivity, GyrotropicResponse, LinearResponse, RelaxationModes
+from .response import conductivity, gyrotropic_response, linear_response, relaxation_modes
 from .fitting import (
     BandFit,
     Data,
@@ -90,6 +90,7 @@ __all__ = [
     "Posterior",
     "Profile",
     "RealSpace",
+    "RelaxationModes",
     "RelaxationTime",
     "ScreenedCoulomb",
     "State",
@@ -122,6 +123,7 @@ __all__ = [
     "read_data",
     "read_tbmodels",
     "read_wannier90",
+    "relaxation_modes",
     "sample_posterior",
     "symmetry",
     "tabulate",
