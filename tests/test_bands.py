@@ -138,6 +138,9 @@ def test_atoms_point_group_and_sites():
     model = jk.TightBinding(TE_CELL, [[0, 0, 0]], [np.eye(6)], np.add(np.repeat(TE, 2, axis=0), [0.01, 0, 1]))
     assert te.sites(model).atom.tolist() == [0, 0, 1, 1, 2, 2]
     np.testing.assert_allclose(te.sites(model).distance, 0.04457, atol=1e-6)
+    assert te.orbitals(model, "Te2") == [2, 3] and te.orbitals(model, "Te") == [[0, 1], [2, 3], [4, 5]]
+    with pytest.raises(ModelError, match=r"atom 'Te4' is not in this structure \(did you mean 'Te'\?\); it has Te1"):
+        te.orbitals(model, "Te4")
     assert spin_order(model) == "in turn"
     pytest.importorskip("spglib")
     operations = [Operation(rotation) for rotation in te.rotations()]

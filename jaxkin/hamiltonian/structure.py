@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxkin.checks import numbers
-from jaxkin.errors import JaxkinError, ModelError
+from jaxkin.errors import JaxkinError, ModelError, nearest
 from jaxkin.hamiltonian.crystal_files import atoms_from_win
 from jaxkin.hamiltonian.tight_binding import TightBinding
 
@@ -137,6 +137,33 @@ class Structure:
         images = np.array(list(product((-1, 0, 1), repeat=3)))
         lengths = np.linalg.norm((apart[:, :, None, :] + images) @ self.lattice, axis=-1).min(axis=-1)
         return Sites(np.argmin(lengths, axis=1), lengths.min(axis=1))
+
+    def orbitals(self, model: TightBinding, name: str) -> list[int] | list[list[int]]:
+        """Indices of the orbitals of an atom, "Te1"; of a species with several atoms, "Te", a list for each of them.
+
+        As impurities and observables take them: ``PointImpurity(1.0, atoms.orbitals(model, "Te1"), density)`` sits on
+        one atom, with "Te" on all of that species. An orbital belongs to the atom nearest to its centre.
+
+        Raises:
+            ModelError: no such atom, or one without orbitals.
+
+        >>> import jaxkin as jk
+        >>> model = jk.TightBinding(np.eye(3), [[0, 0, 0]], [np.eye(2)], [[0.95, 0, 0], [0.5, 0.4, 0.5]])
+        >>> salt = Structure(np.eye(3), [[0, 0, 0], [0.5, 0.5, 0.5]], ["Cs", "Cl"])
+        >>> salt.orbitals(model, "Cl")
+        [1]
+        """
+        if name not in (*self.names, *self.species):
+            known = dict.fromkeys((*self.names, *self.species))
+            raise ModelError(
+                f"atom {name!r} is not in this structure{nearest(name, known)}; it has {', '.join(known)}."
+            )
+        owner = self.sites(model).atom
+        atoms = [n for n, (one, kind) in enumerate(zip(self.names, self.species, strict=True)) if name in (one, kind)]
+        found = [np.flatnonzero(owner == atom).tolist() for atom in atoms]
+        if not all(found):
+            raise ModelError(f"atom {name!r} has no orbitals in this model.")
+        return found[0] if len(found) == 1 else found
 
 
 def optional(package: str, extra: str) -> Any:
