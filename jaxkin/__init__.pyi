@@ -21,12 +21,16 @@ from .estimate import Estimate
 from .surface import BandEdges, Grid, Lines, Surface, Surfaces, ThermalGrid
 from .surface import band_edges, fermi_level, fermi_surface, fermi_surfaces
 from .disorder import (
+    AcousticPhonons,
     Disorder,
     FiniteRangeImpurity,
     Gaussian,
     KernelDisorder,
     Mixture,
+    PhononRate,
+    Phonons,
     PointImpurity,
+    PolarPhonons,
     RealSpace,
     RelaxationTime,
     ScreenedCoulomb,
@@ -58,6 +62,7 @@ __version__: str
 
 __all__ = [
     "AccuracyWarning",
+    "AcousticPhonons",
     "BandEdges",
     "BandFit",
     "BandGeometry",
@@ -86,7 +91,10 @@ __all__ = [
     "ModelError",
     "Observable",
     "Parameter",
+    "PhononRate",
+    "Phonons",
     "PointImpurity",
+    "PolarPhonons",
     "Posterior",
     "Profile",
     "RealSpace",

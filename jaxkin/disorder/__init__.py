@@ -4,6 +4,8 @@ from jaxkin.disorder.collisions import Collisions
 from jaxkin.disorder.finite_range import FiniteRangeImpurity
 from jaxkin.disorder.kernels import Disorder, KernelDisorder, Mixture
 from jaxkin.disorder.pairs import pair_integral
+from jaxkin.disorder.phonon_rate import PhononRate
+from jaxkin.disorder.phonons import AcousticPhonons, ElasticPhonons, Phonons, PolarPhonons
 from jaxkin.disorder.point import PointImpurity
 from jaxkin.disorder.potentials import Gaussian, ScreenedCoulomb
 from jaxkin.disorder.real_space import RealSpace
@@ -11,13 +13,18 @@ from jaxkin.disorder.relaxation_time import RelaxationTime
 from jaxkin.disorder.states import State
 
 __all__ = [
+    "AcousticPhonons",
     "Collisions",
     "Disorder",
+    "ElasticPhonons",
     "FiniteRangeImpurity",
     "Gaussian",
     "KernelDisorder",
     "Mixture",
+    "PhononRate",
+    "Phonons",
     "PointImpurity",
+    "PolarPhonons",
     "RealSpace",
     "RelaxationTime",
     "ScreenedCoulomb",

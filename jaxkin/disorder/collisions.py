@@ -199,7 +199,7 @@ class DenseCollisions(Collisions):
 
 
 class SummedCollisions(Collisions):
-    """Several kinds of impurities: their kernels add."""
+    """Several kinds of impurities: their kernels add, and so do their transport rates (Matthiessen)."""
 
     def __init__(self, states: States, parts: Sequence[Collisions]):
         super().__init__(states)
@@ -210,6 +210,10 @@ class SummedCollisions(Collisions):
 
     def antisymmetric(self, x: Array) -> Array:
         return sum((part.antisymmetric(x) for part in self.parts), jnp.zeros(()))
+
+    @cached_property
+    def transport_time(self) -> Array:
+        return 1 / sum((1 / part.transport_time for part in self.parts), jnp.zeros(()))
 
     @property
     def antisymmetric_size(self) -> Array | float:

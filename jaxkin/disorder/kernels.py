@@ -40,6 +40,11 @@ class Scatterer(eqx.Module):
         """The collision operator of one shell."""
 
     @property
+    def rate_only(self) -> bool:
+        """Whether a rate is all that is known, so that beside others nothing is made by two impurities."""
+        return False
+
+    @property
     def orbitals(self) -> tuple[int, ...]:
         """Those on which :meth:`two_impurities` needs the reduced resolvents of the states."""
         return ()
@@ -77,6 +82,11 @@ class Scatterer(eqx.Module):
 class Disorder(eqx.Module):
     """Base of everything that scatters; ``a + b`` is a sample that holds both."""
 
+    def resolved(self, surface: Surface) -> Disorder:
+        """This, or what does the same on this surface and goes together with others of its kind."""
+        del surface
+        return self
+
     @abc.abstractmethod
     def on(self, surface: Surface) -> Scatterer:
         """Do what is needed once for a surface; what takes decisions takes them on the surface that was sampled."""
@@ -106,7 +116,7 @@ class Disorder(eqx.Module):
 
 
 class MixedScatterer(Scatterer):
-    """Several in one sample."""
+    """Several in one sample; what two impurities make is known where all but one are rates."""
 
     parts: tuple[Scatterer, ...]
 
@@ -129,6 +139,25 @@ class MixedScatterer(Scatterer):
     def weak(self) -> bool:
         return all(part.weak for part in self.parts)
 
+    @property
+    def _potential(self) -> int | None:
+        """The number of the only part that is more than a rate."""
+        more = [number for number, part in enumerate(self.parts) if not part.rate_only]
+        return more[0] if len(more) == 1 else None
+
+    @property
+    def orbitals(self) -> tuple[int, ...]:
+        return () if self._potential is None else self.parts[self._potential].orbitals
+
+    def completed(self, surface: Surface) -> MixedScatterer:
+        if self._potential is None:
+            return self
+        n, whole = self._potential, self.parts[self._potential].completed(surface)
+        return MixedScatterer((*self.parts[:n], whole, *self.parts[n + 1 :]))
+
+    def two_impurities(self, states: States) -> TwoImpurityScattering | None:
+        return None if self._potential is None else self.parts[self._potential].two_impurities(states)
+
     def at(self, level: AnyArray) -> MixedScatterer:
         return MixedScatterer(tuple(part.at(level) for part in self.parts))
 
@@ -146,8 +175,9 @@ class Mixture(Disorder):
     parts: tuple[Disorder, ...]
 
     def on(self, surface: Surface) -> Scatterer:
-        kinds = dict.fromkeys(map(type, self.parts))
-        found = [kind.together([part for part in self.parts if type(part) is kind], surface) for kind in kinds]
+        parts = [part.resolved(surface) for part in self.parts]
+        kinds = dict.fromkeys(map(type, parts))
+        found = [kind.together([part for part in parts if type(part) is kind], surface) for kind in kinds]
         return found[0] if len(found) == 1 else MixedScatterer(tuple(found))
 
     def __add__(self, other: Disorder) -> Mixture:
