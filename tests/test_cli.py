@@ -342,6 +342,60 @@ frequency = [0.0, 1.0]
     assert np.abs(response.g["skew"].mean).max() > 0
 
 
+def test_phonons_from_a_configuration(tmp_path):
+    """[[disorder.phonons]] beside times; written out, it reads back to itself."""
+    file = tmp_path / "study.toml"
+    file.write_text(
+        """
+[model]
+name = "kramers-weyl-d4"
+[surface]
+fermi_level = -1.2
+n = 4
+replicas = 2
+[disorder]
+tau = 0.8
+[[disorder.phonons]]
+kind = "rate"
+tau = 0.5
+temperature = 300.0
+[[disorder.phonons]]
+kind = "acoustic"
+deformation_potential = 1e-3
+mass_density = 6e3
+sound_velocity = 3e3
+temperature = 300.0
+[response]
+frequency = [0.0]
+"""
+    )
+    asked = config.load(str(file), [])
+    again = tmp_path / "again.toml"
+    again.write_text(config.as_toml(asked))
+    assert config.load(str(again), []) == asked
+    points = []
+    study.run(study.prepare(asked), lambda done, total, what: None, points.append)
+    np.testing.assert_allclose(points[0].response.tau.mean, 1 / (1 / 0.8 + 1 / 0.5), rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ('kind = "rate"', "needs tau, in ps at the reference temperature"),
+        ('kind = "rate"\ntau = 1.0\nexponnent = 2.0', "[[disorder.phonons]] number 1 (kind = 'rate') (did you mean"),
+        ('kind = "acustic"', "(did you mean 'acoustic'?)"),
+        ('kind = "polar"\nenergy = 0.01\ndielectric = 9.0\nstatic_dielectric = 5.0', "static_dielectric=5"),
+        ('kind = "rate"\ntau = -1.0', "tau=-1"),
+    ],
+)
+def test_each_kind_of_phonons_has_its_own_keys(tmp_path, table, message):
+    file = tmp_path / "study.toml"
+    file.write_text(f"[[disorder.phonons]]\n{table}\n")
+    with pytest.raises(jk.JaxkinError) as caught:
+        study.prepare(config.load(str(file), []))
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("table", "message"),
     [

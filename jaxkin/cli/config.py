@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxkin import models
 from jaxkin.cli.impurities import Impurity
+from jaxkin.cli.phonons import Phonon
 from jaxkin.cli.refusal import refusal
 from jaxkin.cli.section import Floats, Range, Section, Vector
 from jaxkin.errors import ConfigError, nearest, nearest_file
@@ -55,9 +56,10 @@ class SurfaceConfig(Section, frozen=True):
 
 
 class DisorderConfig(Section, frozen=True):
-    """Phenomenological disorder, times in ps, side_jump in Å; or a list of ``impurities`` in its place."""
+    """Phenomenological disorder, times in ps, side_jump in Å; or a list of ``impurities`` in its place; and phonons."""
 
     impurities: list[Impurity] = msgspec.field(default_factory=list)
+    phonons: list[Phonon] = msgspec.field(default_factory=list)
 
     tau: float | None = None
     tau_skew: float | None = None

@@ -101,10 +101,11 @@ def _by_density(surface: SurfaceConfig) -> bool:
 
 
 def _alone(disorder: DisorderConfig) -> None:
-    beside = [key for key in disorder.__struct_fields__ if key != "impurities" and getattr(disorder, key) is not None]
+    times = [key for key in disorder.__struct_fields__ if key not in ("impurities", "phonons")]
+    beside = [key for key in times if getattr(disorder, key) is not None]
     if beside:
         raise ConfigError(
-            f"[disorder]: {', '.join(beside)} beside [[disorder.impurities]], which determine scattering alone; "
+            f"[disorder]: {', '.join(beside)} beside [[disorder.impurities]], which determine scattering themselves; "
             "leave one of the two out."
         )
 

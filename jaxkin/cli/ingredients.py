@@ -82,10 +82,11 @@ def check_response(config: ResponseConfig) -> None:
 
 
 def build_disorder(config: DisorderConfig, model: BlochModel) -> Disorder:
-    """The sum of the configured impurities, or the relaxation-time disorder where there are none."""
-    if not config.impurities:
+    """The sum of the configured impurities, or the relaxation-time disorder where there are none, and of phonons."""
+    parts = [one.build(model) for one in config.impurities]
+    if not parts:
         assert config.tau is not None and config.side_jump is not None  # jaxkin.cli.defaults
         assert config.axis is not None and config.direction is not None
-        return RelaxationTime(config.tau, config.tau_skew, config.side_jump, config.axis, config.direction)
-    parts = [one.build(model) for one in config.impurities]
+        parts = [RelaxationTime(config.tau, config.tau_skew, config.side_jump, config.axis, config.direction)]
+    parts += [one.build() for one in config.phonons]
     return parts[0] if len(parts) == 1 else Mixture(tuple(parts))

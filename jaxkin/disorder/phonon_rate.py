@@ -76,7 +76,7 @@ class PhononRate(Disorder):
     def time(self, energy: AnyArray, temperature: AnyArray) -> Array:
         """τ in ps at ε in eV and T in K."""
         if callable(self.tau):
-            return self.tau(energy, temperature)
+            return jnp.asarray(self.tau(energy, temperature))
         rate = (jnp.asarray(temperature) / self.reference) ** self.exponent / self.tau
         if self.edge is not None:
             distance = jnp.maximum(jnp.abs(jnp.asarray(energy) - self.edge), NEAREST)

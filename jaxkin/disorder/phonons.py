@@ -93,7 +93,8 @@ class ElasticPhonons(Disorder):
         if there is not self:
             return there.on(surface)
         model, kelvin = surface.model, phonon_temperature(self.temperature, surface, type(self).__name__)
-        _, first, place = np.unique(np.round(_known_centres(surface), 9), axis=0, return_index=True, return_inverse=True)
+        centres = np.round(_known_centres(surface), 9)
+        _, first, place = np.unique(centres, axis=0, return_index=True, return_inverse=True)
         if model.periodic:
             members = tuple(tuple(np.flatnonzero(place.ravel() == n).tolist()) for n in range(len(first)))
             crystal = Crystal(model.basis, jnp.asarray(model.centres)[first], members)

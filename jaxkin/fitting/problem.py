@@ -183,6 +183,7 @@ class FitProblem(eqx.Module):
             for mu in self._corners("fermi_level"):
                 for t in (data.temperature.min(), data.temperature.max()):
                     self.table.energies.check(mu, float(t))
+                    self.table.check_range("temperature", float(t), float(t))
 
     def predict(self, values: Mapping[str, float], data: Data) -> np.ndarray:
         """What is expected for the points of a data set, in its units, (N,)."""
@@ -204,11 +205,17 @@ class FitProblem(eqx.Module):
         return _observed(self.table, *self._sums(coordinates, points), points, averaged).T
 
     def _sums(self, coordinates: Float[Array, " P"], points: Points) -> tuple[RelaxedSums, Array]:
-        """Of the shells, and how they add up at the points' temperatures."""
+        """Of the shells, and how they add up at the points' temperatures.
+
+        Sums that follow those have one more axis: τ of the points, tensors of the temperatures.
+        """
         values = self.in_table(coordinates)
         temperature = values["temperature"][None] if points.temperatures is None else points.temperatures
         factor = self.table.energies.factor(jnp.broadcast_to(values["fermi_level"], temperature.shape), temperature)
-        return self.table.at(values), factor
+        if points.temperatures is None or not self.table.follows_temperature:
+            return self.table.at(values), factor
+        sums = jax.vmap(lambda kelvin: self.table.at({**values, "temperature": kelvin}))(temperature)
+        return RelaxedSums(sums.tau[points.which], sums.moments, sums.currents), factor
 
     def mechanisms(self, coordinates: Float[Array, " P"], points: Points) -> dict[str, Float[Array, " N"]]:
         """:meth:`by_mechanism`, traced."""
@@ -280,27 +287,30 @@ def _observed(table: Table, sums: RelaxedSums, factor: Array, points: Points, av
     """(N, R) or (N, 1) predictions; ``factor`` (U, R, E) for the points' temperatures."""
     n, which = points.axis, points.which
     plain = jnp.outer(n, n)
+    omega = points.omega if jnp.ndim(sums.tau) < 3 else points.omega[:, None, None]
 
     def along(weights: Array) -> Weigh:
         """Σ_E c Σ_ab weights_ab K_ab, (N, R)."""
 
         def weigh(coefficient: Array, tensor: Array) -> Array:
-            k = jnp.einsum("reab,ab->re", tensor, weights)
+            k = jnp.einsum("...reab,ab->...re", tensor, weights)
             if coefficient.ndim == 1:  # of one τ for all shells
                 totals = jnp.einsum("ure,re->ur", factor, k)
                 totals = jnp.mean(totals, axis=1, keepdims=True) if averaged else totals
                 return coefficient[:, None] * (totals if len(totals) == 1 else totals[which])
             weighed = coefficient * (factor if len(factor) == 1 else factor[which])
+            if k.ndim > 2:  # of each temperature
+                return jnp.einsum("nre,nre->nr", weighed, k[which].astype(complex))
             return jnp.einsum("nre,re->nr", weighed, k.astype(complex))
 
         return weigh
 
     def gyrotropic(weights: Array) -> Complex[Array, "N R"]:
-        parts = gyrotropic_parts(sums, points.omega, along(weights))
+        parts = gyrotropic_parts(sums, omega, along(weights))
         return table.gyrotropic_unit * sum(parts.values(), jnp.zeros(()))
 
     def conductivity(weights: Array) -> dict[str, Complex[Array, "N R"]]:
-        parts = conductivity_parts(sums, points.omega, along(weights))
+        parts = conductivity_parts(sums, omega, along(weights))
         return {name: table.conductivity_unit * part for name, part in parts.items()}
 
     if points.quantity in ("rotation", "dichroism"):

@@ -44,6 +44,10 @@ KNOWN: dict[str, tuple[str, Transform]] = {
     "density": ("1/Å^d", "log"),
     "fermi_level": ("eV", "linear"),
     "temperature": ("K", "log"),
+    "tau_phonon": ("ps", "log"),
+    "phonon_exponent": ("1", "linear"),
+    "deformation_potential": ("eV", "log"),
+    "phonon_strength": ("1", "log"),
 }
 """Unit and coordinate of every parameter that a table may have."""
 
@@ -83,6 +87,11 @@ class Table(eqx.Module):
     def linear(self) -> tuple[str, ...]:
         """Parameters, as :meth:`at` takes them, in which all tensors together are affine."""
         return ("moment_scale",)
+
+    @property
+    def follows_temperature(self) -> bool:
+        """Whether the sums of :meth:`at` are others at another temperature."""
+        return False
 
     @abc.abstractmethod
     def at(self, values: Values) -> RelaxedSums:
@@ -199,6 +208,14 @@ class Gathered(NamedTuple):
     shells: list[list[Shell]]
 
 
+def sorted_shells(surface: Surface) -> list[list[Shell]]:
+    """Those of each replica, by energy."""
+    return [
+        sorted((s for s in surface.shells if s.replica == replica), key=lambda s: s.energy)
+        for replica in range(surface.replicas)
+    ]
+
+
 def gather(surface: Surface, window: tuple[float, float] | None = None) -> Gathered:
     """The part of a table that does not depend on the kind of disorder.
 
@@ -206,10 +223,7 @@ def gather(surface: Surface, window: tuple[float, float] | None = None) -> Gathe
         surface: from :func:`fermi_surface`.
         window: interval of its energies in eV; by default what a thermal surface has.
     """
-    shells = [
-        sorted((s for s in surface.shells if s.replica == replica), key=lambda s: s.energy)
-        for replica in range(surface.replicas)
-    ]
+    shells = sorted_shells(surface)
     energy = padded([[np.array(s.energy) for s in row] for row in shells], ())
     present = padded([[np.array(True) for _ in row] for row in shells], (), bool)
     energy = np.where(present, energy, surface.fermi_level)

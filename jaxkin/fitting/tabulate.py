@@ -10,10 +10,19 @@ from dataclasses import replace
 import numpy as np
 
 from jaxkin import units
-from jaxkin.disorder import Disorder, FiniteRangeImpurity, PointImpurity, RelaxationTime
+from jaxkin.disorder import (
+    Disorder,
+    ElasticPhonons,
+    FiniteRangeImpurity,
+    Mixture,
+    PhononRate,
+    PointImpurity,
+    RelaxationTime,
+)
 from jaxkin.errors import AccuracyWarning, JaxkinError
 from jaxkin.fitting.finite_range_table import FiniteRangeTable
 from jaxkin.fitting.impurity_table import ImpurityTable
+from jaxkin.fitting.phonon_table import PhononTable
 from jaxkin.fitting.relaxation_table import RelaxationTable
 from jaxkin.fitting.table import Table
 from jaxkin.hamiltonian.bloch import BlochModel
@@ -49,7 +58,9 @@ def tabulate(
     Args:
         surface: from :func:`fermi_surface`.
         disorder: :class:`RelaxationTime` (parameters tau, tau_skew, side_jump), or :class:`PointImpurity` or
-            :class:`FiniteRangeImpurity` (strength, density).
+            :class:`FiniteRangeImpurity` (strength, density); and one kind of phonons beside it, :class:`PhononRate`
+            (tau_phonon, phonon_exponent), :class:`AcousticPhonons` (deformation_potential) or another
+            (phonon_strength), which have the temperature of each of the data.
         window: interval of the surface's energies in eV, where it is not that of :func:`fermi_surface`.
         strengths: of a :class:`FiniteRangeImpurity`, between which factors on its own strength it is tabulated, at
             some 9 to 33 strengths; what that misses is ``table.interpolation_error``.
@@ -77,9 +88,15 @@ def tabulate(
         return ImpurityTable.of(surface, disorder, theory, window)
     if isinstance(disorder, FiniteRangeImpurity):
         return FiniteRangeTable.of(surface, disorder, theory, strengths, window)
+    if isinstance(disorder, Mixture):
+        phonons = [part for part in disorder.parts if isinstance(part, ElasticPhonons | PhononRate)]
+        others = [part for part in disorder.parts if not isinstance(part, ElasticPhonons | PhononRate)]
+        if len(phonons) == len(others) == 1:
+            impurities = tabulate(surface, others[0], window, strengths=strengths, theory=theory)
+            return PhononTable.of(surface, impurities, phonons[0], theory)
     raise JaxkinError(
-        f"fits know RelaxationTime, PointImpurity and FiniteRangeImpurity, one kind in a sample, not "
-        f"{type(disorder).__name__}."
+        "fits know RelaxationTime, PointImpurity and FiniteRangeImpurity, one kind in a sample and one of phonons "
+        f"beside it, not {type(disorder).__name__}."
     )
 
 

@@ -111,8 +111,9 @@ def conductivity_parts(sums: RelaxedSums, omega: Array, weigh: Weigh) -> dict[st
 
 
 def relaxed(tau: AnyArray, omega: AnyArray) -> Array:
-    """τ/(1−iωτ) in ps, (frequency, ...) for τ (...)."""
-    w = jnp.asarray(omega).reshape(-1, *(1,) * jnp.ndim(tau))
+    """τ/(1−iωτ) in ps, (frequency, ...) for τ (...); of an ω that has axes of τ already, with them."""
+    w = jnp.asarray(omega)
+    w = w.reshape(-1, *(1,) * jnp.ndim(tau)) if w.ndim < 2 else w
     return tau / (1 - 1j * w * tau)
 
 
