@@ -52,7 +52,7 @@ def main(file: str, picture: str | None = None, lines: int = 16) -> dict[str, fl
     surface = jk.fermi_surface(model, level, sampler=jk.Lines(lines), replicas=4)
     density = ONE / float(model.cell_volume)
     impurity = jk.PointImpurity(POTENTIAL, list(range(model.size)), density, order="third")
-    found = jk.conductivity(surface, impurity, solver="exact", hall_budget=400_000)
+    found = jk.conductivity(surface, impurity, solver="exact")
     hall = {
         name: part[0].real.map(lambda x: 0.01 * np.stack([x[:, 1, 2], x[:, 2, 0], x[:, 0, 1]], axis=1) @ axis)
         for name, part in found.hall.items()
@@ -70,7 +70,7 @@ def _draw(hall: dict[str, jk.Estimate], along: jk.Estimate, path: str) -> None:
     import matplotlib.pyplot as plt
 
     figure, ax = plt.subplots(figsize=(6.4, 4.4), layout="constrained")
-    scale = np.geomspace(0.02, 300, 60)  # of 1/n
+    scale = np.geomspace(0.003, 3, 60)  # of 1/n
     sigma = scale * float(along.mean)
     for name in PARTS:
         mean, error = float(hall[name].mean), float(hall[name].stderr)

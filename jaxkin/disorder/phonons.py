@@ -116,6 +116,9 @@ class ElasticPhononScatterer(Scatterer):
     bloch: ClassVar[bool] = True  # pyright: ignore[reportIncompatibleMethodOverride]
     pairs: ClassVar[bool] = False  # pyright: ignore[reportIncompatibleMethodOverride]
 
+    def side_jump_of(self, states: States) -> Array:
+        return self(states).side_jump_velocity
+
     def __call__(self, states: States) -> Collisions:
         assert states.bloch is not None
         scale = golden_rule(1.0)

@@ -46,6 +46,8 @@ COLUMN = 2.0
 """What n columns add to the time of a factorisation."""
 ENOUGH = 1e-4
 """Relative error of the filled Berry curvature that is worth a warning."""
+ROOM = 2
+"""How many times the points of its first mesh a tree must be able to spend, to become better than shifted lattices."""
 LEAST = 0.25
 """Quanta e²/h, in 3D e²/h over the edge of a cube of the cell's volume, below which accuracy is not relative."""
 _NEXT, _PREVIOUS = np.array([1, 2, 0]), np.array([2, 0, 1])
@@ -182,7 +184,7 @@ def filled_response(
     spectrum = Spectrum(model)
     if pockets is None:
         pockets = find_pockets(Nodes(spectrum), (fermi_level, fermi_level))
-    if model.periodic and not is_resolved(model, pockets, goal.budget):
+    if model.periodic and not is_resolved(model, pockets, goal.budget // ROOM):
         result = shifted_lattices(Points(model, integrand), model.dimension, goal)
     else:
         result = singular_integral(model, integrand, goal, pockets)
