@@ -411,8 +411,11 @@ def test_each_kind_of_phonons_has_its_own_keys(tmp_path, table, message):
             "unknown key 'orbitals' in [[disorder.impurities]] number 1 (kind = 'gaussian')",
         ),
         ('kind = "coulomb"\nstrenght = 1.0\ndensity = 0.1\ndielectric = 9.0', "(did you mean 'strength'?)"),
+        ('kind = "ionised"\ndielectric = 9.0', "needs charges, in |e|, for example charges = [-1, 2]"),
+        ('kind = "ionised"\ncharges = [1]\nshares = [0.5, 0.5]\ndielectric = 9.0', "2 shares of 1 charges"),
+        ('kind = "ionised"\ncharges = [1]\ndensity = 1e-6\ndielectric = 9.0', "unknown key 'density'"),
         ('kind = "gausian"\nstrength = 1.0\ndensity = 0.1', "(did you mean 'gaussian'?)"),
-        ("strength = 1.0", "needs kind, 'point', 'gaussian' or 'coulomb'"),
+        ("strength = 1.0", "needs kind, 'point', 'gaussian', 'coulomb' or 'ionised'"),
         (
             'kind = "point"\nstrength = 1.0\ndensity = 0.1\norbitals = [0]\n[disorder]\ntau = 1.0\naxis = [0, 0, 1]',
             "[disorder]: tau, axis beside [[disorder.impurities]]",

@@ -7,7 +7,14 @@ from typing import Any, Literal
 import msgspec
 
 from jaxkin.cli.section import Section, Vector
-from jaxkin.disorder import Disorder, FiniteRangeImpurity, Gaussian, PointImpurity, ScreenedCoulomb
+from jaxkin.disorder import (
+    Disorder,
+    FiniteRangeImpurity,
+    Gaussian,
+    IonisedImpurities,
+    PointImpurity,
+    ScreenedCoulomb,
+)
 from jaxkin.errors import ConfigError
 from jaxkin.hamiltonian import BlochModel
 
@@ -66,7 +73,7 @@ class GaussianConfig(FiniteRangeConfig, frozen=True, kw_only=True, tag="gaussian
 class CoulombConfig(FiniteRangeConfig, frozen=True, kw_only=True, tag="coulomb"):
     """``strength`` is the charge; screened with ``length`` (Å, or Thomas-Fermi) in a host of ``dielectric``."""
 
-    dielectric: float
+    dielectric: float | Vector
     length: float | None = None
     core: float = 1.0
 
@@ -74,10 +81,46 @@ class CoulombConfig(FiniteRangeConfig, frozen=True, kw_only=True, tag="coulomb")
         return ScreenedCoulomb(self.dielectric, self.length, self.core)
 
 
-Impurity = PointConfig | GaussianConfig | CoulombConfig
-KINDS: dict[str, type[ImpurityConfig]] = {"point": PointConfig, "gaussian": GaussianConfig, "coulomb": CoulombConfig}
+class IonisedConfig(Section, frozen=True, kw_only=True, tag_field="kind", tag="ionised"):
+    """As :class:`jaxkin.IonisedImpurities`: ``charges`` in |e|, in ``shares`` or equal parts; neutral at each level."""
+
+    charges: list[int]
+    dielectric: float | Vector
+    shares: list[float] | None = None
+    compensation: float = 0.0
+    length: float | None = None
+    core: float = 1.0
+    order: Literal["born", "third", "tmatrix"] = "tmatrix"
+    positions: list[Vector] = msgspec.field(default_factory=list)
+
+    def build(self, model: BlochModel) -> Disorder:
+        """The impurities of the library."""
+        del model
+        if self.shares is not None and len(self.shares) != len(self.charges):
+            raise ConfigError(
+                f"[[disorder.impurities]]: {len(self.shares)} shares of {len(self.charges)} charges; give one for each."
+            )
+        return IonisedImpurities(
+            self.charges if self.shares is None else dict(zip(self.charges, self.shares, strict=True)),
+            self.dielectric,
+            self.compensation,
+            length=self.length,
+            core=self.core,
+            order=self.order,
+            positions=self.positions or (0.0, 0.0, 0.0),
+        )
+
+
+Impurity = PointConfig | GaussianConfig | CoulombConfig | IonisedConfig
+KINDS: dict[str, type[Section]] = {
+    "point": PointConfig,
+    "gaussian": GaussianConfig,
+    "coulomb": CoulombConfig,
+    "ionised": IonisedConfig,
+}
 NEEDED = {
-    "kind": "'point', 'gaussian' or 'coulomb'",
+    "kind": "'point', 'gaussian', 'coulomb' or 'ionised'",
+    "charges": "in |e|, for example charges = [-1, 2]",
     "strength": "in eV for a point, eV Å^d for a Gaussian, the charge in |e| for a Coulomb impurity",
     "density": "per Å^d, all equivalent sites together",
     "orbitals": "for example orbitals = [0, 1]",

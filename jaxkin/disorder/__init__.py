@@ -2,6 +2,7 @@
 
 from jaxkin.disorder.collisions import Collisions
 from jaxkin.disorder.finite_range import FiniteRangeImpurity
+from jaxkin.disorder.ionised import IonisedImpurities
 from jaxkin.disorder.kernels import Disorder, KernelDisorder, Mixture
 from jaxkin.disorder.pairs import pair_integral
 from jaxkin.disorder.phonon_rate import PhononRate
@@ -19,6 +20,7 @@ __all__ = [
     "ElasticPhonons",
     "FiniteRangeImpurity",
     "Gaussian",
+    "IonisedImpurities",
     "KernelDisorder",
     "Mixture",
     "PhononRate",

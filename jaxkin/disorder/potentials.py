@@ -8,10 +8,10 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxkin.brief import brief, constructed
-from jaxkin.checks import check_positive
+from jaxkin.checks import SMALLEST, check_positive, numbers, shown
 from jaxkin.disorder.real_space import RealSpace
 from jaxkin.errors import JaxkinError
-from jaxkin.namespace import Number, is_traced, leaf
+from jaxkin.namespace import AnyArray, Number, is_traced, leaf, namespace
 from jaxkin.surface.surface import Surface
 
 COULOMB = 14.399645478425668
@@ -48,10 +48,12 @@ class Gaussian(eqx.Module):
 class ScreenedCoulomb(eqx.Module):
     """Screened charge: 4π e²/4πε₀ε /(q² + 1/λ²) in 3D, 2π e²/4πε₀ε /(q + 1/λ) in 2D, in eV Å^d per unit charge.
 
+    In an anisotropic lattice εq² is q·ε·q, and ε elsewhere (det ε)^{1/3}.
+
     Args:
-        dielectric: ε of the lattice.
-        length: λ in Å; None takes the Thomas–Fermi length from the surface's density of states,
-            λ⁻² = 4π (e²/4πε₀ε) ν in 3D, λ⁻¹ = 2π (e²/4πε₀ε) ν in 2D.
+        dielectric: ε of the lattice; in 3D also the principal values (3,), or a tensor (3, 3).
+        length: λ in Å; None takes the length from the surface's density of states ν = ∂n/∂μ, Thomas and Fermi's or, of
+            a dilute gas, Debye's: λ⁻² = 4π (e²/4πε₀ε) ν in 3D, λ⁻¹ = 2π (e²/4πε₀ε) ν in 2D.
         core: size a in Å of the orbitals that feel it, exp(−q²a²/2); a crystal's sum over reciprocal
             vectors does not converge without it.
 
@@ -71,7 +73,7 @@ class ScreenedCoulomb(eqx.Module):
         return constructed(self)
 
     def __check_init__(self):
-        check_positive("dielectric", self.dielectric, "a positive number")
+        _check_permittivity(self.dielectric)
         check_positive("length", self.length, "a positive length in Å, or None", optional=True)
         check_positive("core", self.core, "a length in Å, zero or more", zero=True)
 
@@ -80,23 +82,49 @@ class ScreenedCoulomb(eqx.Module):
         d = surface.model.dimension
         if d not in (2, 3):
             raise JaxkinError("ScreenedCoulomb exists in two and three dimensions.")
+        if d == 2 and np.ndim(self.dielectric):
+            raise JaxkinError("an anisotropic dielectric is for three dimensions; in two give one number.")
         length = self.length
         if length is None:
             nu = surface.density_of_states().mean
             if not is_traced(nu) and not nu > 0:
                 raise JaxkinError("no states at the Fermi level, so no Thomas–Fermi screening: give `length`.")
-            inverse = (4 if d == 3 else 2) * jnp.pi * COULOMB / self.dielectric * nu
+            inverse = (4 if d == 3 else 2) * jnp.pi * COULOMB / self._mean * nu
             length = inverse**-0.5 if d == 3 else 1 / inverse
         return ScreenedCoulomb(self.dielectric, length, self.core, d)
+
+    @property
+    def _mean(self) -> AnyArray:
+        """(det ε)^{1/3}."""
+        xp = namespace(self.dielectric)
+        kind = np.ndim(self.dielectric)
+        if not kind:
+            return self.dielectric
+        return (xp.prod(self.dielectric) if kind == 1 else xp.linalg.det(self.dielectric)) ** (1 / 3)
 
     def __call__(self, q) -> Array:
         q = jnp.asarray(q)
         if self.length is None:
             raise JaxkinError("ScreenedCoulomb has no screening length yet: give `length`, or call on(surface).")
-        square, strength = q @ q, COULOMB / self.dielectric
+        square = q @ q
         smear = jnp.exp(-0.5 * self.core**2 * square)
         if self.dimension == 3:
-            return 4 * jnp.pi * strength * smear / (square + self.length**-2)
+            epsilon = jnp.asarray(self.dielectric)
+            screened = q @ (epsilon @ q) if epsilon.ndim == 2 else q @ (epsilon * q)
+            return 4 * jnp.pi * COULOMB * smear / (screened + self._mean * self.length**-2)
+        strength = COULOMB / self.dielectric
         # the norm's derivative is not finite at q = 0, where the kernel's weight is
         norm = jnp.sqrt(jnp.where(square > 0, square, 1e-100))
         return 2 * jnp.pi * strength * smear / (norm + 1 / self.length)
+
+
+def _check_permittivity(dielectric: AnyArray) -> None:
+    """Refuse what is not a positive number, three of them or a positive symmetric tensor, if it has a value yet."""
+    meaning = "a positive number, three principal values, or a positive symmetric tensor (3, 3)"
+    if is_traced(dielectric) or np.ndim(dielectric) == 0:
+        check_positive("dielectric", dielectric, "a positive number")
+        return
+    tensor = numbers("dielectric", dielectric, meaning)
+    tensor = np.diag(tensor) if tensor.shape == (3,) else tensor
+    if tensor.shape != (3, 3) or not np.allclose(tensor, tensor.T) or not np.linalg.eigvalsh(tensor).min() >= SMALLEST:
+        raise JaxkinError(f"dielectric={shown(dielectric)} must be {meaning}.")
