@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import jaxkin as jk
+
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 
@@ -94,6 +96,16 @@ def test_dynamic_chiral_magnetic_effect(capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.slow  # four minutes: 2e5 H(k) of 18 orbitals
+def test_iron_hall(shared_data, tmp_path, capsys):
+    """Intrinsic, and skew scattering of the page's sign and size."""
+    with pytest.warns(jk.AccuracyWarning, match="filled states"):
+        parts = run("iron_hall", str(shared_data / "w90_fe" / "Fe.chk.gz"), str(tmp_path / "iron.png"), lines=8)
+    assert 400 < parts["intrinsic"] < 700 and 300 < parts["skew"] < 2500
+    assert (tmp_path / "iron.png").stat().st_size > 10_000
+    assert "spin moment" in capsys.readouterr().out
+
+
 def test_tellurium_point_impurity(shared_data, capsys):
     """The real file, all mechanisms, exact solver: the errors and the order of magnitude that the page states."""
     file = str(shared_data / "te_sparse_tb.dat.gz")
