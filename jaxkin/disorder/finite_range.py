@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 import equinox as eqx
@@ -12,7 +13,7 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxkin.checks import check_kind, check_number, check_positive, numbers, shown
-from jaxkin.disorder.amplitude import Order, check_order
+from jaxkin.disorder.amplitude import Order, Terms, check_order, scattering_terms
 from jaxkin.disorder.collisions import Collisions, SummedCollisions
 from jaxkin.disorder.form_factors import (
     FARTHEST,
@@ -26,21 +27,24 @@ from jaxkin.disorder.form_factors import (
     reciprocal_vectors,
 )
 from jaxkin.disorder.kernels import Disorder, Scatterer
-from jaxkin.disorder.onshell import demand_matrices, on_shell_collisions
-from jaxkin.disorder.onshell_pairs import OnShellPairs, demand_orbitals, dressed_orbitals
-from jaxkin.disorder.orbital_moments import hermitian
+from jaxkin.disorder.pivots import Interpolation, Pivots, choose_pivots, located, members
 from jaxkin.disorder.potentials import Gaussian
 from jaxkin.disorder.real_space import RealSpace, cells_within
+from jaxkin.disorder.smooth import smooth_collisions
+from jaxkin.disorder.smooth_pairs import SmoothKind, smooth_pairs
 from jaxkin.disorder.states import States
+from jaxkin.disorder.two_impurities import Amplitude, TwoImpurityScattering, density_matrix
 from jaxkin.errors import JaxkinError
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.hamiltonian.tight_binding import TightBinding
-from jaxkin.namespace import Number, is_traced, leaf
+from jaxkin.memory import demand
+from jaxkin.namespace import AnyArray, Number, is_traced, leaf, namespace
 from jaxkin.surface.surface import Surface
-from jaxkin.surface.tiles import map_over_tiles
 
 SITES_PER_VECTOR = 30
 """Sites of a potential that cost as much as one reciprocal vector of its transform, measured."""
+POINT_BYTES = 160
+"""What a point takes for each pivot."""
 
 
 class FiniteRangeImpurity(Disorder):
@@ -63,6 +67,7 @@ class FiniteRangeImpurity(Disorder):
             and V = Σ_R V_R e^{−iq·R} is the same for all orbitals of a cell.
         order: ``"tmatrix"``, ``"third"`` or ``"born"``, see :class:`PointImpurity`.
         positions: r₀ in reduced coordinates, (3,) or several equivalent ones that share the density.
+        rtol: accuracy of V on the shell, relative to its largest element (docs/impurities.md).
 
     Raises:
         JaxkinError: a density that is not positive, V(q) that does not fall off, ``periodic`` with RealSpace.
@@ -81,6 +86,7 @@ class FiniteRangeImpurity(Disorder):
     periodic: bool = eqx.field(static=True)
     order: Order = eqx.field(static=True)
     positions: tuple[tuple[float, ...], ...] = eqx.field(static=True)
+    rtol: float = eqx.field(static=True)
 
     def __init__(
         self,
@@ -91,8 +97,10 @@ class FiniteRangeImpurity(Disorder):
         *,
         order: Order = "tmatrix",
         positions: Sequence[float] | Sequence[Sequence[float]] = (0.0, 0.0, 0.0),
+        rtol: float = 1e-7,
     ):
         check_order(order)
+        check_number("rtol", rtol, "a number above 0 and below 1", least=1e-14, most=1)
         check_positive("density", density, "a positive number of impurities per Å^d")
         check_number("strength", strength, "a finite number in eV Å^d (eV for RealSpace, a charge for ScreenedCoulomb)")
         kinds = "Gaussian, ScreenedCoulomb, RealSpace or a JAX function of q"
@@ -103,7 +111,7 @@ class FiniteRangeImpurity(Disorder):
         if not isinstance(form_factor, eqx.Module):
             _check_function(form_factor)
         self.strength, self.density = leaf(strength), leaf(density)
-        self.periodic, self.order = periodic, order
+        self.periodic, self.order, self.rtol = periodic, order, rtol
         rows = np.atleast_2d(numbers("positions", positions, "three reduced coordinates, or several such rows"))
         if rows.ndim != 2 or not rows.size:
             raise JaxkinError(f"positions={shown(positions)} must be three reduced coordinates, or several such rows.")
@@ -115,19 +123,29 @@ class FiniteRangeImpurity(Disorder):
                 "the form factor's own parameters are not differentiated, as they decide which terms its sums have: "
                 "differentiate in `strength`."
             )
-        model, sampled = surface.model, surface.sampled
-        with jax.ensure_compile_time_eval():  # which terms there are is decided where the surface was sampled
+        sampled = surface.sampled
+        with jax.ensure_compile_time_eval():  # terms and pivots are decided where the surface was sampled
             layouts = self._layouts(sampled)
             index, group = _distinct(np.asarray(sampled.model.centres))
+            choices = [choose_pivots(sampled, f, group, self.rtol) for f in self._factors(sampled, layouts, index)]
+        factors = self._factors(surface, layouts, index)
+        scale = self.strength * (surface.model.state_volume if self.periodic else 1.0)
+        pivots = tuple(located(surface, chosen) for chosen in choices)
+        density = self.density / len(factors)
+        return FiniteRangeScatterer(factors, pivots, surface.levels, scale, density, group, self.order)
+
+    def _factors(
+        self, surface: Surface, layouts: tuple[Layout, ...], index: tuple[int, ...]
+    ) -> tuple[FormFactors, ...]:
+        """Of each position of the impurity, between orbitals at the positions of those of ``index``."""
+        model = surface.model
         centres = jnp.asarray(model.centres)[np.array(index)]
         potential = bind(surface) if (bind := getattr(self.form_factor, "on", None)) else self.form_factor
         lattice = model.lattice if isinstance(model, TightBinding) else jnp.zeros((model.dimension, 3))
-        factors = [
+        return tuple(
             layout.factors(potential, lattice, centres - np.array(p)[: model.dimension] @ lattice)
             for layout, p in zip(layouts, self._origins(model), strict=True)
-        ]
-        scale = self.strength * (model.state_volume if self.periodic else 1.0)
-        return FiniteRangeScatterer(tuple(factors), scale, self.density / len(factors), group, self.order)
+        )
 
     def _origins(self, model: BlochModel) -> tuple[tuple[float, ...], ...]:
         """Where the impurities sit; a k·p model has one place."""
@@ -195,64 +213,62 @@ class FiniteRangeScatterer(Scatterer):
 
     Attributes:
         factors: its form factors, of each equivalent position.
-        scale: that they are multiplied with.
+        pivots: that it is interpolated through, of each.
+        levels: (E,) energies in eV that there are pivots for.
+        scale: that V is multiplied with.
         density: of each position, Å^-d.
         group: which of the different positions each orbital is at.
         order: of the kernels in V.
     """
 
     factors: tuple[FormFactors, ...]
+    pivots: tuple[Pivots, ...]
+    levels: AnyArray
     scale: Number
     density: Number
     group: tuple[int, ...] = eqx.field(static=True)
     order: Order = eqx.field(static=True)
     bloch: ClassVar[bool] = True  # pyright: ignore[reportIncompatibleMethodOverride]
-    pairs: ClassVar[bool] = True  # pyright: ignore[reportIncompatibleMethodOverride]
+    pairs: ClassVar[bool] = False  # pyright: ignore[reportIncompatibleMethodOverride]
 
     @property
     def orbitals(self) -> tuple[int, ...]:
         return tuple(range(len(self.group)))
 
-    def two_impurities(self, states: States) -> OnShellPairs | None:
+    def at(self, level: AnyArray) -> FiniteRangeScatterer:
+        if len(self.levels) == 1:
+            return self
+        nearest = namespace(self.levels, level).argmin(abs(self.levels - level))
+        return replace(self, pivots=tuple(one.at(nearest) for one in self.pivots), levels=self.levels[nearest][None])
+
+    def two_impurities(self, states: States) -> TwoImpurityScattering | None:
         if states.reduced is None:
             return None
-        demand_orbitals(states)
         kinds = []
-        for one in self.factors:
-            v, bra = self._matrices(states, one)[0], self._from_orbitals(states, one)
-            kinds.append(dressed_orbitals(states, self.order, self.density, v, bra))
-        return OnShellPairs(states, kinds)
+        for one in zip(self.factors, self.pivots, strict=True):
+            through, local, _, terms = self._interpolated(states, *one)
+            phases = through.phases(jnp.asarray(states.k))
+            kinds.append(SmoothKind(Amplitude(self.density, terms.amplitude), local, phases, through))
+        return smooth_pairs(states, kinds)
 
     def __call__(self, states: States) -> Collisions:
-        demand_matrices(len(states))
         parts = []
-        for one in self.factors:
-            v, slope = self._matrices(states, one)
-            parts.append(on_shell_collisions(states, self.order, v, v, slope, self.density))
+        for one in zip(self.factors, self.pivots, strict=True):
+            _, *found = self._interpolated(states, *one)
+            parts.append(smooth_collisions(states, *found, self.density))
         return parts[0] if len(parts) == 1 else SummedCollisions(states, parts)
 
-    def _matrices(self, states: States, factors: FormFactors) -> tuple[Array, Array]:
-        """⟨p|V|p'⟩ (M, M) and ⟨D_a p|V|p'⟩ with the derivative of V's phases (3, M, M)."""
+    def _interpolated(
+        self, states: States, factors: FormFactors, pivots: Pivots
+    ) -> tuple[Interpolation, Array, Array, Terms]:
+        """The states in the functions of the pivots, and the kernels there."""
         assert states.bloch is not None
-        k, u, du = map(jnp.asarray, (states.k, *states.bloch))
-        group = np.array(self.group)
-        members = jnp.asarray(group[:, None] == np.arange(group.max() + 1), float)  # (n, s)
-        v, slope = map_over_tiles(lambda *mine: _rows(factors, mine, k, u, members), factors.rows, k, u, du)
-        v, slope = self.scale * v, self.scale * jnp.swapaxes(slope, 0, 1)
-        return hermitian(v), slope
-
-    def _from_orbitals(self, states: States, factors: FormFactors) -> Array:
-        """⟨k_i α|V|p_j⟩, (α, M, M)."""
-        assert states.bloch is not None
-        k, u = jnp.asarray(states.k), jnp.asarray(states.bloch[0])
-        f = map_over_tiles(lambda mine: jnp.swapaxes(factors(mine, k)[0], 0, 1), factors.rows, k)  # (I, s, J)
-        return self.scale * jnp.swapaxes(f, 0, 1)[np.array(self.group)] * u.T[:, None, :]
-
-
-def _rows(factors: FormFactors, mine: tuple[Array, ...], others: Array, u_others: Array, members: Array):
-    """Rows of V and of its slopes, (I, J) and (I, 3, J)."""
-    k, u, du = mine
-    f, slopes = factors(k, others)  # (s, I, J), (3, s, I, J)
-    overlap = jnp.einsum("im,ms,jm->sij", u.conj(), members, u_others)
-    moved = jnp.einsum("iam,ms,jm->asij", du.conj(), members, u_others)
-    return jnp.sum(f * overlap, axis=0), jnp.swapaxes(jnp.sum(f * moved + slopes * overlap, axis=1), 0, 1)
+        demand(
+            POINT_BYTES * len(states) * pivots.rank,
+            f"{len(states)} points interpolated through {pivots.rank}",
+            "raise it, use fewer points (a smaller n), or a larger rtol of the impurity",
+        )
+        through = Interpolation(factors, members(self.group), pivots)
+        local, derivative = through(*map(jnp.asarray, (states.k, *states.bloch)))
+        v = self.scale * through.core
+        return through, local, derivative, scattering_terms(self.order, v, v, density_matrix(states, local))

@@ -188,6 +188,7 @@ def _exact(
     method: Method,
     columns: int,
 ) -> ShellResponse:
+    collisions = collisions.for_solving()
     solve = Resolvent(collisions, omega, method, columns)
     v, w, start = collisions.velocity, weight[:, None], solve.velocity()
     skews = [collisions.antisymmetric, *([] if two is None else [two.skew])]
