@@ -22,7 +22,7 @@ def contour():
 
 
 def gaussian(order, **options):
-    return jk.FiniteRangeImpurity(jk.Gaussian(0.6), 2.0, 0.3, order=order, **options)
+    return jk.FiniteRangeImpurity(jk.Gaussian(0.6), 2.0, 0.3, order=order, rtol=1e-12, **options)
 
 
 def pairs(contour, disorder):

@@ -229,7 +229,7 @@ class FiniteRangeScatterer(Scatterer):
     group: tuple[int, ...] = eqx.field(static=True)
     order: Order = eqx.field(static=True)
     bloch: ClassVar[bool] = True  # pyright: ignore[reportIncompatibleMethodOverride]
-    pairs: ClassVar[bool] = False  # pyright: ignore[reportIncompatibleMethodOverride]
+    pairs: ClassVar[bool] = True  # pyright: ignore[reportIncompatibleMethodOverride]
 
     @property
     def orbitals(self) -> tuple[int, ...]:

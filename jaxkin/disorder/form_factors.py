@@ -78,17 +78,24 @@ class ReciprocalSum(FormFactors):
         with_slope = jax.vmap(_value_and_slope(self.form_factor))
         inside = (q - back).reshape(-1, 3)
 
-        def terms(some, waves):
-            """Values and slopes at some of the vectors, (4, IJ, 2s) real numbers."""
-            values, slope = jax.vmap(with_slope)(inside + some[:, None])
-            v = jnp.concatenate([values[None], jnp.moveaxis(slope, -1, 0)])
-            real = jnp.tensordot(v.real, real_form(waves), axes=(1, 0))
-            return real + jnp.tensordot(v.imag, real_form(1j * waves), axes=(1, 0)) if jnp.iscomplexobj(v) else real
+        def summed(v, waves):
+            """Σ_G v e^{iG·x}, (..., IJ, 2s) real numbers."""
+            real = jnp.tensordot(v.real, real_form(waves), axes=(-2, 0))
+            return real + jnp.tensordot(v.imag, real_form(1j * waves), axes=(-2, 0)) if jnp.iscomplexobj(v) else real
 
-        total = sum_over_tiles(terms, TOGETHER, vectors, phases)
-        total = jnp.moveaxis(total, -1, 1).reshape(4, 2, len(x), *q.shape[:2])
-        total = jax.lax.complex(total[:, 0], total[:, 1]) * jnp.exp(-1j * jnp.einsum("ija,sa->sij", back, x))
-        return total[0], total[1:]
+        def terms(some, waves):
+            """Values and slopes at some of the vectors: who needs no slopes does not pay for them."""
+            values, slopes = jax.vmap(with_slope)(inside + some[:, None])
+            return summed(values, waves), summed(jnp.moveaxis(slopes, -1, 0), waves)
+
+        turn = jnp.exp(-1j * jnp.einsum("ija,sa->sij", back, x))
+
+        def whole(total):
+            parts = jnp.moveaxis(total, -1, -2).reshape(*total.shape[:-2], 2, len(x), *q.shape[:2])
+            return jax.lax.complex(parts[..., 0, :, :, :], parts[..., 1, :, :, :]) * turn
+
+        values, slopes = sum_over_tiles(terms, TOGETHER, vectors, phases)
+        return whole(values), whole(slopes)
 
 
 class PeriodicFactor(FormFactors):

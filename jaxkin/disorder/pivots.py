@@ -28,7 +28,7 @@ from jaxkin.surface.tiles import map_over_tiles
 
 FIRST = 512
 """Points of a level that pivots are first looked for among; twice as many until they serve ..."""
-PROBES = 128
+PROBES = 64
 """... so many others."""
 SAFE = 100
 """Roundings of the largest |V_ij| below which nothing is told from zero."""
@@ -131,7 +131,7 @@ def choose_pivots(surface: Surface, factors: FormFactors, group: tuple[int, ...]
 
         def values(chosen: np.ndarray, mine: np.ndarray = mine) -> np.ndarray:
             k, u = states.some(mine[chosen])
-            fill = max(64, 1 << (len(k) - 1).bit_length()) - len(k)
+            fill = filled_rank(len(k)) - len(k)
             k, u = (np.pad(x, ((0, fill), (0, 0))) for x in (k, u))
             return np.asarray(_potential_matrix(factors, k, u, members(group)))[: len(chosen), : len(chosen)]
 
@@ -167,7 +167,7 @@ def choose(values: Callable[[np.ndarray], np.ndarray], count: int, rtol: float) 
         v = values(order[: size + PROBES])
         size = min(size, count)
         found, others = _pivots(v[:size, :size], rtol), np.arange(size, len(v))
-        if size == count or (2 * found.rank <= size and _missed(v, found, others) <= rtol):
+        if size == count or _missed(v, found, others) <= 2 * rtol:
             return Choice(order[found.points], found.rank)
         size *= 2
 

@@ -11,7 +11,7 @@ from jaxtyping import Array, Complex, Float
 from jaxkin.disorder.amplitude import golden_rule
 from jaxkin.disorder.orbital_moments import dagger, hermitian
 from jaxkin.disorder.pivots import Interpolation
-from jaxkin.disorder.smooth import FULL, ROWS
+from jaxkin.disorder.smooth import FULL
 from jaxkin.disorder.states import States
 from jaxkin.disorder.two_impurities import (
     Amplitude,
@@ -23,6 +23,8 @@ from jaxkin.disorder.two_impurities import (
 from jaxkin.memory import limit
 from jaxkin.surface.tiles import map_over_tiles, sum_over_tiles
 
+ROWS = 256
+"""States of a tile."""
 ARRAYS = 8
 """Complex matrices of all pairs that exist for each orbital at once, an estimate."""
 
