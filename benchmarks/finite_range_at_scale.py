@@ -1,6 +1,6 @@
 """Screened Coulomb on a shell of 10⁵ points: seconds, peak memory, rank.
 
-    python benchmarks/finite_range_at_scale.py [n] [solver] [theory]
+python benchmarks/finite_range_at_scale.py [n] [solver] [theory]
 """
 
 import json

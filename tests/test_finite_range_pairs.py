@@ -1,4 +1,4 @@
-"""Gaussian skew scattering by potentials of finite range: matrices of all pairs of points."""
+"""Gaussian skew scattering by potentials of finite range, interpolated through pivots."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -59,7 +59,8 @@ def test_against_sums_over_bands(contour, order):
 
     _, kernel, _ = pairs(contour, gaussian(order, positions=(0.1, 0.2, 0.0)))
     expected = on_shell_pairs(contour, potential, 0.3, order)
-    assert np.abs(kernel - expected).max() < 1e-9 * np.abs(expected).max()
+    # V between the shell and other bands is missed by the root of rtol = 1e-12 at most; worst 3.3e-8
+    assert np.abs(kernel - expected).max() < 1e-7 * np.abs(expected).max()
 
 
 @pytest.mark.parametrize("order", ORDERS)

@@ -163,7 +163,11 @@ def choose(values: Callable[[np.ndarray], np.ndarray], count: int, rtol: float) 
     """
     order, size = np.random.default_rng(0).permutation(count), FIRST
     while True:
-        demand(128 * min(size, count) ** 2, f"a potential between {min(size, count)} points", "raise it, or ask for a larger rtol")
+        demand(
+            128 * min(size, count) ** 2,
+            f"a potential between {min(size, count)} points",
+            "raise it, or ask for a larger rtol",
+        )
         v = values(order[: size + PROBES])
         size = min(size, count)
         found, others = _pivots(v[:size, :size], rtol), np.arange(size, len(v))

@@ -59,7 +59,11 @@ class SmoothPairs(TwoImpurityScattering):
 
     def __init__(self, states: States, kinds: Sequence[SmoothKind]):
         assert states.reduced is not None
-        self._kinds, self._weights, self._reduced = tuple(kinds), jnp.asarray(states.weights), jnp.asarray(states.reduced)
+        self._kinds, self._weights, self._reduced = (
+            tuple(kinds),
+            jnp.asarray(states.weights),
+            jnp.asarray(states.reduced),
+        )
         densities = [density_matrix(states, kind.local) for kind in kinds]
         sigma = [one[None] for one in self_energies([kind.amplitude for kind in kinds], densities)]
         mixed = map_over_tiles(lambda *tile: self._interband(tile, sigma), ROWS, *self._columns)
