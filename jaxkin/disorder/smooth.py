@@ -1,4 +1,4 @@
-"""What impurities with a smooth potential do, interpolated through pivots: in O(M r²), or as matrices where r is large."""
+"""What impurities with a smooth potential do, interpolated through pivots: O(M r²), or matrices where r is large."""
 
 from __future__ import annotations
 
