@@ -122,7 +122,7 @@ def test_independent_of_the_cell(tetragonal):
     rates = []
     for m in (model, moved):
         surface = jk.fermi_surface(m, 0.4, sampler=jk.Lines(12), replicas=1)
-        disorder = jk.FiniteRangeImpurity(jk.Gaussian(1.0), 2.0, 0.01, positions=[0.1, 0.0])
+        disorder = jk.FiniteRangeImpurity(jk.Gaussian(1.0), 2.0, 0.01, positions=[0.1, 0.0], rtol=1e-13)
         rates.append(disorder.collisions(surface, surface.shells[0]).rate)
     np.testing.assert_allclose(rates[0], rates[1], rtol=1e-10)
 
