@@ -40,7 +40,7 @@ def test_flux_conservation(contour, order, positions):
     """∫w⁽²⁾_{pp'} δ = ∫w⁽²⁾_{p'p} δ = 0, of one and of two places that interfere."""
     states, kernel, back = pairs(contour, gaussian(order, positions=positions))
     size = np.abs(kernel @ np.diag(states.weights)).sum(axis=1).max()
-    assert np.abs(kernel - back.T).max() < 1e-14 * np.abs(kernel).max()
+    assert np.abs(kernel - back.T).max() < 1e-12 * np.abs(kernel).max()  # two sums, worst 2e-14
     assert np.abs(kernel - kernel.T).max() > 0.01 * np.abs(kernel).max()
     for flow in (kernel @ states.weights, kernel.T @ states.weights):
         assert np.abs(flow).max() < 1e-11 * size  # worst 7e-14

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Complex
 
 from jaxkin.checks import check_kind, check_number, check_positive, numbers, shown
 from jaxkin.disorder.amplitude import Order, Terms, check_order, scattering_terms
@@ -27,11 +27,11 @@ from jaxkin.disorder.form_factors import (
     reciprocal_vectors,
 )
 from jaxkin.disorder.kernels import Disorder, Scatterer
-from jaxkin.disorder.pivots import Interpolation, Pivots, choose_pivots, located, members
+from jaxkin.disorder.pivots import Choice, Interpolation, Pivots, choose_pivots, interpolated, located, members
 from jaxkin.disorder.potentials import Gaussian
 from jaxkin.disorder.real_space import RealSpace, cells_within
 from jaxkin.disorder.smooth import smooth_collisions
-from jaxkin.disorder.smooth_pairs import SmoothKind, smooth_pairs
+from jaxkin.disorder.smooth_pairs import SmoothKind, SmoothPairs
 from jaxkin.disorder.states import States
 from jaxkin.disorder.two_impurities import Amplitude, TwoImpurityScattering, density_matrix
 from jaxkin.errors import JaxkinError
@@ -127,12 +127,23 @@ class FiniteRangeImpurity(Disorder):
         with jax.ensure_compile_time_eval():  # terms and pivots are decided where the surface was sampled
             layouts = self._layouts(sampled)
             index, group = _distinct(np.asarray(sampled.model.centres))
-            choices = [choose_pivots(sampled, f, group, self.rtol) for f in self._factors(sampled, layouts, index)]
+            choices = self._choices(sampled, layouts, index, group)
         factors = self._factors(surface, layouts, index)
         scale = self.strength * (surface.model.state_volume if self.periodic else 1.0)
         pivots = tuple(located(surface, chosen) for chosen in choices)
         density = self.density / len(factors)
         return FiniteRangeScatterer(factors, pivots, surface.levels, scale, density, group, self.order)
+
+    def _choices(
+        self, sampled: Surface, layouts: tuple[Layout, ...], index: tuple[int, ...], group: tuple[int, ...]
+    ) -> list[Choice]:
+        """Pivots for each position, once for a surface: neither strength nor density enters."""
+        leaves, structure = jax.tree.flatten((self.form_factor, self.positions, self.periodic, self.rtol))
+        known = tuple(np.asarray(x).tobytes() if eqx.is_array_like(x) else x for x in leaves)
+        kept, key = sampled.costly.value, (known, structure)
+        if key not in kept:
+            kept[key] = [choose_pivots(sampled, f, group, self.rtol) for f in self._factors(sampled, layouts, index)]
+        return kept[key]
 
     def _factors(
         self, surface: Surface, layouts: tuple[Layout, ...], index: tuple[int, ...]
@@ -208,6 +219,15 @@ def _distinct(centres: np.ndarray) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return tuple(index.tolist()), tuple(group.ravel().tolist())
 
 
+class Interpolated(NamedTuple):
+    """The states of a shell in the functions of the pivots, ⟨m|p⟩ and ⟨m|D_a p⟩, and the kernels there."""
+
+    through: Interpolation
+    local: Complex[Array, "M r"]
+    derivative: Complex[Array, "M 3 r"]
+    terms: Terms
+
+
 class FiniteRangeScatterer(Scatterer):
     """A potential of finite range on a surface.
 
@@ -241,34 +261,37 @@ class FiniteRangeScatterer(Scatterer):
         nearest = namespace(self.levels, level).argmin(abs(self.levels - level))
         return replace(self, pivots=tuple(one.at(nearest) for one in self.pivots), levels=self.levels[nearest][None])
 
-    def two_impurities(self, states: States) -> TwoImpurityScattering | None:
-        if states.reduced is None:
-            return None
-        kinds = []
-        for one in zip(self.factors, self.pivots, strict=True):
-            through, local, _, terms = self._interpolated(states, *one)
-            phases = through.phases(jnp.asarray(states.k))
-            kinds.append(SmoothKind(Amplitude(self.density, terms.amplitude), local, phases, through))
-        return smooth_pairs(states, kinds)
-
     def __call__(self, states: States) -> Collisions:
-        parts = []
-        for one in zip(self.factors, self.pivots, strict=True):
-            _, *found = self._interpolated(states, *one)
-            parts.append(smooth_collisions(states, *found, self.density))
+        return self._collisions(states, self._interpolations(states))
+
+    def two_impurities(self, states: States) -> TwoImpurityScattering | None:
+        return None if states.reduced is None else self._pairs(states, self._interpolations(states))
+
+    def scattering(self, states: States) -> tuple[Collisions, TwoImpurityScattering | None]:
+        found = self._interpolations(states)
+        two = None if states.reduced is None else self._pairs(states, found)
+        return self._collisions(states, found), two
+
+    def _collisions(self, states: States, found: list[Interpolated]) -> Collisions:
+        parts = [smooth_collisions(states, *one[1:], self.density) for one in found]
         return parts[0] if len(parts) == 1 else SummedCollisions(states, parts)
 
-    def _interpolated(
-        self, states: States, factors: FormFactors, pivots: Pivots
-    ) -> tuple[Interpolation, Array, Array, Terms]:
-        """The states in the functions of the pivots, and the kernels there."""
+    def _pairs(self, states: States, found: list[Interpolated]) -> SmoothPairs:
+        kinds = [SmoothKind(Amplitude(self.density, one.terms.amplitude), one.local, one.through) for one in found]
+        return SmoothPairs(states, kinds)
+
+    def _interpolations(self, states: States) -> list[Interpolated]:
+        return [self._interpolated(states, *one) for one in zip(self.factors, self.pivots, strict=True)]
+
+    def _interpolated(self, states: States, factors: FormFactors, pivots: Pivots) -> Interpolated:
         assert states.bloch is not None
         demand(
             POINT_BYTES * len(states) * pivots.rank,
             f"{len(states)} points interpolated through {pivots.rank}",
             "raise it, use fewer points (a smaller n), or a larger rtol of the impurity",
         )
-        through = Interpolation(factors, members(self.group), pivots)
-        local, derivative = through(*map(jnp.asarray, (states.k, *states.bloch)))
+        k, u, du = map(jnp.asarray, (states.k, *states.bloch))
+        through, (local, derivative) = interpolated(factors, members(self.group), pivots, k, (u, du))
         v = self.scale * through.core
-        return through, local, derivative, scattering_terms(self.order, v, v, density_matrix(states, local))
+        terms = scattering_terms(self.order, v, v, density_matrix(states, local))
+        return Interpolated(through, local, derivative, terms)

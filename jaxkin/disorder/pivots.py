@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex
-from scipy.linalg import interpolative, lapack, solve_triangular
+from scipy.linalg import get_lapack_funcs, interpolative, solve_triangular
 
 from jaxkin.disorder.form_factors import FormFactors
 from jaxkin.disorder.orbital_moments import hermitian
@@ -59,7 +59,7 @@ class Pivots(eqx.Module):
         return Pivots(self.k[level][None], self.u[level][None], self.rank)
 
 
-class Interpolation:
+class Interpolation(eqx.Module):
     """The functions χ_q(k) = ⟨k α|V|q⟩ R⁻¹ of one level's pivots q, with V_SJ = Q R on the fitted points S ⊇ J.
 
     V_ij ≈ X_i Q† V_SS Q X_j† with X_i = V_iJ R⁻¹, which for S = J is V_iJ V_JJ⁻¹ V_Jj. R only has to make Q a
@@ -71,6 +71,12 @@ class Interpolation:
         pivots: of one level.
     """
 
+    core: Complex[Array, "r r"]
+    _factors: FormFactors
+    _members: Array
+    _pivots: tuple[Array, Array]
+    _triangle: Complex[Array, "r r"]
+
     def __init__(self, factors: FormFactors, members: Array, pivots: Pivots):
         self._factors, self._members = factors, members
         k, u, rank = jnp.asarray(pivots.k[0]), jnp.asarray(pivots.u[0]), pivots.rank
@@ -79,41 +85,53 @@ class Interpolation:
         absent = jnp.sum(jnp.abs(u[:rank]) ** 2, axis=1) == 0
         columns = v[:, :rank].at[jnp.arange(rank), jnp.arange(rank)].add(absent)
         self._triangle = jnp.linalg.qr(jax.lax.stop_gradient(columns), mode="r")
-        q = self._reduced(columns)
+        q = self.reduced(columns.conj()).conj()
         inverse = jnp.linalg.solve(q.conj().T @ q, q.conj().T)
-        self.core: Complex[Array, "r r"] = hermitian(inverse @ v @ inverse.conj().T)
+        self.core = hermitian(inverse @ v @ inverse.conj().T)
 
     def __call__(self, k: Array, u: Array, du: Array) -> tuple[Complex[Array, "M r"], Complex[Array, "M 3 r"]]:
         """⟨m|p⟩ and ⟨m|D_a p⟩ of M states, with the derivative of V's phases in it."""
 
         def rows(k: Array, u: Array, du: Array) -> tuple[Array, Array]:
             values, slopes = _rows(self._factors, (k, u, du), *self._pivots, self._members)
-            return self._reduced(values).conj(), self._reduced(slopes).conj()
+            return self.reduced(values.conj()), self.reduced(slopes.conj())
 
         return map_over_tiles(rows, self._factors.rows, k, u, du)
 
-    def phases(self, k: Array) -> Complex[Array, "M s r"]:
-        """F_s(k − k_q) between any k and the pivots, that :meth:`bra` and :meth:`ket` are made of."""
-        q = self._pivots[0]
-        return map_over_tiles(lambda mine: jnp.swapaxes(self._factors(mine, q)[0], 0, 1), self._factors.rows, k)
+    def waves(self, k: Array) -> Complex[Array, "s I r"]:
+        """F_s(k − k_q) between a tile of k and the pivots, that :meth:`bra` and :meth:`ket` are made of."""
+        return self._factors(k, self._pivots[0])[0]
 
-    def bra(self, phases: Complex[Array, "M s r"], y: Complex[Array, "M m r"]) -> Complex[Array, "M m n"]:
-        """Σ_m ⟨k α|m⟩ y_m for each orbital α at k."""
-        flat = y.reshape(-1, y.shape[-1])
-        z = jax.scipy.linalg.solve_triangular(self._triangle, flat.T).T.reshape(y.shape)
-        parts = ((phases[:, s, None] * z) @ (self._pivots[1] * self._members[:, s]) for s in range(phases.shape[1]))
+    def on_pivots(self, forms: Complex[Array, "m r r"]) -> Complex[Array, "m r r"]:
+        """R⁻¹F: with it F y is Σ_q of :meth:`bra` on the pivots themselves."""
+        return jax.scipy.linalg.solve_triangular(jnp.broadcast_to(self._triangle, forms.shape), forms)
+
+    def bra(self, waves: Complex[Array, "s I r"], z: Complex[Array, "I m r"]) -> Complex[Array, "I m n"]:
+        """Σ_q ⟨k α|V|q⟩ z_q for each orbital α at k."""
+        u = self._pivots[1]
+        parts = ((wave[:, None] * z) @ (u * self._members[:, s]) for s, wave in enumerate(waves))
         return sum(parts, jnp.zeros(()))
 
-    def ket(self, phases: Complex[Array, "M s r"], c: Complex[Array, "M m n"]) -> Complex[Array, "M m r"]:
-        """Σ_α ⟨m|k α⟩ c_α, the adjoint."""
+    def ket(self, waves: Complex[Array, "s I r"], c: Complex[Array, "I m n"]) -> Complex[Array, "I m r"]:
+        """Σ_α ⟨q|V|k α⟩ c_α, the adjoint; :meth:`reduced` makes functions of it."""
         u = self._pivots[1]
-        parts = (phases[:, s, None] * (c.conj() @ (u * self._members[:, s]).T) for s in range(phases.shape[1]))
-        return self._reduced(sum(parts, jnp.zeros(()))).conj()
+        parts = (wave.conj()[:, None] * (c @ (u * self._members[:, s]).conj().T) for s, wave in enumerate(waves))
+        return sum(parts, jnp.zeros(()))
 
-    def _reduced(self, rows: Array) -> Array:
-        """V_{·J} → V_{·J} R⁻¹."""
-        flat = rows.reshape(-1, rows.shape[-1])
-        return jax.scipy.linalg.solve_triangular(self._triangle, flat.T, trans=1).T.reshape(rows.shape)
+    def reduced(self, columns: Complex[Array, "... r"]) -> Complex[Array, "... r"]:
+        """R⁻†y of y_q = ⟨q|V|·⟩: ⟨m|·⟩."""
+        flat = columns.reshape(-1, columns.shape[-1])
+        solved = jax.scipy.linalg.solve_triangular(self._triangle, flat.T, trans=2)
+        return solved.T.reshape(columns.shape)
+
+
+@eqx.filter_jit
+def interpolated(
+    factors: FormFactors, members: Array, pivots: Pivots, k: Array, bloch: tuple[Array, Array]
+) -> tuple[Interpolation, tuple[Complex[Array, "M r"], Complex[Array, "M 3 r"]]]:
+    """The functions, and states with |u⟩ and |D_a u⟩ in them; compiled as one where nothing else is."""
+    through = Interpolation(factors, members, pivots)
+    return through, through(k, *bloch)
 
 
 def members(group: tuple[int, ...]) -> Array:
@@ -176,7 +194,7 @@ def choose(values: Callable[[np.ndarray], np.ndarray], count: int, rtol: float) 
         size *= 2
 
 
-def potential_matrix(factors: FormFactors, k: Array, u: Array, members: Array) -> Complex[Array, "m m"]:
+def potential_matrix(factors: FormFactors, k: AnyArray, u: AnyArray, members: Array) -> Complex[Array, "m m"]:
     """V between m states."""
 
     def rows(k_mine: Array, u_mine: Array) -> Array:
@@ -201,13 +219,14 @@ def _pivots(v: np.ndarray, rtol: float) -> Choice:
         return Choice(np.zeros(0, int), 0)
     tolerance = max(rtol, SAFE * np.finfo(float).eps) * scale
     signed = v if np.trace(v).real > 0 else -v
-    lower, pivot, rank, _ = lapack.zpstrf(signed, tol=tolerance, lower=1)
+    (decompose,) = get_lapack_funcs(("pstrf",), (signed,))
+    lower, pivot, rank, _ = decompose(signed, tol=tolerance, lower=1)
     order = pivot - 1
     half = np.tril(lower)[:, :rank]
     left = signed[order[:, None], order] - half @ half.conj().T
     if np.abs(left).max() <= 2 * tolerance:
         return Choice(order[:rank], rank)
-    found, index, _ = interpolative.interp_decomp(v, rtol, rand=False)
+    found, index, _ = interpolative.interp_decomp(v, rtol, rand=False)  # pyright: ignore[reportAssignmentType]
     return Choice(index[: min(2 * found, len(v))], found)
 
 

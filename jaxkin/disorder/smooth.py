@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Complex
 
 from jaxkin import units
-from jaxkin.disorder.amplitude import Terms
+from jaxkin.disorder.amplitude import Term, Terms, golden_rule, optical_theorem
 from jaxkin.disorder.collisions import Collisions, DenseCollisions
 from jaxkin.disorder.factorised import FactorisedCollisions
 from jaxkin.disorder.orbital_kernels import OrbitalKernel
@@ -36,42 +36,63 @@ class SmoothCollisions(FactorisedCollisions):
         density: Number,
     ):
         super().__init__(states, local, derivative, terms, density)
-        self._states, self._local = states, local
+        self._given = states, local, derivative, terms, density
 
     @cached_property
     def antisymmetric_size(self) -> Array | float:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The largest of some states."""
         if not self._terms.antisymmetric:
             return 0.0
-        some = slice(0, None, max(1, len(self.weights) // SAMPLED))
-        bra, ket = (self._local[some], None), (self._local, None)
+        local = self._given[1]
+        some = local[:: max(1, len(local) // SAMPLED)]
         kernel = OrbitalKernel(self._terms.antisymmetric, self._scale)
-        return jnp.max(jnp.abs(kernel.tile(bra, ket)) @ jnp.abs(self.weights))  # pyright: ignore[reportArgumentType]
+        return jnp.max(jnp.abs(kernel.tile((some, some), (local, local))) @ jnp.abs(self.weights))
 
     def for_solving(self) -> Collisions:
-        return self.matrices() if PAIR_BYTES * len(self.weights) ** 2 <= limit() // 2 else self
+        return dense_collisions(*self._given) if _room(self._given[0]) else self
 
-    def matrices(self) -> DenseCollisions:
-        """The same by matrices of all pairs."""
-        bra, ket, t = self._local.conj(), self._local.T, self._terms.amplitude
-        skew, w = self._terms.antisymmetric, self.weights
-        amplitude, displaced = bra @ (t @ ket), []
-        for c in range(3):
-            slope = self._derivative[:, c]
-            z = slope.conj() @ (t @ ket) + bra @ (t @ slope.T)
-            jump = jnp.imag(z * amplitude.conj())
-            displaced.append(-0.5 * units.HBAR * self._scale * (jump - jump.T) * w[:, None] * w)
-        every = (self._local, None)
-        s, a = (OrbitalKernel(terms, self._scale) for terms in (self._terms.symmetric, skew))
-        odd = a.tile(every, every) if skew else None  # pyright: ignore[reportArgumentType]
-        even = s.tile(every, every)  # pyright: ignore[reportArgumentType]
-        return DenseCollisions(self._states, even, odd, jnp.stack(displaced), self.optical_theorem)
+
+def dense_collisions(
+    states: States,
+    local: Complex[Array, "M r"],
+    derivative: Complex[Array, "M 3 r"],
+    terms: Terms,
+    density: Number,
+) -> DenseCollisions:
+    """The same by matrices of all pairs, O(M² r)."""
+    bra, ket, scale, w = local.conj(), local.T, golden_rule(density), jnp.asarray(states.weights)
+    made: dict[int, Array] = {}
+
+    def between(matrix: Array) -> Array:
+        """⟨p|X|p'⟩, each X once."""
+        if id(matrix) not in made:
+            made[id(matrix)] = bra @ (matrix @ ket)
+        return made[id(matrix)]
+
+    def kernel(parts: tuple[Term, ...]) -> Array:
+        return scale * sum((jnp.real(c * between(x) * between(y).conj()) for c, x, y in parts), jnp.zeros(()))
+
+    even, odd = kernel(terms.symmetric), kernel(terms.antisymmetric) if terms.antisymmetric else None
+    t, theorem = terms.amplitude, None
+    amplitude, left, right, displaced = between(t), bra @ t, t @ ket, []
+    for c in range(3):
+        slope = derivative[:, c]
+        jump = jnp.imag((slope.conj() @ right + left @ slope.T) * amplitude.conj())
+        displaced.append(-0.5 * units.HBAR * scale * (jump - jump.T) * w[:, None] * w)
+    if terms.unitary:
+        rate = even @ w
+        theorem = optical_theorem(t, scale, rate, lambda form: jnp.real(jnp.sum((bra @ form) * local, axis=1)))
+    return DenseCollisions(states, even, odd, jnp.stack(displaced), theorem)
 
 
 def smooth_collisions(
     states: States, local: Array, derivative: Array, terms: Terms, density: Number
 ) -> SmoothCollisions | DenseCollisions:
     """By what costs less."""
-    collisions = SmoothCollisions(states, local, derivative, terms, density)
-    few = len(states) <= FULL * local.shape[1] and PAIR_BYTES * len(states) ** 2 <= limit() // 2
-    return collisions.matrices() if few else collisions
+    few = len(states) <= FULL * local.shape[1] and _room(states)
+    return (dense_collisions if few else SmoothCollisions)(states, local, derivative, terms, density)
+
+
+def _room(states: States) -> bool:
+    """Whether there is memory for matrices of all pairs."""
+    return PAIR_BYTES * len(states) ** 2 <= limit() // 2

@@ -11,7 +11,6 @@ from jaxtyping import Array, Complex, Float
 from jaxkin.disorder.amplitude import golden_rule
 from jaxkin.disorder.orbital_moments import dagger, hermitian
 from jaxkin.disorder.pivots import Interpolation
-from jaxkin.disorder.smooth import FULL
 from jaxkin.disorder.states import States
 from jaxkin.disorder.two_impurities import (
     Amplitude,
@@ -20,13 +19,13 @@ from jaxkin.disorder.two_impurities import (
     scattered,
     self_energies,
 )
-from jaxkin.memory import limit
+from jaxkin.memory import demand
 from jaxkin.surface.tiles import map_over_tiles, sum_over_tiles
 
 ROWS = 256
 """States of a tile."""
-ARRAYS = 8
-"""Complex matrices of all pairs that exist for each orbital at once, an estimate."""
+FUNCTION_BYTES = 32
+"""What a point takes for each function of the pivots beside the states themselves."""
 
 
 class SmoothKind(NamedTuple):
@@ -35,13 +34,11 @@ class SmoothKind(NamedTuple):
     Attributes:
         amplitude: n, and T in the functions of the pivots.
         local: ⟨m|p⟩, (M, r).
-        phases: :meth:`Interpolation.phases` of the states.
         through: ⟨m|k α⟩, the orbitals at their k in these functions.
     """
 
     amplitude: Amplitude
     local: Complex[Array, "M r"]
-    phases: Complex[Array, "M s r"]
     through: Interpolation
 
 
@@ -49,25 +46,36 @@ class SmoothPairs(TwoImpurityScattering):
     """w⁽²⁾_{pp'} ∝ n² of :class:`TwoImpurities`, with functions of the pivots in place of a few orbitals.
 
     They are no orbitals, so that Q_s = Σ_αβ |k_s α⟩ Q_αβ ⟨k_s β| there has no matrix that may be kept: the sums over s
-    are done for each function that w⁽²⁾ acts on. As in the T-matrix itself, Green functions are those of the shell:
-    what G^R G^R adds is left out with the real part of G. Flux is conserved: ∫w⁽²⁾_{pp'} δ = ∫w⁽²⁾_{p'p} δ = 0.
+    are done for each function that w⁽²⁾ acts on, and ⟨m|k α⟩ is made tile by tile. As in the T-matrix itself, Green
+    functions are those of the shell: what G^R G^R adds is left out with the real part of G. Flux is conserved:
+    ∫w⁽²⁾_{pp'} δ = ∫w⁽²⁾_{p'p} δ = 0.
 
     Args:
         states: the shell, with the reduced resolvents on all orbitals.
         kinds: all of one sample.
+
+    Raises:
+        JaxkinError: the points in the functions of all pivots are beyond the memory budget.
     """
 
     def __init__(self, states: States, kinds: Sequence[SmoothKind]):
         assert states.reduced is not None
-        self._kinds, self._weights, self._reduced = (
-            tuple(kinds),
-            jnp.asarray(states.weights),
-            jnp.asarray(states.reduced),
+        self._kinds, self._weights = tuple(kinds), jnp.asarray(states.weights)
+        self._k, self._reduced = jnp.asarray(states.k), jnp.asarray(states.reduced)
+        functions = sum(kind.local.shape[1] for kind in kinds)
+        demand(
+            FUNCTION_BYTES * len(states) * functions,
+            f"{len(states)} points in {functions} functions for Gaussian skew scattering",
+            'raise it, use fewer points (a smaller n), a larger rtol of the impurity, or theory="paper"',
         )
         densities = [density_matrix(states, kind.local) for kind in kinds]
         sigma = [one[None] for one in self_energies([kind.amplitude for kind in kinds], densities)]
-        mixed = map_over_tiles(lambda *tile: self._interband(tile, sigma), ROWS, *self._columns)
-        self._mixed = [one[:, 0] for one in mixed]  # |δp⟩
+        spread = self._spread(sigma)
+
+        def changed(*tile: Array) -> list[Array]:
+            return [kind.through.reduced(y)[:, 0] for kind, y in zip(kinds, self._interband(tile, spread), strict=True)]
+
+        self._mixed = map_over_tiles(changed, ROWS, *self._columns)  # |δp⟩
 
     def apply(self, x: Float[Array, "M m"]) -> tuple[Float[Array, "M m"], Float[Array, "M m"]]:
         return self._combined(x, 1.0, 0.0), self._combined(x, 0.0, 1.0)
@@ -77,102 +85,59 @@ class SmoothPairs(TwoImpurityScattering):
 
     @property
     def _columns(self) -> tuple[Array, ...]:
-        return (self._reduced, *(kind.local for kind in self._kinds), *(kind.phases for kind in self._kinds))
+        return (self._k, self._reduced, *(kind.local for kind in self._kinds))
 
-    def _interband(self, tile: tuple[Array, ...], forms: Sequence[Complex[Array, "m r r"]]) -> list[Array]:
-        """Q_p F|p⟩ of states of a tile for F on all kinds, on each of them, (I, m, r)."""
-        q, count = tile[0], len(self._kinds)
-        local, phases = tile[1 : 1 + count], tile[1 + count :]
-        on_orbitals = jnp.zeros(())
-        for kind, p, f, form in zip(self._kinds, local, phases, forms, strict=True):
-            on_orbitals = on_orbitals + kind.through.bra(f, jnp.einsum("mab,ib->ima", form, p))
-        between = jnp.einsum("iab,imb->ima", q, on_orbitals)
-        return [kind.through.ket(f, between) for kind, f in zip(self._kinds, phases, strict=True)]
+    def _spread(self, forms: Sequence[Complex[Array, "m r r"]]) -> list[Array]:
+        """R⁻¹F of every kind, with which F|p⟩ is on the pivots themselves."""
+        return [kind.through.on_pivots(form) for kind, form in zip(self._kinds, forms, strict=True)]
+
+    def _interband(self, tile: Sequence[Array], spread: Sequence[Complex[Array, "m r r"]]) -> list[Array]:
+        """⟨q|V Q_p F|p⟩ of states of a tile and the pivots q of each kind, for F on all kinds, (I, m, r)."""
+        k, resolvents, *local = tile
+        waves, on_orbitals = [], jnp.zeros(())
+        for kind, p, form in zip(self._kinds, local, spread, strict=True):
+            waves.append(kind.through.waves(k))
+            on_orbitals = on_orbitals + kind.through.bra(waves[-1], jnp.einsum("mab,ib->ima", form, p))
+        between = jnp.einsum("iab,imb->ima", resolvents, on_orbitals)
+        return [kind.through.ket(wave, between) for kind, wave in zip(self._kinds, waves, strict=True)]
 
     def _combined(self, x: Float[Array, "M m"], there: float, back: float) -> Float[Array, "M m"]:
         """As :meth:`TwoAmplitudes.forms`, without G^R G^R."""
-        weighed = self._weights[:, None] * x
-        moments = [sum_over_tiles(_moment, ROWS, weighed, kind.local, kind.local) for kind in self._kinds]
-        starts = [
-            sum_over_tiles(_moment, ROWS, weighed, mixed, kind.local)
-            for mixed, kind in zip(self._mixed, self._kinds, strict=True)
-        ]
-        forms = [jnp.zeros_like(moment) for moment in moments]
-        ends = [jnp.zeros_like(moment) for moment in moments]
-        for side, factor in ((1, there), (-1, back)):
-            if not factor:
-                continue
-            amplitudes = [kind.amplitude for kind in self._kinds]
-            if side < 0:
-                amplitudes = [one._replace(matrix=dagger(one.matrix)) for one in amplitudes]
-            once = [scattered(one, moment) for one, moment in zip(amplitudes, moments, strict=True)]
+        weighed, kinds = self._weights[:, None] * x, self._kinds
+        states = [kind.local for kind in kinds]
+        moments = [sum_over_tiles(_moment, ROWS, weighed, p, p) for p in states]
+        starts = [sum_over_tiles(_moment, ROWS, weighed, *pair) for pair in zip(self._mixed, states, strict=True)]
+        ways = [(side, factor) for side, factor in ((1, there), (-1, back)) if factor]
+        scatter = [[_turned(kind.amplitude, side) for side, _ in ways] for kind in kinds]
+        once = [jnp.stack([scattered(one, rho) for one in way]) for way, rho in zip(scatter, moments, strict=True)]
+        spread = self._spread([one.reshape(-1, *one.shape[2:]) for one in once])
 
-            def step(weights: Array, *tile: Array, once: list[Array] = once) -> list[Array]:
-                """Σ W Q_s X P_s on each kind."""
-                bent, local = self._interband(tile, once), tile[1 : 1 + len(once)]
-                return [_outer(weights[:, None, None] * y, p) for y, p in zip(bent, local, strict=True)]
+        def step(weights: Array, *tile: Array) -> list[Array]:
+            """Σ W Q_s X P_s on each kind, both ways beside one another."""
+            bent = self._interband(tile, spread)
+            return [_outer(weights[:, None, None] * y, p) for y, p in zip(bent, tile[2:], strict=True)]
 
-            steps = sum_over_tiles(step, ROWS, self._weights, *self._columns)
-            for i, one in enumerate(amplitudes):
-                inner = hermitian(2 * side * (starts[i] + 1j * jnp.pi * steps[i]))
-                forms[i] = forms[i] + factor * scattered(one, inner)
-                ends[i] = ends[i] - 2 * factor * side * once[i]
+        steps = sum_over_tiles(step, ROWS, self._weights, *self._columns)
         total = jnp.zeros(())
-        for kind, mixed, form, end in zip(self._kinds, self._mixed, forms, ends, strict=True):
+        for i, kind in enumerate(kinds):
+            bent = kind.through.reduced(jnp.swapaxes(steps[i], 1, 2)).swapaxes(1, 2).reshape(once[i].shape)
+            form, end = jnp.zeros_like(moments[i]), jnp.zeros_like(moments[i])
+            for n, (side, factor) in enumerate(ways):
+                inner = hermitian(2 * side * (starts[i] + 1j * jnp.pi * bent[n]))
+                form = form + factor * scattered(scatter[i][n], inner)
+                end = end - 2 * factor * side * once[i][n]
 
             def expected(p: Array, changed: Array, form: Array = form, end: Array = end) -> Array:
                 image = jnp.einsum("mab,ib->ima", form, p) + jnp.einsum("mab,ib->ima", end, changed)
                 return jnp.sum(p.conj()[:, None] * image, axis=2).real
 
-            total = total + map_over_tiles(expected, ROWS, kind.local, mixed)
+            total = total + map_over_tiles(expected, ROWS, kind.local, self._mixed[i])
         return golden_rule(1.0) * total
 
 
-class PairMatrix(TwoImpurityScattering):
-    """The same as a matrix of all pairs, (M, M) in eV Å^d / ps.
-
-    With E^α_pp' = Σ n ⟨p|T|k'α⟩⟨p|T|p'⟩*, F^α_pp' = Σ n ⟨kα|T|p'⟩⟨p|T|p'⟩* (sums over kinds), Q_s the reduced resolvent
-    between orbitals, and |δp⟩_α = −iπ Σ_sβ Q_p,αβ F^β_ps W_s,
-
-    (ħ/2π) w⁽²⁾ = 2Re Σ_α [E^α_pp' δp'_α − δp_α* F^α_pp'] − 2π Im Σ_s W_s E^α_ps Q_s,αβ F^β_sp'.
-    """
-
-    def __init__(self, states: States, kinds: Sequence[SmoothKind]):
-        assert states.reduced is not None
-        q, w = jnp.asarray(states.reduced), jnp.asarray(states.weights)
-        self._weights = w
-        ends, starts = jnp.zeros(()), jnp.zeros(())
-        for kind in kinds:
-            n, t = kind.amplitude
-            amplitude = (kind.local.conj() @ t @ kind.local.T).conj()
-
-            def bra(matrix: Array, kind: SmoothKind = kind) -> Array:
-                """⟨k_i α|T|p_j⟩, (α, M, M)."""
-                images = kind.local @ matrix.T
-
-                def rows(phases: Array) -> Array:
-                    every = jnp.broadcast_to(images, (len(phases), *images.shape))
-                    return kind.through.bra(phases, every)
-
-                return jnp.moveaxis(map_over_tiles(rows, 1, kind.phases), 2, 0)
-
-            starts = starts + n * bra(t) * amplitude
-            ends = ends + n * dagger(bra(dagger(t))) * amplitude
-        mixed = jnp.einsum("iab,bi->ai", q, -1j * jnp.pi * (starts @ w))
-        both = jnp.einsum("aij,aj->ij", ends, mixed) - jnp.einsum("aij,ai->ij", starts, mixed.conj())
-        between = jnp.einsum("ais,asj->ij", ends, w[:, None] * jnp.einsum("sab,bsj->asj", q, starts))
-        self._kernel: Float[Array, "M M"] = golden_rule(1.0) * (2 * both.real - 2 * jnp.pi * between.imag)
-
-    def apply(self, x: Float[Array, "M m"]) -> tuple[Float[Array, "M m"], Float[Array, "M m"]]:
-        weighed = self._weights[:, None] * x
-        return self._kernel @ weighed, self._kernel.T @ weighed
-
-
-def smooth_pairs(states: States, kinds: Sequence[SmoothKind]) -> SmoothPairs | PairMatrix:
-    """By what costs less, if there is memory for it."""
-    size, ranks = len(states), sum(kind.local.shape[1] for kind in kinds)
-    room = 16 * ARRAYS * len(states.orbitals) * size**2 <= limit() // 2
-    return PairMatrix(states, kinds) if size <= FULL * ranks and room else SmoothPairs(states, kinds)
+def _turned(kind: Amplitude, side: int) -> Amplitude:
+    """With T, or with T† where p and p' are exchanged."""
+    return kind if side > 0 else kind._replace(matrix=dagger(kind.matrix))
 
 
 def _moment(x: Array, left: Array, right: Array) -> Complex[Array, "m r r"]:
