@@ -264,6 +264,13 @@ class FiniteRangeScatterer(Scatterer):
     def __call__(self, states: States) -> Collisions:
         return self._collisions(states, self._interpolations(states))
 
+    def side_jump_of(self, states: States) -> Array:
+        return self(states).side_jump_velocity
+
+    @property
+    def weak(self) -> bool:
+        return self.order != "tmatrix"
+
     def two_impurities(self, states: States) -> TwoImpurityScattering | None:
         return None if states.reduced is None else self._pairs(states, self._interpolations(states))
 
@@ -291,7 +298,7 @@ class FiniteRangeScatterer(Scatterer):
             "raise it, use fewer points (a smaller n), or a larger rtol of the impurity",
         )
         k, u, du = map(jnp.asarray, (states.k, *states.bloch))
-        through, (local, derivative) = interpolated(factors, members(self.group), pivots, k, (u, du))
+        through, (local, derivative) = interpolated(factors, members(self.group), pivots, k, (u, du), states.along_k)
         v = self.scale * through.core
         terms = scattering_terms(self.order, v, v, density_matrix(states, local))
         return Interpolated(through, local, derivative, terms)

@@ -89,11 +89,13 @@ class Interpolation(eqx.Module):
         inverse = jnp.linalg.solve(q.conj().T @ q, q.conj().T)
         self.core = hermitian(inverse @ v @ inverse.conj().T)
 
-    def __call__(self, k: Array, u: Array, du: Array) -> tuple[Complex[Array, "M r"], Complex[Array, "M 3 r"]]:
-        """⟨m|p⟩ and ⟨m|D_a p⟩ of M states, with the derivative of V's phases in it."""
+    def __call__(
+        self, k: Array, u: Array, du: Array, along_k: bool
+    ) -> tuple[Complex[Array, "M r"], Complex[Array, "M 3 r"]]:
+        """⟨m|p⟩ and ⟨m|D_a p⟩ of M states; a derivative along k has that of V's phases in it."""
 
         def rows(k: Array, u: Array, du: Array) -> tuple[Array, Array]:
-            values, slopes = _rows(self._factors, (k, u, du), *self._pivots, self._members)
+            values, slopes = _rows(self._factors, (k, u, du), *self._pivots, self._members, along_k)
             return self.reduced(values.conj()), self.reduced(slopes.conj())
 
         return map_over_tiles(rows, self._factors.rows, k, u, du)
@@ -127,11 +129,11 @@ class Interpolation(eqx.Module):
 
 @eqx.filter_jit
 def interpolated(
-    factors: FormFactors, members: Array, pivots: Pivots, k: Array, bloch: tuple[Array, Array]
+    factors: FormFactors, members: Array, pivots: Pivots, k: Array, bloch: tuple[Array, Array], along_k: bool
 ) -> tuple[Interpolation, tuple[Complex[Array, "M r"], Complex[Array, "M 3 r"]]]:
     """The functions, and states with |u⟩ and |D_a u⟩ in them; compiled as one where nothing else is."""
     through = Interpolation(factors, members, pivots)
-    return through, through(k, *bloch)
+    return through, through(k, *bloch, along_k)
 
 
 def members(group: tuple[int, ...]) -> Array:
@@ -241,10 +243,11 @@ def _missed(v: np.ndarray, choice: Choice, probes: np.ndarray) -> float:
     return float(np.abs(v[probes[:, None], probes] - x @ core @ x.conj().T).max() / np.abs(v).max())
 
 
-def _rows(factors: FormFactors, mine: tuple[Array, ...], others: Array, u_others: Array, members: Array):
-    """⟨p|V|q⟩ (I, J) of states p and others q, and ⟨D_a p|V|q⟩ with the derivative of V's phases, (I, 3, J)."""
+def _rows(factors: FormFactors, mine: tuple[Array, ...], others: Array, u_others: Array, members: Array, along_k: bool):
+    """⟨p|V|q⟩ (I, J) of states p and others q, and ⟨D_a p|V|q⟩, along k with that of V's phases, (I, 3, J)."""
     k, u, du = mine
     f, slopes = factors(k, others)  # (s, I, J), (3, s, I, J)
     overlap = jnp.einsum("im,ms,jm->sij", u.conj(), members, u_others)
     moved = jnp.einsum("iam,ms,jm->asij", du.conj(), members, u_others)
-    return jnp.sum(f * overlap, axis=0), jnp.swapaxes(jnp.sum(f * moved + slopes * overlap, axis=1), 0, 1)
+    changed = f * moved + slopes * overlap if along_k else f * moved
+    return jnp.sum(f * overlap, axis=0), jnp.swapaxes(jnp.sum(changed, axis=1), 0, 1)
