@@ -220,11 +220,12 @@ def _distinct(centres: np.ndarray) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 
 class Interpolated(NamedTuple):
-    """The states of a shell in the functions of the pivots, ⟨m|p⟩ and ⟨m|D_a p⟩, and the kernels there."""
+    """The states of a shell in the functions of the pivots, ⟨m|p⟩ and ⟨m|D_a p⟩, Σ W |p⟩⟨p| and the kernels there."""
 
     through: Interpolation
     local: Complex[Array, "M r"]
     derivative: Complex[Array, "M 3 r"]
+    density: Complex[Array, "r r"]
     terms: Terms
 
 
@@ -280,12 +281,17 @@ class FiniteRangeScatterer(Scatterer):
         return self._collisions(states, found), two
 
     def _collisions(self, states: States, found: list[Interpolated]) -> Collisions:
-        parts = [smooth_collisions(states, *one[1:], self.density) for one in found]
+        parts = [smooth_collisions(states, one.local, one.derivative, one.terms, self.density) for one in found]
         return parts[0] if len(parts) == 1 else SummedCollisions(states, parts)
 
     def _pairs(self, states: States, found: list[Interpolated]) -> SmoothPairs:
-        kinds = [SmoothKind(Amplitude(self.density, one.terms.amplitude), one.local, one.through) for one in found]
-        return SmoothPairs(states, kinds)
+        return SmoothPairs(
+            states,
+            [
+                SmoothKind(Amplitude(self.density, one.terms.amplitude), one.local, one.density, one.through)
+                for one in found
+            ],
+        )
 
     def _interpolations(self, states: States) -> list[Interpolated]:
         return [self._interpolated(states, *one) for one in zip(self.factors, self.pivots, strict=True)]
@@ -300,5 +306,5 @@ class FiniteRangeScatterer(Scatterer):
         k, u, du = map(jnp.asarray, (states.k, *states.bloch))
         through, (local, derivative) = interpolated(factors, members(self.group), pivots, k, (u, du), states.along_k)
         v = self.scale * through.core
-        terms = scattering_terms(self.order, v, v, density_matrix(states, local))
-        return Interpolated(through, local, derivative, terms)
+        density = density_matrix(states, local)
+        return Interpolated(through, local, derivative, density, scattering_terms(self.order, v, v, density))

@@ -179,7 +179,7 @@ def choose(values: Callable[[np.ndarray], np.ndarray], count: int, rtol: float) 
     Args:
         values: numbers of points (m,) → V between them, (m, m).
         count: of the points.
-        rtol: see above; certain for a V of one sign among the points that were looked at, else an estimate.
+        rtol: see above; kept up to a factor of two among the points that were looked at, and PROBES others.
     """
     order, size = np.random.default_rng(0).permutation(count), FIRST
     while True:
@@ -228,8 +228,13 @@ def _pivots(v: np.ndarray, rtol: float) -> Choice:
     left = signed[order[:, None], order] - half @ half.conj().T
     if np.abs(left).max() <= 2 * tolerance:
         return Choice(order[:rank], rank)
-    found, index, _ = interpolative.interp_decomp(v, rtol, rand=False)  # pyright: ignore[reportAssignmentType]
-    return Choice(index[: min(2 * found, len(v))], found)
+    every, allowed = np.arange(len(v)), rtol
+    while True:  # what is allowed is of the norm of all of V, what is asked for of its elements
+        found, index, _ = interpolative.interp_decomp(v, allowed, rand=False)  # pyright: ignore[reportAssignmentType]
+        choice = Choice(index[: min(2 * found, len(v))], found)
+        if found == len(v) or allowed < np.finfo(float).eps or _missed(v, choice, every) <= 2 * rtol:
+            return choice
+        allowed /= 4
 
 
 def _missed(v: np.ndarray, choice: Choice, probes: np.ndarray) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex
 
@@ -15,7 +16,10 @@ from jaxkin.disorder.orbital_kernels import OrbitalKernel
 from jaxkin.disorder.states import States
 from jaxkin.memory import limit
 from jaxkin.namespace import Number
+from jaxkin.surface.tiles import sum_over_tiles
 
+ROWS = 4096
+"""States of a tile."""
 SAMPLED = 64
 """States whose ∫|w^A|δ is summed."""
 PAIR_BYTES = 160
@@ -46,7 +50,11 @@ class SmoothCollisions(FactorisedCollisions):
         local = self._given[1]
         some = local[:: max(1, len(local) // SAMPLED)]
         kernel = OrbitalKernel(self._terms.antisymmetric, self._scale)
-        return jnp.max(jnp.abs(kernel.tile((some, some), (local, local))) @ jnp.abs(self.weights))
+
+        def size(weights: Array, tile: Array) -> Array:
+            return jnp.abs(kernel.tile((some, some), (tile, tile))) @ jnp.abs(weights)
+
+        return jnp.max(sum_over_tiles(size, ROWS, self.weights, local))
 
     def for_solving(self) -> Collisions:
         return dense_collisions(*self._given) if _room(self._given[0]) else self
@@ -74,15 +82,17 @@ def dense_collisions(
 
     even, odd = kernel(terms.symmetric), kernel(terms.antisymmetric) if terms.antisymmetric else None
     t, theorem = terms.amplitude, None
-    amplitude, left, right, displaced = between(t), bra @ t, t @ ket, []
-    for c in range(3):
+    amplitude, left, right = between(t), bra @ t, t @ ket
+
+    def displaced(c: Array) -> Array:
         slope = derivative[:, c]
         jump = jnp.imag((slope.conj() @ right + left @ slope.T) * amplitude.conj())
-        displaced.append(-0.5 * units.HBAR * scale * (jump - jump.T) * w[:, None] * w)
+        return -0.5 * units.HBAR * scale * (jump - jump.T) * w[:, None] * w
+
     if terms.unitary:
         rate = even @ w
         theorem = optical_theorem(t, scale, rate, lambda form: jnp.real(jnp.sum((bra @ form) * local, axis=1)))
-    return DenseCollisions(states, even, odd, jnp.stack(displaced), theorem)
+    return DenseCollisions(states, even, odd, jax.lax.map(displaced, jnp.arange(3)), theorem)
 
 
 def smooth_collisions(

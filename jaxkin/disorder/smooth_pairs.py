@@ -15,7 +15,6 @@ from jaxkin.disorder.states import States
 from jaxkin.disorder.two_impurities import (
     Amplitude,
     TwoImpurityScattering,
-    density_matrix,
     scattered,
     self_energies,
 )
@@ -34,11 +33,13 @@ class SmoothKind(NamedTuple):
     Attributes:
         amplitude: n, and T in the functions of the pivots.
         local: ⟨m|p⟩, (M, r).
+        density: ρ = Σ W |p⟩⟨p| in these functions.
         through: ⟨m|k α⟩, the orbitals at their k in these functions.
     """
 
     amplitude: Amplitude
     local: Complex[Array, "M r"]
+    density: Complex[Array, "r r"]
     through: Interpolation
 
 
@@ -68,7 +69,7 @@ class SmoothPairs(TwoImpurityScattering):
             f"{len(states)} points in {functions} functions for Gaussian skew scattering",
             'raise it, use fewer points (a smaller n), a larger rtol of the impurity, or theory="paper"',
         )
-        densities = [density_matrix(states, kind.local) for kind in kinds]
+        densities = [kind.density for kind in kinds]
         sigma = [one[None] for one in self_energies([kind.amplitude for kind in kinds], densities)]
         spread = self._spread(sigma)
 
