@@ -44,7 +44,7 @@ from jaxkin.surface.surface import Surface
 SITES_PER_VECTOR = 30
 """Sites of a potential that cost as much as one reciprocal vector of its transform, measured."""
 POINT_BYTES = 160
-"""What a point takes for each pivot."""
+"""What a point takes for each pivot: scattering by one impurity and by two, of 96 that are kept."""
 
 
 class FiniteRangeImpurity(Disorder):
@@ -294,15 +294,16 @@ class FiniteRangeScatterer(Scatterer):
         )
 
     def _interpolations(self, states: States) -> list[Interpolated]:
+        functions = sum(one.rank for one in self.pivots)
+        demand(
+            POINT_BYTES * len(states) * functions,
+            f"{len(states)} points interpolated through {functions}",
+            "raise it, use fewer points (a smaller n), or a larger rtol of the impurity",
+        )
         return [self._interpolated(states, *one) for one in zip(self.factors, self.pivots, strict=True)]
 
     def _interpolated(self, states: States, factors: FormFactors, pivots: Pivots) -> Interpolated:
         assert states.bloch is not None
-        demand(
-            POINT_BYTES * len(states) * pivots.rank,
-            f"{len(states)} points interpolated through {pivots.rank}",
-            "raise it, use fewer points (a smaller n), or a larger rtol of the impurity",
-        )
         k, u, du = map(jnp.asarray, (states.k, *states.bloch))
         through, (local, derivative) = interpolated(factors, members(self.group), pivots, k, (u, du), states.along_k)
         v = self.scale * through.core

@@ -18,13 +18,10 @@ from jaxkin.disorder.two_impurities import (
     scattered,
     self_energies,
 )
-from jaxkin.memory import demand
 from jaxkin.surface.tiles import map_over_tiles, sum_over_tiles
 
 ROWS = 256
 """States of a tile."""
-FUNCTION_BYTES = 32
-"""What a point takes for each function of the pivots beside the states themselves."""
 
 
 class SmoothKind(NamedTuple):
@@ -54,21 +51,12 @@ class SmoothPairs(TwoImpurityScattering):
     Args:
         states: the shell, with the reduced resolvents on all orbitals.
         kinds: all of one sample.
-
-    Raises:
-        JaxkinError: the points in the functions of all pivots are beyond the memory budget.
     """
 
     def __init__(self, states: States, kinds: Sequence[SmoothKind]):
         assert states.reduced is not None
         self._kinds, self._weights = tuple(kinds), jnp.asarray(states.weights)
         self._k, self._reduced = jnp.asarray(states.k), jnp.asarray(states.reduced)
-        functions = sum(kind.local.shape[1] for kind in kinds)
-        demand(
-            FUNCTION_BYTES * len(states) * functions,
-            f"{len(states)} points in {functions} functions for Gaussian skew scattering",
-            'raise it, use fewer points (a smaller n), a larger rtol of the impurity, or theory="paper"',
-        )
         densities = [kind.density for kind in kinds]
         sigma = [one[None] for one in self_energies([kind.amplitude for kind in kinds], densities)]
         spread = self._spread(sigma)
