@@ -59,7 +59,8 @@ class FiniteRangeImpurity(Disorder):
 
     Args:
         form_factor: V(q)/strength, a JAX function of Cartesian q (3,) in Å⁻¹: :class:`Gaussian`,
-            :class:`ScreenedCoulomb`, or your own; or V(r)/strength as :class:`RealSpace`.
+            :class:`ScreenedCoulomb`, or your own (with a method ``radial`` of q² where it depends on |q| alone: four
+            times faster); or V(r)/strength as :class:`RealSpace`.
         strength: eV Å^d (eV for RealSpace; for ScreenedCoulomb, the charge in units of |e|, positive repels). Like
             the ``density`` it may be a JAX array that is differentiated (docs/gradients.md).
         density: impurities per Å^d.
@@ -67,10 +68,13 @@ class FiniteRangeImpurity(Disorder):
             and V = Σ_R V_R e^{−iq·R} is the same for all orbitals of a cell.
         order: ``"tmatrix"``, ``"third"`` or ``"born"``, see :class:`PointImpurity`.
         positions: r₀ in reduced coordinates, (3,) or several equivalent ones that share the density.
-        rtol: accuracy of V on the shell, relative to its largest element (docs/impurities.md).
+        rtol: accuracy of V on the shell, relative to its largest element, by which as many points are chosen to
+            interpolate it through; side jumps and Gaussian skew scattering are off by √rtol at worst
+            (docs/impurities.md).
 
     Raises:
-        JaxkinError: a density that is not positive, V(q) that does not fall off, ``periodic`` with RealSpace.
+        JaxkinError: a density that is not positive, V(q) that does not fall off, ``periodic`` with RealSpace; points in
+            the functions of V beyond the memory budget.
 
     >>> import jaxkin as jk
     >>> model = jk.models.get("kramers-weyl-d4")
