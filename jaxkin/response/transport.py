@@ -127,7 +127,8 @@ def transport(
     for done, shell in enumerate(shells):
         report(done, len(shells), "disorder kernels")
         count = shell.points.stop - shell.points.start
-        one = jax.tree.map(spread, states.of(shell, filled_size(count, scatterer.pairs)))
+        # on the device by now, so that it is there once
+        one = jax.tree.map(lambda x: spread(jnp.asarray(x)), states.of(shell, filled_size(count, scatterer.pairs)))
         here = scatterer.at(shell.energy)
         part = until_solved(
             lambda *how, here=here, one=one: compiled_response(here, one, omega, *options, *how),
