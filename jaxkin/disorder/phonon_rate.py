@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from jaxkin.brief import brief, constructed
@@ -15,7 +16,8 @@ from jaxkin.disorder.kernels import Disorder, Scatterer
 from jaxkin.disorder.phonons import KELVIN, phonon_temperature
 from jaxkin.disorder.relaxation_time import RelaxationCollisions, RelaxationTime
 from jaxkin.disorder.states import States
-from jaxkin.namespace import AnyArray, Number, leaf
+from jaxkin.errors import JaxkinError
+from jaxkin.namespace import AnyArray, Number, is_traced, leaf
 from jaxkin.surface.surface import Surface
 
 NEAREST = 1e-9
@@ -84,7 +86,15 @@ class PhononRate(Disorder):
         return 1 / rate
 
     def on(self, surface: Surface) -> PhononRateScatterer:
-        return PhononRateScatterer(self, leaf(phonon_temperature(self.temperature, surface, "PhononRate")))
+        kelvin = leaf(phonon_temperature(self.temperature, surface, "PhononRate"))
+        if not is_traced(surface.levels, kelvin, self):
+            for level in np.unique(surface.levels):
+                if not self.time(level, kelvin) > 0:
+                    raise JaxkinError(
+                        f"PhononRate gives τ = {float(self.time(level, kelvin)):.3g} ps at {level:.4g} eV and "
+                        f"{kelvin:.4g} K; it must be positive."
+                    )
+        return PhononRateScatterer(self, kelvin)
 
 
 class PhononRateScatterer(Scatterer):
