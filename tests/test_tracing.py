@@ -86,3 +86,11 @@ def test_known_numbers_are_still_checked_beside_traced_ones():
         jax.jit(lambda t: chain(t, spacing=0.0).hoppings)(1.0)
     with pytest.raises(jk.ModelError, match="shape"):
         jax.jit(lambda t: jk.TightBinding([[1.0, 0, 0]], [[0]], t * jnp.ones((2, 1, 1)), [[0.0]]).hoppings)(1.0)
+
+
+def test_double_integrals_of_any_number_of_states():
+    """Tiles of traced states are whole blocks, whatever their number."""
+    for count in (100, 300):
+        x = np.random.default_rng(0).normal(size=count)
+        traced = jax.jit(lambda x: jk.pair_integral(lambda p, q: jnp.exp(-((p - q) ** 2)), x, x))(x)
+        np.testing.assert_allclose(traced, np.exp(-((x[:, None] - x) ** 2)) @ x, rtol=1e-12)

@@ -91,7 +91,7 @@ def _over_tiles(tile: Callable, kernel: Kernel, states: PyTree, columns: AnyArra
 def _traced_tiles(tile: Callable, kernel: Kernel, states: PyTree, columns: Array) -> tuple[Array, ...]:
     """The same in loops of one compiled function; reverse mode computes each tile again."""
     count = len(columns)
-    size = min(_tile_size(), count)
+    size = min(_tile_size(), count if count < BLOCK else -(-count // BLOCK) * BLOCK)  # of whole blocks
     padding = -count % size
     padded = jax.tree.map(lambda x: _tiles(x, padding, size), states)
     right = (padded, jnp.pad(columns, ((0, padding), (0, 0))).reshape(-1, size, columns.shape[1]))
