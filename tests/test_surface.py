@@ -372,3 +372,10 @@ class TestSymmetry:
         assert surface.evaluations < plain.evaluations
         with pytest.raises(jk.SymmetryError, match="not a symmetry"):
             jk.fermi_surface(model, -1.2, sampler=jk.Lines(8), symmetry=jk.symmetry.point_group("O"))
+
+
+def test_accuracy_of_a_surface_without_moments():
+    """There is no ∫ m v to be accurate in: that of v v is taken."""
+    met = jk.fermi_surface(jk.models.get("helical-isotropic"), -0.2, 300.0, rtol=1e-3)
+    estimate = met.integrate(met.velocity[:, :, None] * met.velocity[:, None, :])
+    assert "rtol = 0.001 met" in met.verdict and estimate.stderr.max() < 1e-3 * estimate.mean.max()

@@ -81,7 +81,8 @@ def fermi_surface(
         rtol: keep refining until the standard error of ``target`` is below ``rtol`` of its largest
             component, or of a hundredth of the integral of its absolute values, if that is more, or ``budget``
             diagonalisations are spent; ``surface.verdict`` says which.
-        target: per-point values (N, ...) whose integral ``rtol`` refers to; m_a v_b by default.
+        target: per-point values (N, ...) whose integral ``rtol`` refers to; m_a v_b by default, v_a v_b
+            where no state has a moment.
         share: this process's part of the replicas, :mod:`jaxkin.parallel`; the surface then holds these only.
         progress: called with (done, total, what).
 
@@ -333,7 +334,9 @@ def _made(plan: Plan, sampler: Sampler, made: list[Replica]) -> _Run:
 
 
 def _moment_velocity(surface: Surface) -> np.ndarray:
-    return surface.orbital_moment[:, :, None] * surface.velocity[:, None, :]
+    """m_a v_b, or v_a v_b where no state has a moment."""
+    moment = surface.orbital_moment if np.any(surface.orbital_moment) else surface.velocity
+    return moment[:, :, None] * surface.velocity[:, None, :]
 
 
 CANCELLED = 1e-2
@@ -387,4 +390,4 @@ def _refined(
 def _relative_error(estimate: Estimate, size: Estimate) -> float:
     """Relative to the largest component, or to a part of the integral of absolute values, its ``size``."""
     largest = max(float(np.max(np.abs(one), initial=0.0)) for one in (estimate.mean, CANCELLED * size.mean))
-    return float(np.max(estimate.stderr, initial=0.0)) / largest if largest > 0 else np.inf
+    return float(np.max(estimate.stderr, initial=0.0)) / largest if largest > 0 else 0.0
