@@ -18,6 +18,7 @@ from jaxkin.errors import JaxkinError
 from jaxkin.geometry import ELECTRON_G
 from jaxkin.hamiltonian.bloch import BlochModel, KPoint, Matrix, VectorMatrix, jittable
 from jaxkin.hamiltonian.tight_binding import TightBinding
+from jaxkin.namespace import AnyArray
 
 HERMITIAN = 1e-8
 """Relative violation of O = O† that is rounding."""
@@ -239,7 +240,7 @@ def projector(model: BlochModel, orbitals: Sequence[int]) -> Float[np.ndarray, "
     return np.diag(inside)
 
 
-def summed(model: BlochModel, matrices: Complex[Array, "..."], k: Array) -> Complex[Array, "m n n"]:
+def summed(model: BlochModel, matrices: AnyArray, k: KPoint) -> Complex[Array, "m n n"]:
     """Σ_R e^{ik·R} O_R at real or complex k, analytic in k."""
     if matrices.ndim == 3:
         return jnp.asarray(matrices)

@@ -81,7 +81,8 @@ def _filled(
     values, error = found.values[0], np.full((3, 3), found.error[0])
     if current:
         return np.einsum("abc,c->ab", LEVI_CIVITA, values), error * (1 - np.eye(3))
-    present = np.abs(np.asarray(part.matrices)).max(axis=(1, 2) if part.matrices.ndim == 3 else (0, 1, 2)) > 0
+    matrices = np.abs(np.asarray(part.matrices))
+    present = matrices.max(axis=(1, 2) if matrices.ndim == 3 else (0, 1, 2)) > 0
     return values.reshape(3, 3), error * present[:, None]
 
 

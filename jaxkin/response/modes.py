@@ -184,9 +184,9 @@ def _slowest(collisions: Collisions, size: int, count: int) -> tuple[np.ndarray,
         matrix = np.concatenate([loss(identity[:, n : n + COLUMNS]) for n in range(0, size, COLUMNS)], axis=1)
         rates, vectors = np.linalg.eigh(0.5 * (matrix + matrix.T))
     else:
-        operator = LinearOperator((size, size), matvec=loss, matmat=loss, dtype=float)
+        operator = LinearOperator((size, size), matvec=loss, matmat=loss, dtype=float)  # pyright: ignore[reportCallIssue]
         try:
-            rates, vectors = eigsh(operator, k=count, which="SA", ncv=max(4 * count, 64), tol=1e-9)
+            rates, vectors = eigsh(operator, k=count, which="SA", ncv=max(4 * count, 64), tol=1e-9)  # pyright: ignore[reportArgumentType]
         except ArpackNoConvergence as error:
             raise JaxkinError(
                 f"count={count}: only {len(error.eigenvalues)} modes lie apart from the continuum of rates; ask for "

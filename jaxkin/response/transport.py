@@ -179,11 +179,13 @@ def until_solved(attempt: Callable[[Method, int], Part], count: int, residual: C
         count: states of the shell.
         residual: of that, relative.
     """
-    for columns in COLUMNS if count <= LARGE else (FEW, *COLUMNS):
-        part = attempt("krylov", columns)
+    fewest, *more = COLUMNS if count <= LARGE else (FEW, *COLUMNS)
+    part = attempt("krylov", fewest)
+    for columns in more:
         if residual(part) <= TOLERANCE:
-            return part
-    if count <= DENSE and MATRICES * 16 * (2 * count) ** 2 <= limit():
+            break
+        part = attempt("krylov", columns)
+    if residual(part) > TOLERANCE and count <= DENSE and MATRICES * 16 * (2 * count) ** 2 <= limit():
         return attempt("dense", 0)
     return part
 
