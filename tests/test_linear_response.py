@@ -58,6 +58,15 @@ def test_current_is_the_conductivity(contour, solver):
     np.testing.assert_allclose(found.chi["drude"].mean, known.sigma["drude"].mean, rtol=1e-9, atol=1e-9 * size)
 
 
+def test_current_with_a_smooth_potential(contour):
+    """Finite range, Born: V(p − p') stays as it is when a field couples to an operator, and its slopes cancel in δr."""
+    disorder = jk.FiniteRangeImpurity(jk.Gaussian(0.6), 1.0, 0.1, order="born")
+    found = jk.linear_response(contour, jk.Observable.current(), disorder, intrinsic=False)
+    known = jk.conductivity(contour, disorder, hall=False).sigma["side_jump"].mean
+    np.testing.assert_allclose(found.chi["side_jump"].mean, known, atol=1e-9 * np.abs(known).max())
+    assert found.left_out == ("intrinsic",)
+
+
 def test_spin_is_that_of_the_magnetization():
     """M = −iχ^me E of the spin's moment is the mean value of that moment."""
     one = jk.models.get("kramers-weyl-d4")

@@ -213,6 +213,13 @@ class FiniteRangeScatterer(Scatterer):
     def orbitals(self) -> tuple[int, ...]:
         return tuple(range(len(self.group)))
 
+    def side_jump_of(self, states: States) -> Array:
+        return self(states).side_jump_velocity
+
+    @property
+    def weak(self) -> bool:
+        return self.order != "tmatrix"
+
     def two_impurities(self, states: States) -> OnShellPairs | None:
         if states.reduced is None:
             return None
@@ -232,12 +239,16 @@ class FiniteRangeScatterer(Scatterer):
         return parts[0] if len(parts) == 1 else SummedCollisions(states, parts)
 
     def _matrices(self, states: States, factors: FormFactors) -> tuple[Array, Array]:
-        """⟨p|V|p'⟩ (M, M) and ⟨D_a p|V|p'⟩ with the derivative of V's phases (3, M, M)."""
+        """⟨p|V|p'⟩ (M, M) and ⟨D_a p|V|p'⟩, along k with the derivative of V's phases, (3, M, M)."""
         assert states.bloch is not None
         k, u, du = map(jnp.asarray, (states.k, *states.bloch))
         group = np.array(self.group)
         members = jnp.asarray(group[:, None] == np.arange(group.max() + 1), float)  # (n, s)
-        v, slope = map_over_tiles(lambda *mine: _rows(factors, mine, k, u, members), factors.rows, k, u, du)
+
+        def rows(*mine: Array) -> tuple[Array, Array]:
+            return _rows(factors, mine, k, u, members, states.along_k)
+
+        v, slope = map_over_tiles(rows, factors.rows, k, u, du)
         v, slope = self.scale * v, self.scale * jnp.swapaxes(slope, 0, 1)
         return hermitian(v), slope
 
@@ -249,10 +260,11 @@ class FiniteRangeScatterer(Scatterer):
         return self.scale * jnp.swapaxes(f, 0, 1)[np.array(self.group)] * u.T[:, None, :]
 
 
-def _rows(factors: FormFactors, mine: tuple[Array, ...], others: Array, u_others: Array, members: Array):
+def _rows(factors: FormFactors, mine: tuple[Array, ...], others: Array, u_others: Array, members: Array, along_k: bool):
     """Rows of V and of its slopes, (I, J) and (I, 3, J)."""
     k, u, du = mine
     f, slopes = factors(k, others)  # (s, I, J), (3, s, I, J)
     overlap = jnp.einsum("im,ms,jm->sij", u.conj(), members, u_others)
     moved = jnp.einsum("iam,ms,jm->asij", du.conj(), members, u_others)
-    return jnp.sum(f * overlap, axis=0), jnp.swapaxes(jnp.sum(f * moved + slopes * overlap, axis=1), 0, 1)
+    changed = f * moved + slopes * overlap if along_k else f * moved
+    return jnp.sum(f * overlap, axis=0), jnp.swapaxes(jnp.sum(changed, axis=1), 0, 1)
