@@ -235,6 +235,17 @@ def test_values_without_operators(contour):
     assert whole.left_out == ("intrinsic",)
 
 
+def test_a_gap_has_the_part_of_its_filled_bands():
+    """Nothing scatters, or screens, and the Hall conductivity is the quantum."""
+    model = jk.models.get("haldane")
+    with pytest.warns(jk.AccuracyWarning, match="in a gap"):
+        surface = jk.fermi_surface(model, 0.0, sampler=jk.Lines(8), replicas=2)
+    disorder = jk.FiniteRangeImpurity(jk.ScreenedCoulomb(10.0), 1.0, 0.01)
+    found = jk.linear_response(surface, jk.Observable.current(), disorder).chi
+    assert abs(found["total"].mean[0, 0, 1]) == pytest.approx(si.e**2 / si.h, rel=1e-6)
+    assert not any(found[name].mean.any() for name in ("drude", "skew", "side_jump", "gaussian_skew"))
+
+
 def test_many_operators_are_each_by_itself(contour):
     """Four, three at a time, and an order of their own."""
     every = np.stack([np.diag([1.0, 0.0]), PAULI[0], PAULI[1], np.diag([0.3, -2.0])])
