@@ -185,36 +185,8 @@ class Coupled(BlochModel):
     observable: Observable
 
     @property
-    def dimension(self):
-        return self.model.dimension
-
-    @property
     def size(self):
         return self.model.size
-
-    @property
-    def zone(self):
-        return self.model.zone
-
-    @property
-    def basis(self):
-        return self.model.basis
-
-    @property
-    def dual(self):
-        return self.model.dual
-
-    @property
-    def measure(self):
-        return self.model.measure
-
-    @property
-    def state_volume(self):
-        return self.model.state_volume
-
-    @property
-    def centres(self):
-        return self.model.centres
 
     @jittable
     def hamiltonian(self, k: KPoint) -> Matrix:

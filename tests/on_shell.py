@@ -1,28 +1,20 @@
-"""Scattering among the points of a shell by N×N matrices and kernels of pairs: what is faster is compared with it.
-
-In the scaled amplitude √W_i T_ij √W_j the spectral density is the identity, so that
-T = V − iπVWT is T = V(1 + iπV)⁻¹: unitary to rounding for any number of points.
-"""
+"""Point impurities by N×N matrices and by kernels of pairs: what is faster is compared with it."""
 
 from __future__ import annotations
 
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Complex, Float
+from jaxtyping import Array, Float
 
-from jaxkin import units
-from jaxkin.disorder.amplitude import Order, Term, golden_rule, optical_theorem, scattering_terms
-from jaxkin.disorder.collisions import Collisions, DenseCollisions, SummedCollisions
-from jaxkin.disorder.finite_range import FiniteRangeScatterer
+from jaxkin.disorder.amplitude import golden_rule, scattering_terms
+from jaxkin.disorder.collisions import Collisions, SummedCollisions
+from jaxkin.disorder.onshell import on_shell_collisions
 from jaxkin.disorder.orbital_kernels import OrbitalKernel, Orbitals
 from jaxkin.disorder.pairs import TileKernel
 from jaxkin.disorder.pairwise import PairwiseCollisions
-from jaxkin.disorder.pivots import members
 from jaxkin.disorder.point import PointScatterer, local_states
 from jaxkin.disorder.products import inner_products, real_form
 from jaxkin.disorder.states import States
 from jaxkin.disorder.two_impurities import density_matrix
-from jaxkin.namespace import Number
 
 
 def evaluated(scatterer: PointScatterer, states: States, way: str) -> Collisions:
@@ -44,78 +36,6 @@ def _site(scatterer: PointScatterer, states: States, number: int, way: str) -> C
     skew = OrbitalKernel(terms.antisymmetric, scale) if terms.antisymmetric else None
     jump = OrbitalJump(terms.amplitude, scale)
     return PairwiseCollisions(states, (local, derivative), OrbitalKernel(terms.symmetric, scale), skew, jump)
-
-
-def on_shell(scatterer: FiniteRangeScatterer, states: States) -> DenseCollisions:
-    """The collisions of a potential of finite range at one position, from V between all points."""
-    (factors,), (k, (u, du)) = scatterer.factors, (jnp.asarray(states.k), map(jnp.asarray, states.bloch))
-    at = members(scatterer.group)
-    potential, slope = [], []
-    for rows in np.array_split(np.arange(len(k)), -(-len(k) // 64)):
-        f, moved = factors(k[rows], k)  # (s, I, J), (3, s, I, J)
-        bra = jnp.einsum("im,ms->sim", u[rows].conj(), at)
-        dbra = jnp.einsum("iam,ms->asim", du[rows].conj(), at)
-        overlap = bra @ u.T
-        potential.append(jnp.sum(f * overlap, axis=0))
-        slope.append(jnp.sum(f * (dbra @ u.T) + moved * overlap, axis=1))
-    v, slopes = scatterer.scale * jnp.concatenate(potential), scatterer.scale * jnp.concatenate(slope, axis=1)
-    v = 0.5 * (v + v.conj().T)
-    return on_shell_collisions(states, scatterer.order, v, v, slopes, scatterer.density)
-
-
-def on_shell_collisions(
-    states: States,
-    order: Order,
-    potential: Complex[Array, "M M"],
-    reaction: Complex[Array, "M M"],
-    slope: Complex[Array, "3 M M"],
-    density: Number,
-) -> DenseCollisions:
-    """Collisions from V_ij = ⟨p_i|V|p_j⟩ in eV Å^d.
-
-    Args:
-        states: the shell of M points; no weight may be negative.
-        order: see :func:`scattering_terms`.
-        potential: V, Hermitian; zero for points without weight.
-        reaction: K, Hermitian; V itself where the real part of the Green function is left out.
-        slope: ⟨D_a p_i|K|p_j⟩ with the derivative of everything that depends on p_i, eV Å^{d+1}; of V
-            below ``"tmatrix"``.
-        density: impurities per Å^d.
-    """
-    scale, given = golden_rule(density), jnp.asarray(states.weights)
-    weights = jnp.where(given == 0, 1.0, given)
-    t, symmetric, antisymmetric, jump = _kernels(order, weights, potential, reaction, slope, scale)
-    theorem = None
-    if order == "tmatrix":
-        theorem = optical_theorem(t, scale, symmetric @ given, lambda m: jnp.real(jnp.diagonal(m)) / weights)
-    odd = None if order == "born" else antisymmetric
-    return DenseCollisions(states, symmetric, odd, -units.HBAR * scale * jump, theorem)
-
-
-def _kernels(order: Order, weights: Array, potential: Array, reaction: Array, slope: Array, scale: Number):
-    """T in the scaled amplitudes, w^S, w^A, and the odd part of Im Z T*, (3, M, M)."""
-    root = jnp.sqrt(weights)
-    scaled = root[:, None] * root
-    terms = scattering_terms(order, scaled * potential, scaled * reaction, jnp.eye(len(root)))
-    t = terms.amplitude
-    # Derivatives act on the outer factors only: Z = (∂V)(1 − iπWT) + (1 − iπTW)(V∂).
-    dressed = jnp.eye(len(root)) - 1j * jnp.pi * t if order == "tmatrix" else None
-    jump = []
-    for part in slope:
-        outer = scaled * part
-        inner = outer.conj().T
-        z = outer + inner if dressed is None else outer @ dressed + dressed @ inner
-        j = jnp.imag(z * t.conj())
-        jump.append(0.5 * (j - j.T))
-    symmetric, antisymmetric = (_kernel(part, scale / scaled**2) for part in terms[:2])
-    return t, symmetric, antisymmetric, jnp.stack(jump)
-
-
-def _kernel(terms: tuple[Term, ...], scale: Array) -> Array:
-    total = jnp.zeros(scale.shape)
-    for factor, left, right in terms:
-        total = total + jnp.real(factor * left * right.conj())
-    return scale * total
 
 
 class OrbitalJump(TileKernel):

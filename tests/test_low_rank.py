@@ -4,11 +4,11 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from on_shell import on_shell
 
 import jaxkin as jk
 from jaxkin.disorder import finite_range
 from jaxkin.disorder.collisions import DenseCollisions
+from jaxkin.disorder.finite_range_scatterers import MatrixScatterer, SmoothScatterer
 from jaxkin.disorder.smooth import SmoothCollisions
 from jaxkin.disorder.states import ShellStates
 from jaxkin.memory import memory_limit
@@ -29,14 +29,20 @@ def holes():
     return surface
 
 
+def by_matrices(scatterer):
+    """The same potential without pivots."""
+    s = scatterer
+    return MatrixScatterer(s.factors, s.scale, s.density, s.group, s.order)
+
+
 def states_of(surface):
     return ShellStates(surface, bloch=True).of(surface.shells[0])
 
 
 @eqx.filter_jit
-def actions(make, scatterer, states):
+def actions(scatterer, states):
     """S, A and D of three functions, and how far flux conservation and the optical theorem are violated."""
-    c = make(scatterer, states)
+    c = scatterer(states)
     x = jnp.concatenate([jnp.ones((len(states), 1)), c.velocity], axis=1)
     found = c.symmetric(x), c.antisymmetric(x), c.side_jump_velocity, c.displaced(x, c.velocity)
     return found, c.flux_violation, c.optical_theorem
@@ -62,9 +68,9 @@ def test_equals_the_dense_solve(request, surface, shape, strength, rtol):
     surface = request.getfixturevalue(surface)
     scatterer = jk.FiniteRangeImpurity(shape, strength, 0.01, rtol=rtol).on(surface)
     states = states_of(surface)
-    assert scatterer.pivots[0].rank < len(states) / 2
-    found, flux, theorem = actions(lambda scatterer, states: scatterer(states), scatterer, states)
-    expected, *_ = actions(on_shell, scatterer, states)
+    assert isinstance(scatterer, SmoothScatterer)
+    found, flux, theorem = actions(scatterer, states)
+    expected, *_ = actions(by_matrices(scatterer), states)
     even, odd, jump, displaced = differences(found, expected)
     assert max(even, odd) < 20 * rtol
     assert max(jump, displaced) < np.sqrt(rtol)
@@ -79,10 +85,10 @@ def test_a_potential_of_two_signs_is_fitted_on_more_points_than_pivots(tetragona
         (pivots,) = scatterer.pivots
         assert pivots.k.shape[1] == fitted * pivots.rank
         states = states_of(tetragonal)
-        through, local, *_ = scatterer._interpolations(states)[0]
+        through, local, *_ = scatterer.interpolations(states)[0]
         present = np.ix_(states.weights > 0, states.weights > 0)
         v = np.abs(local.conj() @ through.core @ local.T)[present]
-        exact = np.sqrt(np.asarray(on_shell(scatterer, states)._s))[present]  # |V| in its unit
+        exact = np.sqrt(np.asarray(by_matrices(scatterer)(states)._s))[present]  # |V| in its unit
         assert np.abs(v / v.max() - exact / exact.max()).max() < 4e-6
 
 
@@ -99,6 +105,15 @@ def test_matrices_where_there_is_memory_for_them(tetragonal):
         assert np.abs(a - b).max() < 1e-11 * np.abs(a).max(), name
     with memory_limit("200 MiB"):
         assert low.for_solving() is low
+
+
+def test_matrices_where_the_rank_is_that_of_the_points(tetragonal):
+    """A potential that is wide against the cell; where its matrices have no room, pivots are."""
+    narrow, wide = (jk.FiniteRangeImpurity(jk.Gaussian(width), 3.0, 0.01, rtol=1e-12) for width in (0.2, 1.2))
+    assert isinstance(narrow.on(tetragonal), SmoothScatterer)
+    assert isinstance(wide.on(tetragonal), MatrixScatterer)
+    with memory_limit("200 MiB"):
+        assert isinstance(wide.on(tetragonal), SmoothScatterer)
 
 
 def test_pivots_are_chosen_once_for_a_surface(tetragonal, monkeypatch):

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex
 
 from jaxkin.checks import check_kind, check_number, check_positive, numbers, shown
-from jaxkin.disorder.amplitude import Order, Terms, check_order, scattering_terms
-from jaxkin.disorder.collisions import Collisions, SummedCollisions
+from jaxkin.disorder.amplitude import Order, check_order
+from jaxkin.disorder.finite_range_scatterers import FiniteRangeScatterer, MatrixScatterer, SmoothScatterer
 from jaxkin.disorder.form_factors import (
     FARTHEST,
     ContinuumLayout,
@@ -26,25 +23,21 @@ from jaxkin.disorder.form_factors import (
     SiteLayout,
     reciprocal_vectors,
 )
-from jaxkin.disorder.kernels import Disorder, Scatterer
-from jaxkin.disorder.pivots import Choice, Interpolation, Pivots, choose_pivots, interpolated, located, members
+from jaxkin.disorder.kernels import Disorder
+from jaxkin.disorder.onshell_pairs import affordable
+from jaxkin.disorder.pivots import Choice, choose_pivots, located
 from jaxkin.disorder.potentials import Gaussian
 from jaxkin.disorder.real_space import RealSpace, cells_within
-from jaxkin.disorder.smooth import smooth_collisions
-from jaxkin.disorder.smooth_pairs import SmoothKind, SmoothPairs
-from jaxkin.disorder.states import States
-from jaxkin.disorder.two_impurities import Amplitude, TwoImpurityScattering, density_matrix
 from jaxkin.errors import JaxkinError
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.hamiltonian.tight_binding import TightBinding
-from jaxkin.memory import demand
-from jaxkin.namespace import AnyArray, Number, is_traced, leaf, namespace
+from jaxkin.namespace import Number, is_traced, leaf
 from jaxkin.surface.surface import Surface
 
 SITES_PER_VECTOR = 30
 """Sites of a potential that cost as much as one reciprocal vector of its transform, measured."""
-POINT_BYTES = 160
-"""What a point takes for each pivot: scattering by one impurity and by two, of 96 that are kept."""
+FULL = 4
+"""Points of a shell for each pivot below which matrices of all pairs cost less."""
 
 
 class FiniteRangeImpurity(Disorder):
@@ -134,19 +127,23 @@ class FiniteRangeImpurity(Disorder):
             choices = self._choices(sampled, layouts, index, group)
         factors = self._factors(surface, layouts, index)
         scale = self.strength * (surface.model.state_volume if self.periodic else 1.0)
-        pivots = tuple(located(surface, chosen) for chosen in choices)
-        density = self.density / len(factors)
-        return FiniteRangeScatterer(factors, pivots, surface.levels, scale, density, group, self.order)
+        given = factors, scale, self.density / len(factors), group, self.order
+        if choices is None:
+            return MatrixScatterer(*given)
+        return SmoothScatterer(*given, tuple(located(surface, chosen) for chosen in choices), surface.levels)
 
     def _choices(
         self, sampled: Surface, layouts: tuple[Layout, ...], index: tuple[int, ...], group: tuple[int, ...]
-    ) -> list[Choice]:
-        """Pivots for each position, once for a surface: neither strength nor density enters."""
+    ) -> list[Choice] | None:
+        """Pivots for each position, whatever strength and density, once a surface; None where matrices are better."""
         leaves, structure = jax.tree.flatten((self.form_factor, self.positions, self.periodic, self.rtol))
+        largest = max((shell.points.stop - shell.points.start for shell in sampled.shells), default=0)
+        most = largest // FULL if affordable(largest, len(group)) else largest
         known = tuple(np.asarray(x).tobytes() if eqx.is_array_like(x) else x for x in leaves)
-        kept, key = sampled.costly.value, (known, structure)
+        kept, key = sampled.costly.value, (known, structure, most)
         if key not in kept:
-            kept[key] = [choose_pivots(sampled, f, group, self.rtol) for f in self._factors(sampled, layouts, index)]
+            factors = self._factors(sampled, layouts, index)
+            kept[key] = choose_pivots(sampled, factors, group, self.rtol, most)
         return kept[key]
 
     def _factors(
@@ -221,95 +218,3 @@ def _distinct(centres: np.ndarray) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """One orbital at each distinct position, and the number of the position of every orbital."""
     _, index, group = np.unique(np.round(centres, 9), axis=0, return_index=True, return_inverse=True)
     return tuple(index.tolist()), tuple(group.ravel().tolist())
-
-
-class Interpolated(NamedTuple):
-    """The states of a shell in the functions of the pivots, ⟨m|p⟩ and ⟨m|D_a p⟩, Σ W |p⟩⟨p| and the kernels there."""
-
-    through: Interpolation
-    local: Complex[Array, "M r"]
-    derivative: Complex[Array, "M 3 r"]
-    density: Complex[Array, "r r"]
-    terms: Terms
-
-
-class FiniteRangeScatterer(Scatterer):
-    """A potential of finite range on a surface.
-
-    Attributes:
-        factors: its form factors, of each equivalent position.
-        pivots: that it is interpolated through, of each.
-        levels: (E,) energies in eV that there are pivots for.
-        scale: that V is multiplied with.
-        density: of each position, Å^-d.
-        group: which of the different positions each orbital is at.
-        order: of the kernels in V.
-    """
-
-    factors: tuple[FormFactors, ...]
-    pivots: tuple[Pivots, ...]
-    levels: AnyArray
-    scale: Number
-    density: Number
-    group: tuple[int, ...] = eqx.field(static=True)
-    order: Order = eqx.field(static=True)
-    bloch: ClassVar[bool] = True  # pyright: ignore[reportIncompatibleMethodOverride]
-    pairs: ClassVar[bool] = True  # pyright: ignore[reportIncompatibleMethodOverride]
-
-    @property
-    def orbitals(self) -> tuple[int, ...]:
-        return tuple(range(len(self.group)))
-
-    def at(self, level: AnyArray) -> FiniteRangeScatterer:
-        if len(self.levels) == 1:
-            return self
-        nearest = namespace(self.levels, level).argmin(abs(self.levels - level))
-        return replace(self, pivots=tuple(one.at(nearest) for one in self.pivots), levels=self.levels[nearest][None])
-
-    def __call__(self, states: States) -> Collisions:
-        return self._collisions(states, self._interpolations(states))
-
-    def side_jump_of(self, states: States) -> Array:
-        return self(states).side_jump_velocity
-
-    @property
-    def weak(self) -> bool:
-        return self.order != "tmatrix"
-
-    def two_impurities(self, states: States) -> TwoImpurityScattering | None:
-        return None if states.reduced is None else self._pairs(states, self._interpolations(states))
-
-    def scattering(self, states: States) -> tuple[Collisions, TwoImpurityScattering | None]:
-        found = self._interpolations(states)
-        two = None if states.reduced is None else self._pairs(states, found)
-        return self._collisions(states, found), two
-
-    def _collisions(self, states: States, found: list[Interpolated]) -> Collisions:
-        parts = [smooth_collisions(states, one.local, one.derivative, one.terms, self.density) for one in found]
-        return parts[0] if len(parts) == 1 else SummedCollisions(states, parts)
-
-    def _pairs(self, states: States, found: list[Interpolated]) -> SmoothPairs:
-        return SmoothPairs(
-            states,
-            [
-                SmoothKind(Amplitude(self.density, one.terms.amplitude), one.local, one.density, one.through)
-                for one in found
-            ],
-        )
-
-    def _interpolations(self, states: States) -> list[Interpolated]:
-        functions = sum(one.rank for one in self.pivots)
-        demand(
-            POINT_BYTES * len(states) * functions,
-            f"{len(states)} points interpolated through {functions}",
-            "raise it, use fewer points (a smaller n), or a larger rtol of the impurity",
-        )
-        return [self._interpolated(states, *one) for one in zip(self.factors, self.pivots, strict=True)]
-
-    def _interpolated(self, states: States, factors: FormFactors, pivots: Pivots) -> Interpolated:
-        assert states.bloch is not None
-        k, u, du = map(jnp.asarray, (states.k, *states.bloch))
-        through, (local, derivative) = interpolated(factors, members(self.group), pivots, k, (u, du), states.along_k)
-        v = self.scale * through.core
-        density = density_matrix(states, local)
-        return Interpolated(through, local, derivative, density, scattering_terms(self.order, v, v, density))

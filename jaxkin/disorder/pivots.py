@@ -7,7 +7,7 @@ decomposition, and V_JJ⁻¹ gives way to a least-squares fit on twice as many p
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -95,7 +95,7 @@ class Interpolation(eqx.Module):
         """⟨m|p⟩ and ⟨m|D_a p⟩ of M states; a derivative along k has that of V's phases in it."""
 
         def rows(k: Array, u: Array, du: Array) -> tuple[Array, Array]:
-            values, slopes = _rows(self._factors, (k, u, du), *self._pivots, self._members, along_k)
+            values, slopes = potential_rows(self._factors, (k, u, du), *self._pivots, self._members, along_k)
             return self.reduced(values.conj()), self.reduced(slopes.conj())
 
         return map_over_tiles(rows, self._factors.rows, k, u, du)
@@ -141,22 +141,40 @@ def members(group: tuple[int, ...]) -> Array:
     return jnp.asarray(np.array(group)[:, None] == np.arange(max(group) + 1), float)
 
 
-def choose_pivots(surface: Surface, factors: FormFactors, group: tuple[int, ...], rtol: float) -> Choice:
-    """Pivots on a surface for all levels: numbers of points (E, s), −1 where there is none."""
+def choose_pivots(
+    surface: Surface, factors: Sequence[FormFactors], group: tuple[int, ...], rtol: float, most: int
+) -> list[Choice] | None:
+    """Pivots on a surface for each V: numbers of points (E, s) for all levels, −1 where there is none.
+
+    None where a level needs more than ``most``.
+    """
     states, layout = ShellStates(surface, bloch=True), surface.layout
     ranges = [np.arange(a, b) for a, b in pairwise(layout.starts)]
-    choices = []
-    for level in range(len(surface.heights)):
-        mine = np.concatenate([np.arange(0), *(r for r, n in zip(ranges, layout.level, strict=True) if n == level)])
+    levels = [
+        np.concatenate([np.arange(0), *(r for r, n in zip(ranges, layout.level, strict=True) if n == level)])
+        for level in range(len(surface.heights))
+    ]
 
-        def values(chosen: np.ndarray, mine: np.ndarray = mine) -> np.ndarray:
-            k, u = states.some(mine[chosen])
-            fill = filled_rank(len(k)) - len(k)
-            k, u = (np.pad(x, ((0, fill), (0, 0))) for x in (k, u))
-            return np.asarray(_potential_matrix(factors, k, u, members(group)))[: len(chosen), : len(chosen)]
+    def values(one: FormFactors, chosen: np.ndarray) -> np.ndarray:
+        k, u = states.some(chosen)
+        fill = filled_rank(len(k)) - len(k)
+        k, u = (np.pad(x, ((0, fill), (0, 0))) for x in (k, u))
+        return np.asarray(_potential_matrix(one, k, u, members(group)))[: len(chosen), : len(chosen)]
 
-        found = choose(values, len(mine), rtol)
-        choices.append(Choice(mine[found.points], found.rank))
+    found = []
+    for one in factors:
+        choices = []
+        for mine in levels:
+            choice = choose(lambda chosen, one=one, mine=mine: values(one, mine[chosen]), len(mine), rtol, most)
+            if choice is None:
+                return None
+            choices.append(Choice(mine[choice.points], choice.rank))
+        found.append(_together(choices))
+    return found
+
+
+def _together(choices: Sequence[Choice]) -> Choice:
+    """Those of all levels, each filled up."""
     rank = filled_rank(max(1, *(one.rank for one in choices)))
     fitted = rank if all(one.rank == len(one.points) for one in choices) else 2 * rank
     rows = np.full((len(choices), fitted), -1)
@@ -173,13 +191,14 @@ def located(surface: Surface, choice: Choice) -> Pivots:
     return Pivots(k.reshape(*shape, 3), u.reshape(*shape, -1) * present[..., None], choice.rank)
 
 
-def choose(values: Callable[[np.ndarray], np.ndarray], count: int, rtol: float) -> Choice:
-    """Pivots among ``count`` points, such that V is missed by at most ``rtol`` max |V|.
+def choose(values: Callable[[np.ndarray], np.ndarray], count: int, rtol: float, most: int) -> Choice | None:
+    """Pivots among ``count`` points, such that V is missed by at most ``rtol`` max |V|; None if it takes too many.
 
     Args:
         values: numbers of points (m,) → V between them, (m, m).
         count: of the points.
         rtol: see above; kept up to a factor of two among the points that were looked at, and PROBES others.
+        most: pivots that are not too many.
     """
     order, size = np.random.default_rng(0).permutation(count), FIRST
     while True:
@@ -191,6 +210,8 @@ def choose(values: Callable[[np.ndarray], np.ndarray], count: int, rtol: float) 
         v = values(order[: size + PROBES])
         size = min(size, count)
         found, others = _pivots(v[:size, :size], rtol), np.arange(size, len(v))
+        if found.rank > most:
+            return None
         if size == count or _missed(v, found, others) <= 2 * rtol:
             return Choice(order[found.points], found.rank)
         size *= 2
@@ -248,7 +269,9 @@ def _missed(v: np.ndarray, choice: Choice, probes: np.ndarray) -> float:
     return float(np.abs(v[probes[:, None], probes] - x @ core @ x.conj().T).max() / np.abs(v).max())
 
 
-def _rows(factors: FormFactors, mine: tuple[Array, ...], others: Array, u_others: Array, members: Array, along_k: bool):
+def potential_rows(
+    factors: FormFactors, mine: tuple[Array, ...], others: Array, u_others: Array, members: Array, along_k: bool
+):
     """⟨p|V|q⟩ (I, J) of states p and others q, and ⟨D_a p|V|q⟩, along k with that of V's phases, (I, 3, J)."""
     k, u, du = mine
     f, slopes = factors(k, others)  # (s, I, J), (3, s, I, J)

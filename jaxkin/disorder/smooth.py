@@ -1,4 +1,4 @@
-"""What impurities with a smooth potential do, interpolated through pivots: O(M r²), or matrices where r is large."""
+"""What impurities with a smooth potential do, interpolated through pivots: O(M r²)."""
 
 from __future__ import annotations
 
@@ -24,8 +24,6 @@ SAMPLED = 64
 """States whose ∫|w^A|δ is summed."""
 PAIR_BYTES = 160
 """What a pair of points takes as matrices."""
-FULL = 4
-"""Points for each pivot up to which matrices cost no more than O(M r²)."""
 
 
 class SmoothCollisions(FactorisedCollisions):
@@ -93,14 +91,6 @@ def dense_collisions(
         rate = even @ w
         theorem = optical_theorem(t, scale, rate, lambda form: jnp.real(jnp.sum((bra @ form) * local, axis=1)))
     return DenseCollisions(states, even, odd, jax.lax.map(displaced, jnp.arange(3)), theorem)
-
-
-def smooth_collisions(
-    states: States, local: Array, derivative: Array, terms: Terms, density: Number
-) -> SmoothCollisions | DenseCollisions:
-    """By what costs less."""
-    few = len(states) <= FULL * local.shape[1] and _room(states)
-    return (dense_collisions if few else SmoothCollisions)(states, local, derivative, terms, density)
 
 
 def _room(states: States) -> bool:

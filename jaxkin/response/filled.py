@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import jax
 import numpy as np
+from scipy import constants as si
 
 from jaxkin import units
 from jaxkin.errors import AccuracyWarning
@@ -39,8 +41,7 @@ def filled_tensor(
     Warns:
         AccuracyWarning: the budget was spent before ``rtol`` was reached.
     """
-    model = surface.model
-    scale = units.per_volume(model.dimension) * 1e-10
+    scale = units.per_volume(surface.model.dimension) * si.angstrom
     if thermal:
         scale = -scale / surface.temperature
     values, errors = [], []
@@ -65,7 +66,7 @@ def _filled(
         surface.fermi_level,
         surface.temperature,
         part,
-        Goal(goal.rtol, goal.budget, least * (kt if thermal else 1.0)),
+        replace(goal, least=least * (kt if thermal else 1.0)),
         entropic=thermal,
         pockets=None if surface.temperature or surface.elsewhere else surface.pockets,
         progress=progress,

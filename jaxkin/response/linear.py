@@ -18,20 +18,21 @@ from jaxkin.brief import brief, lines, listed
 from jaxkin.checks import cartesian, check_count, check_kind, check_number, numbers
 from jaxkin.compilation import compiled_for
 from jaxkin.disorder.kernels import Disorder, Scatterer
-from jaxkin.disorder.states import ShellStates, States, filled_size, first_together
+from jaxkin.disorder.states import States, first_together
 from jaxkin.errors import JaxkinError, nearest
 from jaxkin.estimate import Estimate
 from jaxkin.memory import demand
 from jaxkin.namespace import AnyArray, is_traced
 from jaxkin.observable import Coupled, Observable
 from jaxkin.response.filled import filled_tensor
+from jaxkin.response.quality import check_residual
 from jaxkin.response.resolvent import Method, Resolvent
 from jaxkin.response.shell import Solver, check_solver
 from jaxkin.response.sums import CURRENTS, Theory, relaxed
-from jaxkin.response.transport import angular_frequencies, check_weights, until_solved
+from jaxkin.response.transport import angular_frequencies, check_bins, solved_shells, with_states
 from jaxkin.surface.plan import Progress
 from jaxkin.surface.points import point_geometry
-from jaxkin.surface.surface import Surface
+from jaxkin.surface.surface import Shell, Surface
 
 Force = Literal["electric", "thermal"]
 FORCES = get_args(Force)
@@ -217,10 +218,19 @@ class Driven:
 
 
 class Induced(eqx.Module):
-    """One shell's sums, (frequency, m, 3) in eV Å ps times 1/(eV Å^d) and the observable's unit."""
+    """What one shell adds.
+
+    Attributes:
+        parts: (frequency, m, 3) in eV Å ps times 1/(eV Å^d) and the observable's unit.
+        tau: transport time in ps.
+        residual: of the linear solves, relative.
+        known: whether what the operators gain by scattering is in it.
+    """
 
     parts: dict[str, Complex[AnyArray, "frequency m 3"]]
+    tau: Float[AnyArray, ""]
     residual: Float[AnyArray, ""]
+    known: bool = eqx.field(static=True)
 
 
 def _scattered(
@@ -235,42 +245,33 @@ def _scattered(
     surface, (solver, theory) = driven.surface, options
     shape = (surface.replicas, len(omega), len(driven.names), 3)
     totals = {name: np.zeros(shape, complex) for name in CURRENTS[theory]}
-    scatterer = disorder.on(surface)
-    complete = theory == "complete" and bool(scatterer.orbitals)
-    if complete:
-        scatterer = scatterer.completed(surface)
-    check_weights(surface, scatterer, solver)
-    states = ShellStates(surface, scatterer.bloch, scatterer.orbitals if complete else ())
-    report: Progress = progress or (lambda done, total, what: None)
-    known, weak = True, scatterer.weak
-    for done, shell in enumerate(surface.shells):
-        report(done, len(surface.shells), "disorder kernels")
-        count = shell.points.stop - shell.points.start
-        size = filled_size(count, scatterer.pairs)
-        one = states.of(shell, size)
-        if force == "thermal":
-            one = replace(one, thermal=one.thermal * (one.energy - surface.fermi_level))
+    check_bins(surface, disorder)
+    if not len(surface.layout):  # a gap: no states to scatter, or to screen with
+        return totals, ()
+    scatterer, states = with_states(disorder.on(surface), surface, theory)
+
+    def attempt(here: Scatterer, one: States, shell: Shell, *how: Any) -> Induced:
+        fill = len(one) - (shell.points.stop - shell.points.start)
         values, couplings = jax.tree.map(
-            lambda x, points=shell.points, fill=size - count: np.pad(x[points], ((0, fill), *((0, 0),) * (x.ndim - 1))),
+            lambda x: np.pad(x[shell.points], ((0, fill), *((0, 0),) * (x.ndim - 1))),
             (driven.values, driven.couplings),
         )
-        here = scatterer.at(shell.energy)
-        arguments = (size, here, one, couplings, values, omega, solver, theory)
-        part = until_solved(
-            lambda *how, arguments=arguments: _compiled(*arguments, *how), size, lambda part: part.residual
-        )
+        if force == "thermal":
+            one = replace(one, thermal=one.thermal * (one.energy - surface.fermi_level))
+        return _compiled(len(one), here, one, couplings, values, omega, solver, theory, *how)
+
+    known = True
+    for shell, part in solved_shells(surface, scatterer, states, solver, attempt, progress):
+        check_residual(part.residual)
+        known = part.known
         for name, total in totals.items():
-            total[shell.replica] += np.asarray(part.parts[name])
-        if not done and driven.couplings:
-            moved = replace(one, bloch=couplings[0], along_k=False)
-            known = jax.eval_shape(lambda here=here, moved=moved: here.side_jump_of(moved)) is not None
-    report(len(surface.shells), len(surface.shells), "disorder kernels")
+            total[shell.replica] += part.parts[name]
     left_out: tuple[str, ...] = ()
-    if driven.couplings and not known:
+    if not known:
         left_out = ("what scattering mixes into the states",)
-    elif driven.couplings and not weak:
+    elif driven.couplings and not scatterer.weak:
         left_out = ("the operators' change of T",)
-    unknown = ("gaussian skew",) if theory == "complete" and not complete else ()
+    unknown = ("gaussian skew",) if theory == "complete" and not scatterer.orbitals else ()
     return totals, (*left_out, *unknown)
 
 
@@ -300,8 +301,8 @@ def induced(
     jumps = [scatterer.side_jump_of(replace(states, bloch=pair, along_k=False)) for pair in couplings]
     known = [one for one in jumps if one is not None]
     own = jnp.concatenate(known, axis=1)[:, : values.shape[1]] if known else jnp.zeros_like(values)
+    tau, all_known = collisions.transport_time, len(known) == len(jumps)
     if solver == "rta":
-        tau = collisions.transport_time
         r = relaxed(tau, omega)[:, None, None]
         o = w * values
         parts = {
@@ -311,7 +312,7 @@ def induced(
         }
         if theory == "complete":
             parts["gaussian_skew"] = r**2 * (o.T @ (jnp.zeros_like(v) if two is None else two.skew(v)))
-        return Induced(parts, jnp.zeros(()))
+        return Induced(parts, tau, jnp.zeros(()), all_known)
     solve = Resolvent(collisions, omega, method, columns)
     skews = [collisions.antisymmetric, *([] if two is None else [two.skew])]
     x, z, *gaussian = solve.first_order(solve.velocity(), skews)
@@ -324,7 +325,7 @@ def induced(
     }
     if theory == "complete":
         parts["gaussian_skew"] = sum((1j * solve.project(o, y) for y in gaussian), jnp.zeros_like(parts["skew"]))
-    return Induced(parts, jnp.maximum(x.residual, s.residual))
+    return Induced(parts, tau, jnp.maximum(x.residual, s.residual), all_known)
 
 
 _compiled = compiled_for(induced)

@@ -108,14 +108,14 @@ class Quality(eqx.Module):
         return tuple(found)
 
 
-def check_residual(quality: Quality) -> None:
+def check_residual(residual: float) -> None:
     """Refuse what the exact solver has not solved.
 
     Raises:
         JaxkinError: a residual that is not small.
     """
-    if not quality.residual <= RESIDUAL_ERROR:
+    if not residual <= RESIDUAL_ERROR:
         raise JaxkinError(
-            f"solver='exact' did not converge: residual {quality.residual:.1g}. Raise the memory budget or n, or use "
+            f"solver='exact' did not converge: residual {residual:.1g}. Raise the memory budget or n, or use "
             "solver='rta'."
         )

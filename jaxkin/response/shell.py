@@ -83,6 +83,11 @@ class ShellResponse(eqx.Module):
     side_jump_velocity: Float[AnyArray, "M 3"]
     measures: Measures
 
+    @property
+    def residual(self) -> Float[AnyArray, "..."]:
+        """Of the linear solves, relative."""
+        return self.measures.residual
+
 
 def check_solver(solver: str, skew: str, theory: str) -> None:
     """Refuse an unknown solver, order or theory.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 import equinox as eqx
 import jax
@@ -40,7 +41,7 @@ from jaxkin.response.sums import CURRENTS, MECHANISMS, Theory
 from jaxkin.response.vanishing import Vanishing
 from jaxkin.surface.plan import Progress
 from jaxkin.surface.rule import LatticeRule
-from jaxkin.surface.surface import Surface
+from jaxkin.surface.surface import Shell, Surface
 
 COLUMNS = (160, 600)
 """Of the Krylov spaces that are tried, after one of ``FEW`` for shells of more than ``LARGE`` points ..."""
@@ -54,7 +55,6 @@ MATRICES = 4
 
 
 Options = tuple[Solver, SkewOrder, Theory]
-Part = TypeVar("Part")
 
 
 class Transport(eqx.Module):
@@ -106,7 +106,7 @@ def transport(
     check_kind("disorder", disorder, Disorder, "disorder, such as jaxkin.RelaxationTime(tau=1.0)")
     f, angular = angular_frequencies(frequency)
     omega = jnp.append(0.0, angular)
-    _check_bins(surface, disorder)
+    check_bins(surface, disorder)
     if not len(surface.layout):  # a gap: no states to scatter, or to screen with
         return _gathered(surface, f, _nothing(len(f) + 1, theory), np.zeros((0, 3)), np.zeros((0, 3)))
     traced = is_traced(surface, disorder, frequency)
@@ -114,38 +114,25 @@ def transport(
     if traced and scatterer.bloch and surface.bloch is None:  # states that are known would not follow
         surface = surface.at()
         scatterer = disorder.on(surface)
-    if theory == "complete":
-        scatterer = scatterer.completed(surface)
-    states = ShellStates(surface, scatterer.bloch, scatterer.orbitals if theory == "complete" else ())
+    scatterer, states = with_states(scatterer, surface, theory)
     options = (solver, skew_order, theory)
     left_out = ("gaussian_skew",) if theory == "complete" and not scatterer.orbitals else ()
     if traced:
         return replace(_compiled(surface, scatterer, states, f, omega, options), left_out=left_out)
-    check_weights(surface, scatterer, solver)
-    report: Progress = progress or (lambda done, total, what: None)
-    shells, parts = surface.shells, []
-    for done, shell in enumerate(shells):
-        report(done, len(shells), "disorder kernels")
+    parts = []
+
+    def attempt(here: Scatterer, one: States, shell: Shell, *how: Any) -> ShellResponse:
+        return compiled_response(here, one, omega, *options, *how)
+
+    for shell, part in solved_shells(surface, scatterer, states, solver, attempt, progress):
         count = shell.points.stop - shell.points.start
-        # on the device by now, so that it is there once
-        one = jax.tree.map(lambda x: spread(jnp.asarray(x)), states.of(shell, filled_size(count, scatterer.pairs)))
-        here = scatterer.at(shell.energy)
-        part = until_solved(
-            lambda *how, here=here, one=one: compiled_response(here, one, omega, *options, *how),
-            len(one),
-            lambda part: part.measures.residual,
-        )
-        part = jax.tree.map(np.asarray, part)
-        if solver == "rta":
-            check_transport_time(part.tau)
         parts.append(eqx.tree_at(_points, part, tuple(x[:count] for x in _points(part))))
-    report(len(shells), len(shells), "disorder kernels")
     skew, jump = (np.concatenate([_points(part)[n] for part in parts]) for n in range(2))
     sums = [eqx.tree_at(_points, part, (None, None)) for part in parts]
     found = _gathered(surface, f, jax.tree.map(lambda *x: np.stack(x), *sums), skew, jump)
     sampled = sorted(set(surface.layout.replica))  # at a band edge a random shift may find no state
     check_transport_time(found.tau[sampled].min())  # single shells of few points may have any in a bin of energies
-    check_residual(found.quality)
+    check_residual(found.quality.residual)
     return replace(found, left_out=left_out)
 
 
@@ -172,21 +159,74 @@ def check_weights(surface: Surface, scatterer: Scatterer, solver: Solver) -> Non
         )
 
 
-def until_solved(attempt: Callable[[Method, int], Part], count: int, residual: Callable[[Part], AnyArray]) -> Part:
-    """With larger and larger spaces until the exact solver's residual is rounding.
+def with_states(scatterer: Scatterer, surface: Surface, theory: Theory) -> tuple[Scatterer, ShellStates]:
+    """The scatterer, and the states, with all that a theory needs of the surface."""
+    if theory == "paper":
+        return scatterer, ShellStates(surface, scatterer.bloch)
+    scatterer = scatterer.completed(surface)
+    return scatterer, ShellStates(surface, scatterer.bloch, scatterer.orbitals)
+
+
+class Solved(Protocol):
+    """What is solved for on one shell."""
+
+    @property
+    def tau(self) -> AnyArray:
+        """Transport time in ps."""
+        ...
+
+    @property
+    def residual(self) -> AnyArray:
+        """Of the exact solver, relative."""
+        ...
+
+
+Part = TypeVar("Part", bound=Solved)
+
+
+def solved_shells(
+    surface: Surface,
+    scatterer: Scatterer,
+    states: ShellStates,
+    solver: Solver,
+    attempt: Callable[..., Part],
+    progress: Progress | None,
+) -> Iterator[tuple[Shell, Part]]:
+    """Every shell with what is solved for on it, in NumPy.
 
     Args:
-        attempt: the method and the columns of its space → what is solved for.
-        count: states of the shell.
-        residual: of that, relative.
+        surface, scatterer, states, solver: see :func:`transport`.
+        attempt: the scatterer at a shell's energy, its states, filled up, the shell, the method and the columns of its
+            space → what is solved for.
+        progress: called with (done, total, what).
+
+    Raises:
+        JaxkinError: negative weights, or a transport time that is not positive.
     """
+    check_weights(surface, scatterer, solver)
+    report: Progress = progress or (lambda done, total, what: None)
+    shells = surface.shells
+    for done, shell in enumerate(shells):
+        report(done, len(shells), "disorder kernels")
+        count = shell.points.stop - shell.points.start
+        one = states.of(shell, filled_size(count, scatterer.pairs))
+        one = jax.tree.map(lambda x: spread(jnp.asarray(x)), one)  # on the device once, however often it is tried
+        part = _until_solved(partial(attempt, scatterer.at(shell.energy), one, shell), len(one))
+        if solver == "rta":
+            check_transport_time(part.tau)
+        yield shell, jax.tree.map(np.asarray, part)
+    report(len(shells), len(shells), "disorder kernels")
+
+
+def _until_solved(attempt: Callable[[Method, int], Part], count: int) -> Part:
+    """With larger and larger spaces until the exact solver's residual on ``count`` states is rounding."""
     fewest, *more = COLUMNS if count <= LARGE else (FEW, *COLUMNS)
     part = attempt("krylov", fewest)
     for columns in more:
-        if residual(part) <= TOLERANCE:
+        if part.residual <= TOLERANCE:
             break
         part = attempt("krylov", columns)
-    if residual(part) > TOLERANCE and count <= DENSE and MATRICES * 16 * (2 * count) ** 2 <= limit():
+    if part.residual > TOLERANCE and count <= DENSE and MATRICES * 16 * (2 * count) ** 2 <= limit():
         return attempt("dense", 0)
     return part
 
@@ -253,7 +293,7 @@ def _nothing(frequencies: int, theory: Theory) -> ShellResponse:
     )
 
 
-def _check_bins(surface: Surface, disorder: Disorder) -> None:
+def check_bins(surface: Surface, disorder: Disorder) -> None:
     """Raise where a thermal lattice was moved and scattering needs to know which of its points have one energy."""
     if not surface.elsewhere or not isinstance(surface.rule, LatticeRule) or not disorder.elastic:
         return
