@@ -175,6 +175,21 @@ def disorder_costs() -> str:
     )
 
 
+def finite_range() -> str:
+    """A potential of finite range with all mechanisms, by the number of points."""
+    return table(
+        "points | rank | wall s | processor s | peak (GiB) | ∫w^A, relative | optical theorem",
+        (
+            (
+                f"{row['points']:,}",
+                row["rank"],
+                *(number(row[key]) for key in ("seconds", "processor_seconds", "peak_GiB", "flux", "optical_theorem")),
+            )
+            for row in result("finite_range_at_scale")["rows"]
+        ),
+    )
+
+
 def main_job() -> str:
     """Stages of the main job against their floors."""
     document = result("main_job")
@@ -242,6 +257,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "kramers_weyl_table": kramers_weyl,
     "honest_errors": honest_errors,
     "disorder_costs": disorder_costs,
+    "finite_range": finite_range,
     "main_job": main_job,
     "solves": solves,
     "devices": devices,

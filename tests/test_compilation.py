@@ -67,7 +67,7 @@ def gaussian(surface=None, strength=3.0, density=1e-3, width=1.0):
         ),
         pytest.param(
             gaussian,
-            [{}],
+            [{"width": 1.1}],  # of a rank in the bucket of 1.05's
             [{"strength": 2.0}, {"density": 0.02}, {"width": 1.05}, {"surface": lines(seed=3)}],
             id="gaussian impurity",
         ),

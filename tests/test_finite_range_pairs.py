@@ -1,4 +1,4 @@
-"""Gaussian skew scattering by potentials of finite range: matrices of all pairs of points."""
+"""Gaussian skew scattering by potentials of finite range, interpolated through pivots."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -21,8 +21,8 @@ def contour():
     return jk.fermi_surface(plane(), -2.4, sampler=jk.Lines(16), replicas=1)
 
 
-def gaussian(order, **options):
-    return jk.FiniteRangeImpurity(jk.Gaussian(0.6), 2.0, 0.3, order=order, **options)
+def gaussian(order, rtol=1e-12, **options):
+    return jk.FiniteRangeImpurity(jk.Gaussian(0.6), 2.0, 0.3, order=order, rtol=rtol, **options)
 
 
 def pairs(contour, disorder):
@@ -40,14 +40,16 @@ def test_flux_conservation(contour, order, positions):
     """∫w⁽²⁾_{pp'} δ = ∫w⁽²⁾_{p'p} δ = 0, of one and of two places that interfere."""
     states, kernel, back = pairs(contour, gaussian(order, positions=positions))
     size = np.abs(kernel @ np.diag(states.weights)).sum(axis=1).max()
-    assert np.abs(kernel - back.T).max() < 1e-14 * np.abs(kernel).max()
+    assert np.abs(kernel - back.T).max() < 1e-12 * np.abs(kernel).max()  # two sums, worst 2e-14
     assert np.abs(kernel - kernel.T).max() > 0.01 * np.abs(kernel).max()
     for flow in (kernel @ states.weights, kernel.T @ states.weights):
         assert np.abs(flow).max() < 1e-11 * size  # worst 7e-14
 
 
 @pytest.mark.parametrize("order", ["born", "tmatrix"])
-def test_against_sums_over_bands(contour, order):
+@pytest.mark.parametrize("rtol", [1e-8, 1e-12])
+def test_against_sums_over_bands(contour, order, rtol):
+    """Other bands are not among the pivots: V between them and the shell is missed by √rtol at worst."""
     basis, centres = np.asarray(contour.model.basis), np.asarray(contour.model.centres)
     cells = np.stack(np.meshgrid(*[np.arange(-8, 9)] * 2, indexing="ij"), axis=-1).reshape(-1, 2) @ basis
     place = np.array([0.1, 0.2]) @ np.asarray(contour.model.lattice)
@@ -57,9 +59,10 @@ def test_against_sums_over_bands(contour, order):
         values = 2.0 * np.exp(-0.5 * 0.6**2 * np.sum(shift**2, axis=1))
         return np.exp(1j * (cells @ (centres - place).T)).T @ values
 
-    _, kernel, _ = pairs(contour, gaussian(order, positions=(0.1, 0.2, 0.0)))
+    _, kernel, _ = pairs(contour, gaussian(order, positions=(0.1, 0.2, 0.0), rtol=rtol))
     expected = on_shell_pairs(contour, potential, 0.3, order)
-    assert np.abs(kernel - expected).max() < 1e-9 * np.abs(expected).max()
+    # worst 3.3e-8 with 1e-12
+    assert np.abs(kernel - expected).max() < 0.1 * np.sqrt(rtol) * np.abs(expected).max()
 
 
 @pytest.mark.parametrize("order", ORDERS)

@@ -1,12 +1,11 @@
 """The two mechanisms of the order of the intrinsic part: nonlocal collisions and Gaussian skew scattering."""
 
-from dataclasses import replace
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from dense_boltzmann import HBAR, Dense, complete, mechanisms, odd
+from on_shell import evaluated
 from test_quantum import QUANTUM, plane, plane_impurity, static
 
 import jaxkin as jk
@@ -157,7 +156,7 @@ def test_displacement_is_the_same_in_all_evaluations(contour, evaluation):
     scatterer = disorder.on(contour).at(shell.energy)
     states = ShellStates(contour, True).of(shell)
     one = scatterer(states)
-    other = replace(scatterer, evaluation=evaluation)(states)
+    other = evaluated(scatterer, states, evaluation)
     x, y = rng.normal(size=(2, len(states), 2))
     first, second = np.asarray(one.displaced(x, y)), np.asarray(other.displaced(x, y))
     assert np.abs(first - second).max() < 1e-11 * np.abs(first).max()

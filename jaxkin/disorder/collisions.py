@@ -68,6 +68,10 @@ class Collisions(abc.ABC):
         """Largest violation of 2 Im T_pp = −ħΓ_p/n, relative; None where T has no imaginary part (Born)."""
         return None
 
+    def for_solving(self) -> Collisions:
+        """The same, as it acts fastest on many functions one after another."""
+        return self
+
     def pieces(self, weakest: float) -> tuple[Int[Array, " M"], int]:
         """Number of the piece that each state belongs to, and how many there are at most: sheets, or parts of them.
 
@@ -203,7 +207,7 @@ class SummedCollisions(Collisions):
 
     def __init__(self, states: States, parts: Sequence[Collisions]):
         super().__init__(states)
-        self.parts = tuple(parts)
+        self._states, self.parts = states, tuple(parts)
 
     def symmetric(self, x: Array) -> Array:
         return sum((part.symmetric(x) for part in self.parts), jnp.zeros(()))
@@ -214,6 +218,9 @@ class SummedCollisions(Collisions):
     @cached_property
     def transport_time(self) -> Array:
         return 1 / sum((1 / part.transport_time for part in self.parts), jnp.zeros(()))
+
+    def for_solving(self) -> Collisions:
+        return SummedCollisions(self._states, [part.for_solving() for part in self.parts])
 
     @property
     def antisymmetric_size(self) -> Array | float:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
 
 from jaxkin.checks import check_kind, check_number, check_positive, numbers, shown
 from jaxkin.disorder.amplitude import Order, check_order
-from jaxkin.disorder.collisions import Collisions, SummedCollisions
+from jaxkin.disorder.finite_range_scatterers import FiniteRangeScatterer, MatrixScatterer, SmoothScatterer
 from jaxkin.disorder.form_factors import (
     FARTHEST,
     ContinuumLayout,
@@ -25,22 +23,21 @@ from jaxkin.disorder.form_factors import (
     SiteLayout,
     reciprocal_vectors,
 )
-from jaxkin.disorder.kernels import Disorder, Scatterer
-from jaxkin.disorder.onshell import demand_matrices, on_shell_collisions
-from jaxkin.disorder.onshell_pairs import OnShellPairs, demand_orbitals, dressed_orbitals
-from jaxkin.disorder.orbital_moments import hermitian
+from jaxkin.disorder.kernels import Disorder
+from jaxkin.disorder.onshell_pairs import affordable
+from jaxkin.disorder.pivots import Choice, choose_pivots, located
 from jaxkin.disorder.potentials import Gaussian
 from jaxkin.disorder.real_space import RealSpace, cells_within
-from jaxkin.disorder.states import States
 from jaxkin.errors import JaxkinError
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.hamiltonian.tight_binding import TightBinding
 from jaxkin.namespace import Number, is_traced, leaf
 from jaxkin.surface.surface import Surface
-from jaxkin.surface.tiles import map_over_tiles
 
 SITES_PER_VECTOR = 30
 """Sites of a potential that cost as much as one reciprocal vector of its transform, measured."""
+FULL = 4
+"""Points of a shell for each pivot below which matrices of all pairs cost less."""
 
 
 class FiniteRangeImpurity(Disorder):
@@ -55,7 +52,8 @@ class FiniteRangeImpurity(Disorder):
 
     Args:
         form_factor: V(q)/strength, a JAX function of Cartesian q (3,) in Å⁻¹: :class:`Gaussian`,
-            :class:`ScreenedCoulomb`, or your own; or V(r)/strength as :class:`RealSpace`.
+            :class:`ScreenedCoulomb`, or your own (with a method ``radial`` of q² where it depends on |q| alone: four
+            times faster); or V(r)/strength as :class:`RealSpace`.
         strength: eV Å^d (eV for RealSpace; for ScreenedCoulomb, the charge in units of |e|, positive repels). Like
             the ``density`` it may be a JAX array that is differentiated (docs/gradients.md).
         density: impurities per Å^d.
@@ -63,9 +61,13 @@ class FiniteRangeImpurity(Disorder):
             and V = Σ_R V_R e^{−iq·R} is the same for all orbitals of a cell.
         order: ``"tmatrix"``, ``"third"`` or ``"born"``, see :class:`PointImpurity`.
         positions: r₀ in reduced coordinates, (3,) or several equivalent ones that share the density.
+        rtol: accuracy of V on the shell, relative to its largest element, by which as many points are chosen to
+            interpolate it through; side jumps and Gaussian skew scattering are off by √rtol at worst
+            (docs/impurities.md).
 
     Raises:
-        JaxkinError: a density that is not positive, V(q) that does not fall off, ``periodic`` with RealSpace.
+        JaxkinError: a density that is not positive, V(q) that does not fall off, ``periodic`` with RealSpace; points in
+            the functions of V beyond the memory budget.
 
     >>> import jaxkin as jk
     >>> model = jk.models.get("kramers-weyl-d4")
@@ -81,6 +83,7 @@ class FiniteRangeImpurity(Disorder):
     periodic: bool = eqx.field(static=True)
     order: Order = eqx.field(static=True)
     positions: tuple[tuple[float, ...], ...] = eqx.field(static=True)
+    rtol: float = eqx.field(static=True)
 
     def __init__(
         self,
@@ -91,8 +94,10 @@ class FiniteRangeImpurity(Disorder):
         *,
         order: Order = "tmatrix",
         positions: Sequence[float] | Sequence[Sequence[float]] = (0.0, 0.0, 0.0),
+        rtol: float = 1e-7,
     ):
         check_order(order)
+        check_number("rtol", rtol, "a number above 0 and below 1", least=1e-14, most=1)
         check_positive("density", density, "a positive number of impurities per Å^d")
         check_number("strength", strength, "a finite number in eV Å^d (eV for RealSpace, a charge for ScreenedCoulomb)")
         kinds = "Gaussian, ScreenedCoulomb, RealSpace or a JAX function of q"
@@ -103,7 +108,7 @@ class FiniteRangeImpurity(Disorder):
         if not isinstance(form_factor, eqx.Module):
             _check_function(form_factor)
         self.strength, self.density = leaf(strength), leaf(density)
-        self.periodic, self.order = periodic, order
+        self.periodic, self.order, self.rtol = periodic, order, rtol
         rows = np.atleast_2d(numbers("positions", positions, "three reduced coordinates, or several such rows"))
         if rows.ndim != 2 or not rows.size:
             raise JaxkinError(f"positions={shown(positions)} must be three reduced coordinates, or several such rows.")
@@ -115,19 +120,44 @@ class FiniteRangeImpurity(Disorder):
                 "the form factor's own parameters are not differentiated, as they decide which terms its sums have: "
                 "differentiate in `strength`."
             )
-        model, sampled = surface.model, surface.sampled
-        with jax.ensure_compile_time_eval():  # which terms there are is decided where the surface was sampled
+        sampled = surface.sampled
+        with jax.ensure_compile_time_eval():  # terms and pivots are decided where the surface was sampled
             layouts = self._layouts(sampled)
             index, group = _distinct(np.asarray(sampled.model.centres))
+            choices = self._choices(sampled, layouts, index, group)
+        factors = self._factors(surface, layouts, index)
+        scale = self.strength * (surface.model.state_volume if self.periodic else 1.0)
+        given = factors, scale, self.density / len(factors), group, self.order
+        if choices is None:
+            return MatrixScatterer(*given)
+        return SmoothScatterer(*given, tuple(located(surface, chosen) for chosen in choices), surface.levels)
+
+    def _choices(
+        self, sampled: Surface, layouts: tuple[Layout, ...], index: tuple[int, ...], group: tuple[int, ...]
+    ) -> list[Choice] | None:
+        """Pivots for each position, whatever strength and density, once a surface; None where matrices are better."""
+        leaves, structure = jax.tree.flatten((self.form_factor, self.positions, self.periodic, self.rtol))
+        largest = max((shell.points.stop - shell.points.start for shell in sampled.shells), default=0)
+        most = largest // FULL if affordable(largest, len(group)) else largest
+        known = tuple(np.asarray(x).tobytes() if eqx.is_array_like(x) else x for x in leaves)
+        kept, key = sampled.costly.value, (known, structure, most)
+        if key not in kept:
+            factors = self._factors(sampled, layouts, index)
+            kept[key] = choose_pivots(sampled, factors, group, self.rtol, most)
+        return kept[key]
+
+    def _factors(
+        self, surface: Surface, layouts: tuple[Layout, ...], index: tuple[int, ...]
+    ) -> tuple[FormFactors, ...]:
+        """Of each position of the impurity, between orbitals at the positions of those of ``index``."""
+        model = surface.model
         centres = jnp.asarray(model.centres)[np.array(index)]
         potential = bind(surface) if (bind := getattr(self.form_factor, "on", None)) else self.form_factor
         lattice = model.lattice if isinstance(model, TightBinding) else jnp.zeros((model.dimension, 3))
-        factors = [
+        return tuple(
             layout.factors(potential, lattice, centres - np.array(p)[: model.dimension] @ lattice)
             for layout, p in zip(layouts, self._origins(model), strict=True)
-        ]
-        scale = self.strength * (model.state_volume if self.periodic else 1.0)
-        return FiniteRangeScatterer(tuple(factors), scale, self.density / len(factors), group, self.order)
+        )
 
     def _origins(self, model: BlochModel) -> tuple[tuple[float, ...], ...]:
         """Where the impurities sit; a k·p model has one place."""
@@ -188,83 +218,3 @@ def _distinct(centres: np.ndarray) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """One orbital at each distinct position, and the number of the position of every orbital."""
     _, index, group = np.unique(np.round(centres, 9), axis=0, return_index=True, return_inverse=True)
     return tuple(index.tolist()), tuple(group.ravel().tolist())
-
-
-class FiniteRangeScatterer(Scatterer):
-    """A potential of finite range on a surface.
-
-    Attributes:
-        factors: its form factors, of each equivalent position.
-        scale: that they are multiplied with.
-        density: of each position, Å^-d.
-        group: which of the different positions each orbital is at.
-        order: of the kernels in V.
-    """
-
-    factors: tuple[FormFactors, ...]
-    scale: Number
-    density: Number
-    group: tuple[int, ...] = eqx.field(static=True)
-    order: Order = eqx.field(static=True)
-    bloch: ClassVar[bool] = True  # pyright: ignore[reportIncompatibleMethodOverride]
-    pairs: ClassVar[bool] = True  # pyright: ignore[reportIncompatibleMethodOverride]
-
-    @property
-    def orbitals(self) -> tuple[int, ...]:
-        return tuple(range(len(self.group)))
-
-    def side_jump_of(self, states: States) -> Array:
-        return self(states).side_jump_velocity
-
-    @property
-    def weak(self) -> bool:
-        return self.order != "tmatrix"
-
-    def two_impurities(self, states: States) -> OnShellPairs | None:
-        if states.reduced is None:
-            return None
-        demand_orbitals(states)
-        kinds = []
-        for one in self.factors:
-            v, bra = self._matrices(states, one)[0], self._from_orbitals(states, one)
-            kinds.append(dressed_orbitals(states, self.order, self.density, v, bra))
-        return OnShellPairs(states, kinds)
-
-    def __call__(self, states: States) -> Collisions:
-        demand_matrices(len(states))
-        parts = []
-        for one in self.factors:
-            v, slope = self._matrices(states, one)
-            parts.append(on_shell_collisions(states, self.order, v, v, slope, self.density))
-        return parts[0] if len(parts) == 1 else SummedCollisions(states, parts)
-
-    def _matrices(self, states: States, factors: FormFactors) -> tuple[Array, Array]:
-        """⟨p|V|p'⟩ (M, M) and ⟨D_a p|V|p'⟩, along k with the derivative of V's phases, (3, M, M)."""
-        assert states.bloch is not None
-        k, u, du = map(jnp.asarray, (states.k, *states.bloch))
-        group = np.array(self.group)
-        members = jnp.asarray(group[:, None] == np.arange(group.max() + 1), float)  # (n, s)
-
-        def rows(*mine: Array) -> tuple[Array, Array]:
-            return _rows(factors, mine, k, u, members, states.along_k)
-
-        v, slope = map_over_tiles(rows, factors.rows, k, u, du)
-        v, slope = self.scale * v, self.scale * jnp.swapaxes(slope, 0, 1)
-        return hermitian(v), slope
-
-    def _from_orbitals(self, states: States, factors: FormFactors) -> Array:
-        """⟨k_i α|V|p_j⟩, (α, M, M)."""
-        assert states.bloch is not None
-        k, u = jnp.asarray(states.k), jnp.asarray(states.bloch[0])
-        f = map_over_tiles(lambda mine: jnp.swapaxes(factors(mine, k)[0], 0, 1), factors.rows, k)  # (I, s, J)
-        return self.scale * jnp.swapaxes(f, 0, 1)[np.array(self.group)] * u.T[:, None, :]
-
-
-def _rows(factors: FormFactors, mine: tuple[Array, ...], others: Array, u_others: Array, members: Array, along_k: bool):
-    """Rows of V and of its slopes, (I, J) and (I, 3, J)."""
-    k, u, du = mine
-    f, slopes = factors(k, others)  # (s, I, J), (3, s, I, J)
-    overlap = jnp.einsum("im,ms,jm->sij", u.conj(), members, u_others)
-    moved = jnp.einsum("iam,ms,jm->asij", du.conj(), members, u_others)
-    changed = f * moved + slopes * overlap if along_k else f * moved
-    return jnp.sum(f * overlap, axis=0), jnp.swapaxes(jnp.sum(changed, axis=1), 0, 1)

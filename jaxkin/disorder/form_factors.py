@@ -12,7 +12,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable
 from itertools import product
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -75,20 +75,46 @@ class ReciprocalSum(FormFactors):
             back = jnp.round(reduced) @ jnp.asarray(self.basis)
         vectors = jnp.asarray(self.vectors)
         phases = jnp.asarray(self.counts)[:, None] * jnp.exp(1j * (vectors @ x.T))  # (g, s)
-        with_slope = jax.vmap(_value_and_slope(self.form_factor))
-        inside = (q - back).reshape(-1, 3)
+        inside, turn = (q - back).reshape(-1, 3), jnp.exp(-1j * jnp.einsum("ija,sa->sij", back, x))
 
-        def terms(some, waves):
-            """Values and slopes at some of the vectors, (4, IJ, 2s) real numbers."""
-            values, slope = jax.vmap(with_slope)(inside + some[:, None])
-            v = jnp.concatenate([values[None], jnp.moveaxis(slope, -1, 0)])
-            real = jnp.tensordot(v.real, real_form(waves), axes=(1, 0))
-            return real + jnp.tensordot(v.imag, real_form(1j * waves), axes=(1, 0)) if jnp.iscomplexobj(v) else real
+        def whole(total):
+            """Real and imaginary parts (..., IJ, 2s) as (..., s, I, J)."""
+            parts = jnp.moveaxis(total, -1, -2).reshape(*total.shape[:-2], 2, len(x), *q.shape[:2])
+            return jax.lax.complex(parts[..., 0, :, :, :], parts[..., 1, :, :, :]) * turn
 
-        total = sum_over_tiles(terms, TOGETHER, vectors, phases)
-        total = jnp.moveaxis(total, -1, 1).reshape(4, 2, len(x), *q.shape[:2])
-        total = jax.lax.complex(total[:, 0], total[:, 1]) * jnp.exp(-1j * jnp.einsum("ija,sa->sij", back, x))
-        return total[0], total[1:]
+        sums = _radial_sums if getattr(self.form_factor, "radial", None) is not None else _sums
+        values, slopes = sums(self.form_factor, inside, vectors, phases)
+        return whole(values), whole(slopes)
+
+
+def _sums(function: Callable, inside: Array, vectors: Array, phases: Array) -> tuple[Array, Array]:
+    """Σ_G V(q + G) e^{iG·x} and its slopes, real and imaginary parts (P, 2s) and (3, P, 2s), of q (P, 3)."""
+    with_slope = jax.vmap(_value_and_slope(function))
+
+    def summed(v, waves):
+        real = jnp.tensordot(v.real, real_form(waves), axes=(-2, 0))
+        return real + jnp.tensordot(v.imag, real_form(1j * waves), axes=(-2, 0)) if jnp.iscomplexobj(v) else real
+
+    def terms(some, waves):
+        """Values and slopes at some of the vectors: who needs no slopes does not pay for them."""
+        values, slopes = jax.vmap(with_slope)(inside + some[:, None])
+        return summed(values, waves), summed(jnp.moveaxis(slopes, -1, 0), waves)
+
+    return sum_over_tiles(terms, TOGETHER, vectors, phases)
+
+
+def _radial_sums(function: Any, inside: Array, vectors: Array, phases: Array) -> tuple[Array, Array]:
+    """The same of V(q) = V(q²), whose slope is 2q dV/dq²: one number a vector in place of three."""
+
+    def terms(some, waves):
+        square = sum((inside[:, a] + some[:, a, None]) ** 2 for a in range(3))
+        values, slopes = jax.jvp(function.radial, (square,), (jnp.ones_like(square),))
+        moved = jnp.concatenate([waves, *(some[:, a, None] * waves for a in range(3))], axis=1)
+        return jnp.tensordot(values, real_form(waves), axes=(0, 0)), jnp.tensordot(slopes, real_form(moved), (0, 0))
+
+    values, slopes = sum_over_tiles(terms, TOGETHER, vectors, phases)
+    own, *others = jnp.moveaxis(slopes.reshape(len(inside), 2, 4, -1), 2, 0).reshape(4, len(inside), -1)
+    return values, 2 * jnp.stack([inside[:, a, None] * own + others[a] for a in range(3)])
 
 
 class PeriodicFactor(FormFactors):

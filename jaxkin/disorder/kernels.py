@@ -73,6 +73,10 @@ class Scatterer(eqx.Module):
         """Whether T is the potential itself, whatever the bands are."""
         return True
 
+    def scattering(self, states: States) -> tuple[Collisions, TwoImpurityScattering | None]:
+        """Of one impurity and of two; what both are made from is made once."""
+        return self(states), self.two_impurities(states)
+
     def at(self, level: AnyArray) -> Scatterer:
         """With what it knows of other energies (eV) left out."""
         del level

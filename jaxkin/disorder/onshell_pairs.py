@@ -9,14 +9,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
 from jaxkin.disorder.amplitude import Order, golden_rule, scattering_terms
+from jaxkin.disorder.onshell import PAIR_BYTES
 from jaxkin.disorder.orbital_moments import dagger
 from jaxkin.disorder.states import States
 from jaxkin.disorder.two_impurities import TwoImpurityScattering
-from jaxkin.memory import demand
+from jaxkin.memory import demand, limit
 from jaxkin.namespace import Number
 
-ARRAYS = 8
-"""Complex matrices of all pairs that exist for each orbital at once, an estimate."""
+ORBITAL_BYTES = 16 * 8
+"""What a pair of points takes for each orbital, an estimate."""
 
 
 class DressedOrbitals(NamedTuple):
@@ -90,6 +91,11 @@ class OnShellPairs(TwoImpurityScattering):
         return self._kernel @ weighed, self._kernel.T @ weighed
 
 
+def affordable(count: int, orbitals: int) -> bool:
+    """Whether there is memory for the matrices of so many points and orbitals, of one impurity and of two."""
+    return max(PAIR_BYTES, ORBITAL_BYTES * orbitals) * count**2 <= limit() // 2
+
+
 def demand_orbitals(states: States) -> None:
     """Refuse matrices for every orbital that are beyond the memory budget.
 
@@ -97,7 +103,7 @@ def demand_orbitals(states: States) -> None:
         JaxkinError: they are.
     """
     demand(
-        16 * ARRAYS * len(states.orbitals) * len(states) ** 2,
+        ORBITAL_BYTES * len(states.orbitals) * len(states) ** 2,
         f"Gaussian skew scattering between {len(states)} points of {len(states.orbitals)} orbitals",
         'raise it, use fewer points (a smaller n), or theory="paper"',
     )

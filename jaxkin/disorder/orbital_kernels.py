@@ -48,31 +48,3 @@ class OrbitalKernel(TileKernel):
             if c.imag:
                 total = total - c.imag * (ix * y - x * iy)
         return self.scale * total
-
-
-class OrbitalJump(TileKernel):
-    """The part of w δr that is odd under p ↔ p', −½s Im{z_T x_T* + z_T† x_T†*}.
-
-    Here x_T = ⟨p|T|p'⟩ and z_T = ⟨Dp|T|p'⟩ + ⟨p|T|Dp'⟩; the exchange of p and p' is that of T and T†.
-
-    Args:
-        amplitude: T in the impurity's orbitals.
-        scale: s.
-    """
-
-    amplitude: Array
-    scale: float
-
-    def tile(self, left: Orbitals, right: Orbitals) -> Float[Array, "I J 3"]:
-        bra = real_form(left[0])
-        slopes = [real_form(jnp.concatenate([left[1][:, a], left[0]], axis=1)) for a in range(3)]
-        total = jnp.zeros(())
-        for t in (self.amplitude, self.amplitude.conj().T):
-            ket = right[0] @ t.T
-            x, ix = inner_products(bra, ket)
-            parts = []
-            for a, slope in enumerate(slopes):
-                z, iz = inner_products(slope, jnp.concatenate([ket, right[1][:, a] @ t.T], axis=1))
-                parts.append(iz * x - z * ix)
-            total = total + jnp.stack(parts, axis=-1)
-        return -0.5 * self.scale * total

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
+from jaxkin.disorder.products import real_form
 from jaxkin.surface.tiles import map_over_tiles, sum_over_tiles
 
 TILE_NUMBERS = {"cpu": 2**18}
@@ -20,16 +21,16 @@ LARGEST = 2**25
 class OrbitalMoments:
     """Σ_j x_j |j⟩⟨j| and ⟨i|F|i⟩ of M states on d orbitals, O(M d²) for each column, in tiles.
 
-    States are held as 2d real numbers, in which both are products of real matrices.
+    Tiles of states are 2d real numbers each, in which both are products of real matrices.
 
     Args:
         local: ⟨m|p⟩, (M, d).
     """
 
     def __init__(self, local: Complex[Array, "M d"]):
-        self._real = jnp.concatenate([local.real, local.imag], axis=1)
+        self._local = local
         numbers = TILE_NUMBERS.get(jax.default_backend(), LARGEST)
-        self._rows = max(256, 1 << (numbers // self._real.shape[1]).bit_length() - 1)
+        self._rows = max(256, 1 << (numbers // (2 * local.shape[1])).bit_length() - 1)
 
     def moment(self, x: Float[Array, "M m"]) -> Complex[Array, "m d d"]:
         """Σ_j x_j |j⟩⟨j| of every column."""
@@ -46,11 +47,15 @@ class OrbitalMoments:
 
     def summed(self, function: Callable, *columns: Array) -> Any:
         """Σ ``function(states, *columns)`` over tiles; :func:`complex_states` of what it gets first are states."""
-        return sum_over_tiles(function, self._rows, self._real, *columns)
+        return sum_over_tiles(self._on_real(function), self._rows, self._local, *columns)
 
     def mapped(self, function: Callable, *columns: Array) -> Any:
         """``function(states, *columns)`` of all tiles as one."""
-        return map_over_tiles(function, self._rows, self._real, *columns)
+        return map_over_tiles(self._on_real(function), self._rows, self._local, *columns)
+
+    @staticmethod
+    def _on_real(function: Callable) -> Callable:
+        return lambda tile, *columns: function(real_form(tile), *columns)
 
 
 def complex_states(tile: Float[Array, "N 2d"]) -> Complex[Array, "N d"]:

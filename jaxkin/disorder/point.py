@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Self
 
 import equinox as eqx
 import jax
@@ -15,14 +15,11 @@ from numpy.typing import ArrayLike
 
 from jaxkin.brief import brief, ranged
 from jaxkin.checks import check_kind, check_number, check_positive, numbers, shown
-from jaxkin.disorder.amplitude import Order, check_order, golden_rule, scattering_terms
+from jaxkin.disorder.amplitude import Order, check_order, scattering_terms
 from jaxkin.disorder.collisions import Collisions, SummedCollisions
 from jaxkin.disorder.factorised import FactorisedCollisions
 from jaxkin.disorder.kernels import Disorder, Scatterer
-from jaxkin.disorder.onshell import on_shell_collisions
-from jaxkin.disorder.orbital_kernels import OrbitalJump, OrbitalKernel
 from jaxkin.disorder.orbital_moments import hermitian
-from jaxkin.disorder.pairwise import PairwiseCollisions
 from jaxkin.disorder.states import States
 from jaxkin.disorder.supercell import defect_potential
 from jaxkin.disorder.two_impurities import Amplitude, Kind, TwoImpurities, density_matrix
@@ -34,9 +31,6 @@ from jaxkin.surface.green_rule import surface_green_function
 from jaxkin.surface.pair_green import Groups, surface_pair_green
 from jaxkin.surface.surface import Surface
 from jaxkin.symmetry.representation import partners
-
-Evaluation = Literal["factorised", "pairwise", "on-shell"]
-"""In O(M d²), in tiles of pairs, or by M×M matrices."""
 
 
 class Site(eqx.Module):
@@ -229,7 +223,6 @@ class PointScatterer(Scatterer):
         green: what a T-matrix needs; or None.
         orders: of each one's kernels in V.
         rtol: accuracy of G.
-        evaluation: of the kernels; all give the same.
     """
 
     sites: tuple[Site, ...]
@@ -239,12 +232,8 @@ class PointScatterer(Scatterer):
     green: LocalGreen | None
     orders: tuple[Order, ...] = eqx.field(static=True)
     rtol: float = eqx.field(static=True)
-    evaluation: Evaluation = eqx.field(static=True, default="factorised")
     bloch: ClassVar[bool] = True  # pyright: ignore[reportIncompatibleMethodOverride]
-
-    @property
-    def pairs(self) -> bool:
-        return self.evaluation == "on-shell"
+    pairs: ClassVar[bool] = False  # pyright: ignore[reportIncompatibleMethodOverride]
 
     @property
     def orbitals(self) -> tuple[int, ...]:
@@ -297,17 +286,8 @@ class PointScatterer(Scatterer):
         order, density = self.orders[number], self.densities[number]
         local, derivative = local_states(states, self.sites[number].orbitals, self.centres[number])
         bare, reaction = self._potentials(number)
-        if self.pairs:
-            v, k = (local.conj() @ m @ local.T for m in (bare, reaction))
-            slope = jnp.einsum("iam,mn,jn->aij", derivative.conj(), reaction, local)
-            return on_shell_collisions(states, order, v, k, slope, density)
         terms = scattering_terms(order, bare, reaction, density_matrix(states, local))
-        if self.evaluation == "factorised":
-            return FactorisedCollisions(states, local, derivative, terms, density)
-        scale = golden_rule(density)
-        skew = OrbitalKernel(terms.antisymmetric, scale) if terms.antisymmetric else None
-        jump = OrbitalJump(terms.amplitude, scale)
-        return PairwiseCollisions(states, (local, derivative), OrbitalKernel(terms.symmetric, scale), skew, jump)
+        return FactorisedCollisions(states, local, derivative, terms, density)
 
 
 def local_green(surface: Surface, sites: Sequence[Site], rtol: float) -> LocalGreen:

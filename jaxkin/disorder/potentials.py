@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
@@ -37,7 +39,11 @@ class Gaussian(eqx.Module):
 
     def __call__(self, q) -> Array:
         q = jnp.asarray(q)
-        return jnp.exp(-0.5 * self.width**2 * (q @ q))
+        return self.radial(q @ q)
+
+    def radial(self, square: Array) -> Array:
+        """V of q² in Å⁻², of any shape: what depends on |q| alone is evaluated faster."""
+        return jnp.exp(-0.5 * self.width**2 * square)
 
     def in_real_space(self, dimension: int) -> RealSpace:
         """V(r) = exp(−r²/2ξ²)/(2πξ²)^{d/2}, to the radius where it is rounding."""
@@ -104,18 +110,28 @@ class ScreenedCoulomb(eqx.Module):
 
     def __call__(self, q) -> Array:
         q = jnp.asarray(q)
+        epsilon = jnp.asarray(self.dielectric)
+        screened = q @ (epsilon @ q) if epsilon.ndim == 2 else q @ (epsilon * q)
+        return self._screened(q @ q, screened)
+
+    @property
+    def radial(self) -> Callable[[Array], Array] | None:
+        """V of q² in Å⁻², of any shape; None where ε is a tensor."""
+        return self._of_square if np.ndim(self.dielectric) == 0 else None
+
+    def _of_square(self, square: Array) -> Array:
+        return self._screened(square, self.dielectric * square)
+
+    def _screened(self, square: Array, screened: Array) -> Array:
+        """Of q² and q·ε·q."""
         if self.length is None:
             raise JaxkinError("ScreenedCoulomb has no screening length yet: give `length`, or call on(surface).")
-        square = q @ q
         smear = jnp.exp(-0.5 * self.core**2 * square)
         if self.dimension == 3:
-            epsilon = jnp.asarray(self.dielectric)
-            screened = q @ (epsilon @ q) if epsilon.ndim == 2 else q @ (epsilon * q)
             return 4 * jnp.pi * COULOMB * smear / (screened + self._mean * self.length**-2)
-        strength = COULOMB / self.dielectric
         # the norm's derivative is not finite at q = 0, where the kernel's weight is
         norm = jnp.sqrt(jnp.where(square > 0, square, 1e-100))
-        return 2 * jnp.pi * strength * smear / (norm + 1 / self.length)
+        return 2 * jnp.pi * COULOMB / self.dielectric * smear / (norm + 1 / self.length)
 
 
 def _check_permittivity(dielectric: AnyArray) -> None:

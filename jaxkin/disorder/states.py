@@ -129,6 +129,11 @@ class ShellStates:
         basis = self.surface.model.basis
         return self.surface.k @ (basis if is_traced(basis) else np.asarray(basis))
 
+    def some(self, points: np.ndarray) -> tuple[AnyArray, AnyArray]:
+        """Cartesian k and |u⟩ of any points of the surface, (m, 3) and (m, n)."""
+        known = self.surface.bloch
+        return self._k[points], self._diagonalised(points)[0] if known is None else known[0][points]
+
     def of(self, shell: Shell, size: int | None = None) -> States:
         """One shell's, filled up to ``size`` points."""
         points = shell.points
@@ -192,13 +197,14 @@ class ShellStates:
         s = self.surface
         return (s.level_weight, s.weight, self._k, *(getattr(s, name) for name in VECTORS), self._sheet)
 
-    def _diagonalised(self, points: slice) -> tuple[np.ndarray, np.ndarray]:
-        """States of the points of a shell; those of a degenerate set are orthogonal."""
-        surface, count = self.surface, points.stop - points.start
+    def _diagonalised(self, points: slice | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """States of points of a shell; those of a degenerate set are orthogonal."""
+        surface, band = self.surface, self.surface.sampled.band[points]
+        count = len(band)
         numbers = 4 * count * surface.model.size
         demand(2 * 16 * numbers, f"the states of {count} points", "raise it, or use fewer points (a smaller n)")
         k = np.asarray(surface.k)[points]
-        band, energy = surface.sampled.band[points], np.asarray(surface.energy)[points]
+        energy = np.asarray(surface.energy)[points]
         geometry = point_geometry(
             surface.model, k[first_together(k)], band, STATES, energy, degeneracy=surface.degeneracy
         )

@@ -183,7 +183,11 @@ class TwoAmplitudes:
 
 def density_matrix(states: States, local: Complex[Array, "M d"]) -> Complex[Array, "d d"]:
     """ρ = Σ W |p⟩⟨p| of states on d orbitals, 1/(eV Å^d)."""
-    return jnp.einsum("i,im,in->mn", jnp.asarray(states.weights), local, local.conj())
+
+    def part(weights: Array, u: Array) -> Array:
+        return (weights[:, None] * u).T @ u.conj()
+
+    return sum_over_tiles(part, ROWS, jnp.asarray(states.weights), local)
 
 
 def self_energies(kinds: Sequence[Amplitude], densities: Sequence[Complex[Array, "d d"]]) -> list[Array]:

@@ -1,6 +1,6 @@
 """The table of an impurity of finite range: its strength and density are the parameters.
 
-The on-shell T = V(1 + iπWV)⁻¹ takes N×N matrices, and is not linear in the strength s. But s⁻²/τ, s⁻³Q and s⁻²v_sj are
+The on-shell T = V(1 + iπWV)⁻¹ is not linear in the strength s. But s⁻²/τ, s⁻³Q and s⁻²v_sj are
 smooth functions of ln s (their poles lie at Im ln s = ±π/2, whatever the potential), so that Chebyshev polynomials
 through 33 strengths between 0.2 and 5 have them to 10⁻¹²; the density multiplies them.
 """
@@ -128,9 +128,9 @@ def _sampled(
 ) -> RelaxedSums:
     """What is interpolated, leaves (X, R, E, ...), at nodes in [−1, 1]."""
     low, high = np.log(strengths)
-    found = []
+    found, given = [], disorder.on(surface)
     for s in np.exp(0.5 * (low + high) + 0.5 * (high - low) * nodes):
-        scatterer = eqx.tree_at(lambda d: d.strength, disorder, s * disorder.strength).on(surface)
+        scatterer = eqx.tree_at(lambda scatterer: scatterer.scale, given, s * given.scale)
         sums = shell_sums(surface, scatterer, shells, theory)
 
         def reduced(tensors: dict, s: float = s) -> dict:

@@ -296,7 +296,7 @@ def induced(
         omega: angular frequencies in 1/ps.
         solver, theory, method, columns: as for the gyrotropic tensor.
     """
-    collisions, two = scatterer(states), scatterer.two_impurities(states) if theory == "complete" else None
+    collisions, two = scatterer.scattering(states)
     v, jump, w = collisions.velocity, collisions.side_jump_velocity, jnp.asarray(states.thermal)[:, None]
     jumps = [scatterer.side_jump_of(replace(states, bloch=pair, along_k=False)) for pair in couplings]
     known = [one for one in jumps if one is not None]

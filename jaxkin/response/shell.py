@@ -150,8 +150,8 @@ def shell_response(
 def scattered_response(scatterer: Scatterer, states: States, omega: Array, *options: Any) -> ShellResponse:
     """:func:`shell_response` of one shell's states."""
     weights = (jnp.asarray(states.thermal), jnp.asarray(states.orbital_moment))
-    two, spin = scatterer.two_impurities(states), jnp.asarray(states.spin_moment)
-    return shell_response(scatterer(states), two, *weights, omega, *options, spin=spin)
+    spin = jnp.asarray(states.spin_moment)
+    return shell_response(*scatterer.scattering(states), *weights, omega, *options, spin=spin)
 
 
 _compiled = compiled_for(scattered_response)
@@ -193,6 +193,7 @@ def _exact(
     method: Method,
     columns: int,
 ) -> ShellResponse:
+    collisions = collisions.for_solving()
     solve = Resolvent(collisions, omega, method, columns)
     v, w, start = collisions.velocity, weight[:, None], solve.velocity()
     skews = [collisions.antisymmetric, *([] if two is None else [two.skew])]

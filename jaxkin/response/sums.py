@@ -86,8 +86,7 @@ def relaxed_sums(
 def scattered_sums(scatterer: Scatterer, states: States, theory: Theory) -> RelaxedSums:
     """:func:`relaxed_sums` of one shell's states."""
     moment = {"intrinsic": jnp.asarray(states.orbital_moment)}
-    two = scatterer.two_impurities(states)
-    return relaxed_sums(scatterer(states), two, jnp.asarray(states.thermal), moment, theory)
+    return relaxed_sums(*scatterer.scattering(states), jnp.asarray(states.thermal), moment, theory)
 
 
 Weigh = Callable[[Array, Array], Array]

@@ -122,7 +122,7 @@ def transport(
     parts = []
 
     def attempt(here: Scatterer, one: States, shell: Shell, *how: Any) -> ShellResponse:
-        return compiled_response(here, jax.tree.map(spread, one), omega, *options, *how)
+        return compiled_response(here, one, omega, *options, *how)
 
     for shell, part in solved_shells(surface, scatterer, states, solver, attempt, progress):
         count = shell.points.stop - shell.points.start
@@ -208,7 +208,9 @@ def solved_shells(
     shells = surface.shells
     for done, shell in enumerate(shells):
         report(done, len(shells), "disorder kernels")
-        one = states.of(shell, filled_size(shell.points.stop - shell.points.start, scatterer.pairs))
+        count = shell.points.stop - shell.points.start
+        one = states.of(shell, filled_size(count, scatterer.pairs))
+        one = jax.tree.map(lambda x: spread(jnp.asarray(x)), one)  # on the device once, however often it is tried
         part = _until_solved(partial(attempt, scatterer.at(shell.energy), one, shell), len(one))
         if solver == "rta":
             check_transport_time(part.tau)

@@ -119,7 +119,7 @@ def surface_green_function(
     summed again.
     """
     source = surface.sampled
-    kept, key = source.green_functions.value, (orbitals, rtol)
+    kept, key = source.costly.value, (orbitals, rtol)
     numbers, cells = zip(*orbitals, strict=True)
     if key not in kept:
         with jax.ensure_compile_time_eval():  # nothing of this is traced

@@ -113,7 +113,7 @@ def surface_pair_green(
     """
     source = surface.sampled
     green = surface_green_function(source, orbitals, rtol)
-    kept, key = source.green_functions.value, (orbitals, rtol)
+    kept, key = source.costly.value, (orbitals, rtol)
     numbers, cells = zip(*orbitals, strict=True)
     if (key, groups) not in kept:
         with jax.ensure_compile_time_eval():

@@ -109,8 +109,8 @@ class Surface(eqx.Module):
     """Whether this is a sampled surface evaluated elsewhere."""
     original: Kept = eqx.field(static=True, default_factory=lambda: Kept(None))
     """The surface that was sampled: see :meth:`sampled`."""
-    green_functions: Kept = eqx.field(static=True, default_factory=lambda: Kept({}))
-    """Those that were computed at great cost and will be wanted again."""
+    costly: Kept = eqx.field(static=True, default_factory=lambda: Kept({}))
+    """Green functions and pivots, which will be wanted again."""
 
     def __len__(self) -> int:
         return len(self.k)
@@ -171,7 +171,7 @@ class Surface(eqx.Module):
     def as_sampled(self) -> Surface:
         """This surface as one that was sampled, with nothing computed on it yet."""
         original = Kept(None)
-        original.value = replace(self, original=original, green_functions=Kept({}), elsewhere=False)
+        original.value = replace(self, original=original, costly=Kept({}), elsewhere=False)
         return original.value
 
     def at(

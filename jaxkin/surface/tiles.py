@@ -22,13 +22,15 @@ def over_tiles(function: Callable, rows: int, *arrays: AnyArray, given: Any = ()
     """
     count = len(arrays[0])
     if not is_traced(arrays, given):
-        index = np.arange(count)
-        parts = []
-        for part, padded in buckets(index, rows):
+        whole = None
+        for part, padded in buckets(np.arange(count), rows):
             with jax.ensure_compile_time_eval():  # something else may be traced
                 results = function(*(spread(array[padded]) for array in arrays), *given)
-            parts.append(jax.tree.map(lambda x, n=part.stop - part.start: np.asarray(x)[:n], results))
-        return jax.tree.map(lambda *columns: np.concatenate(columns), *parts)
+            if whole is None:  # at once, as parts that are joined take twice the memory
+                whole = jax.tree.map(lambda x: np.empty((count, *x.shape[1:]), x.dtype), results)
+            for column, x in zip(jax.tree.leaves(whole), jax.tree.leaves(results), strict=True):
+                column[part] = np.asarray(x)[: part.stop - part.start]
+        return whole
     rows = min(rows, count)
     fill = -count % rows
 
