@@ -19,7 +19,7 @@ from .geometry import BandGeometry, band_geometry
 from .observable import Observable
 from .estimate import Estimate
 from .surface import BandEdges, Grid, Lines, Surface, Surfaces, ThermalGrid
-from .surface import band_edges, fermi_level, fermi_surface, fermi_surfaces
+from .surface import band_edges, fermi_level, fermi_levels, fermi_surface, fermi_surfaces
 from .disorder import (
     AcousticPhonons,
     Disorder,
@@ -117,6 +117,7 @@ __all__ = [
     "conductivity",
     "design",
     "fermi_level",
+    "fermi_levels",
     "fermi_surface",
     "fermi_surfaces",
     "find_symmetries",

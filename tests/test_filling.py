@@ -92,3 +92,16 @@ def test_a_level_is_a_number():
     surface = jk.fermi_surface(jk.models.get("haldane"), level, sampler=jk.Lines(4), replicas=2)
     there = jax.jit(lambda mu: surface.at(fermi_level=mu).density_of_states().mean)(level)
     assert np.isclose(there, surface.density_of_states().mean)
+
+
+def test_levels_that_share_their_lattices():
+    """Each as by itself, within the errors; fewer H(k) than two by themselves; both signs and any shape at once."""
+    model = jk.models.get("haldane")
+    densities, kelvin = np.array([[1e-3, 3e-3, -3e-3]]), np.array([[100.0], [300.0]])
+    levels = jk.fermi_levels(model, densities, kelvin)
+    alone = [jk.fermi_level(model, n, t) for t in (100.0, 300.0) for n in densities[0]]
+    for level, other in zip(levels, alone, strict=True):
+        assert abs(level - other) < 5 * np.hypot(level.stderr, other.stderr) + 1e-6  # states that rtol leaves out
+    assert levels[-1].estimate.evaluations < sum(one.estimate.evaluations for one in alone) / 2
+    with pytest.raises(jk.JaxkinError, match="do not fit together"):
+        jk.fermi_levels(model, [1e-3, 2e-3], [100.0, 200.0, 300.0])

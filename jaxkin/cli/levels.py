@@ -7,7 +7,8 @@ from typing import NamedTuple
 from jaxkin.cli.config import SurfaceConfig
 from jaxkin.cli.section import numbers
 from jaxkin.hamiltonian.bloch import BlochModel
-from jaxkin.surface.filling import Density, FermiLevel, fermi_level
+from jaxkin.surface.density import Density
+from jaxkin.surface.filling import fermi_levels
 from jaxkin.surface.plan import Progress
 
 
@@ -36,19 +37,17 @@ def places(surface: SurfaceConfig, model: BlochModel, progress: Progress | None 
         levels = numbers("fermi_level", surface.fermi_level).tolist()
         return [Place(mu, kelvin) for kelvin in temperatures for mu in levels]
     wanted = [Density.read(text, model.dimension) for text in _densities(surface)]
-
-    def level(density: Density, kelvin: float) -> FermiLevel:
-        return fermi_level(
-            model,
-            density.value,
-            kelvin,
-            filled=surface.filled,
-            seed=surface.seed,
-            budget=surface.budget,
-            progress=progress,
-        )
-
-    return [Place(level(density, kelvin), kelvin, density) for kelvin in temperatures for density in wanted]
+    pairs = [(kelvin, density) for kelvin in temperatures for density in wanted]
+    levels = fermi_levels(
+        model,
+        [density.value for _, density in pairs],
+        [kelvin for kelvin, _ in pairs],
+        filled=surface.filled,
+        seed=surface.seed,
+        budget=surface.budget,
+        progress=progress,
+    )
+    return [Place(level, kelvin, density) for level, (kelvin, density) in zip(levels, pairs, strict=True)]
 
 
 def _densities(surface: SurfaceConfig) -> list[str]:

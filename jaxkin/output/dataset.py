@@ -22,7 +22,7 @@ from jaxkin.output.seal import sealed, unsealed
 from jaxkin.response.conductivity import Conductivity
 from jaxkin.response.gyrotropic import GyrotropicResponse
 from jaxkin.surface.brillouin import folded, zone_edges
-from jaxkin.surface.filling import Density
+from jaxkin.surface.density import Density
 from jaxkin.surface.mesh import Mesh, level_mesh
 from jaxkin.surface.search import Pocket
 from jaxkin.surface.surface import Surface

@@ -3,7 +3,7 @@
 from jaxkin.surface.edges import BandEdges, band_edges
 from jaxkin.surface.extents import Extent, pocket_extents
 from jaxkin.surface.fermi import Surfaces, fermi_surface, fermi_surfaces
-from jaxkin.surface.filling import fermi_level
+from jaxkin.surface.filling import fermi_level, fermi_levels
 from jaxkin.surface.grid import Grid
 from jaxkin.surface.lines import Lines
 from jaxkin.surface.surface import Shell, Surface
@@ -20,6 +20,7 @@ __all__ = [
     "ThermalGrid",
     "band_edges",
     "fermi_level",
+    "fermi_levels",
     "fermi_surface",
     "fermi_surfaces",
     "pocket_extents",

@@ -66,6 +66,9 @@ class Carriers:
         thermals: levels and temperatures that will be asked for, which share their lattices.
         seed: makes the result reproducible.
         n: lines or points of the sampler.
+        coarse: of the fewest points at T > 0.
+        least: occupation, of that at the nearest band, down to which states count; None counts electrons and holes to
+            7e-8 of their own.
     """
 
     def __init__(
@@ -75,12 +78,16 @@ class Carriers:
         thermals: Sequence[Thermal],
         seed: int,
         n: int,
+        *,
+        coarse: float = 1.0,
+        least: float | None = None,
     ):
-        self.nodes, self.find, self.seed = nodes, find, seed
+        self.nodes, self.find, self.seed, self.least = nodes, find, seed, least
         self.edges = np.ptp(np.array(nodes.spectrum.model.zone), axis=1)
         least, most = (bound[nodes.spectrum.model.dimension] for bound in (LINES, MOST_LINES))
         self.lines = min(max(n, least), most)
-        self.points = max(min(n, most), POINTS[nodes.spectrum.model.dimension])
+        self.points = max(min(n, most), round(coarse * POINTS[nodes.spectrum.model.dimension]))
+        self._full: dict[float, np.ndarray] = {}
         warm = [self._window(thermal) for thermal in thermals if thermal.temperature]
         self.unresolved = UNRESOLVED * min((t.width for t in thermals if t.temperature), default=0.0)
         self.shared = min((low for low, _ in warm), default=0.0), max((high for _, high in warm), default=0.0)
@@ -110,20 +117,28 @@ class Carriers:
 
     def full(self, level: float) -> np.ndarray:
         """s_n, (bands,), of a level in eV."""
-        filled, periodic = self.nodes.first < level, self.nodes.spectrum.model.periodic
-        return np.array([
-            band.all() or (wraps(band, periodic) and not wraps(~band, periodic)) for band in np.moveaxis(filled, -1, 0)
-        ])  # fmt: skip
+        if level not in self._full:
+            bands, periodic = np.moveaxis(self.nodes.first < level, -1, 0), self.nodes.spectrum.model.periodic
+            self._full[level] = np.array(
+                [band.all() or (band.any() and wraps(band, periodic) and not wraps(~band, periodic)) for band in bands]
+            )
+        return self._full[level]
 
     def _window(self, thermal: Thermal) -> Interval:
-        """Energies of carriers: up to :data:`TAIL` kT beyond μ, and beyond the edges of the bands on either side."""
+        """Energies of carriers: up to :data:`TAIL` kT beyond μ, and beyond the edges of the bands on either side.
+
+        Where only the difference of electrons and holes is wanted, as far on both sides as ``least`` reaches beyond the
+        nearer edge: across a gap of many kT nothing is sampled.
+        """
         full, width = self.full(thermal.fermi_level), thermal.width
         if not width:
             return thermal.fermi_level, thermal.fermi_level
         energies = self.nodes.first.reshape(-1, len(full))
         up = np.min(energies.min(axis=0)[~full], initial=np.inf) - thermal.fermi_level
         down = thermal.fermi_level - np.max(energies.max(axis=0)[full], initial=-np.inf)
-        reach = [TAIL * width + (max(edge, 0.0) if edge < FARTHEST * width else 0.0) for edge in (down, up)]
+        edges, tail = (max(down, 0.0), max(up, 0.0)), TAIL if self.least is None else -np.log(self.least)
+        edges = edges if self.least is None else (min(edges),) * 2
+        reach = [tail * width + (edge if edge < FARTHEST * width else 0.0) for edge in edges]
         return thermal.fermi_level - reach[0], thermal.fermi_level + reach[1]
 
     def _in(self, window: Interval, smooth: float) -> list[_Counted]:

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.optimize import root_scalar
 
 from jaxkin import units
-from jaxkin.checks import check_count, check_kind, check_number, shown
+from jaxkin.checks import check_count, check_kind, check_number, numbers
 from jaxkin.errors import AccuracyWarning, JaxkinError
 from jaxkin.estimate import Estimate
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.surface.carriers import MOST_LINES, Carriers
+from jaxkin.surface.density import net_density
 from jaxkin.surface.maps import zone_maps
 from jaxkin.surface.nodes import Nodes
 from jaxkin.surface.plan import Progress
 from jaxkin.surface.search import Pocket, find_pockets
 from jaxkin.surface.spectrum import Spectrum
-from jaxkin.surface.thermal import HOTTEST, Thermal
+from jaxkin.surface.thermal import HOTTEST, TAIL, Thermal
 
-UNITS = {"cm": 1e8, "m": 1e10, "nm": 10.0, "A": 1.0, "Å": 1.0}
-"""In Å."""
-SIGNS = {"electrons": 1.0, "holes": -1.0}
-WRITTEN = re.compile(r"\s*(\S+)\s+(cm|m|nm|A|Å)\^?[-−]([123])\s+(electrons|holes)\s*")
 FIRST = 0.05
 """eV from the band's edge that is tried first."""
 STEP = 1e-3
@@ -35,51 +32,18 @@ NEAR = 10.0
 """Standard errors between which the level is looked for again with more points."""
 FINER = 1.5
 """Times as many points."""
+COARSE = 0.4
+"""Of the fewest points suffice to bracket levels at T > 0."""
+NARROW = 0.1
+"""kT by which such a bracket is wider than its error at least."""
+HALF = 0.5 * TAIL
+"""kT within which levels have their lattices in common."""
+LEFT_OUT = 1e-3
+"""Of ``rtol``: states less occupied than those next to the gap by this are not counted."""
 ENOUGH = 1e-9
 """eV to which the level is found."""
 SMALLEST_GAP = 0.02
 """eV, from which on carriers are counted if it is the only one."""
-
-
-class Density(NamedTuple):
-    """A density of carriers."""
-
-    value: float
-    """Electrons − holes in Å^-d."""
-    dimension: int
-
-    @property
-    def carriers(self) -> str:
-        """What there are."""
-        return "electrons" if self.value > 0 else "holes"
-
-    @property
-    def per_cm(self) -> float:
-        """How many in cm^-d."""
-        return abs(self.value) * units.per_cm(self.dimension)
-
-    @classmethod
-    def read(cls, text: str, dimension: int, carriers: str | None = None) -> Density:
-        """From such as ``"1e18 cm^-3 holes"``; of other ``carriers`` it is refused.
-
-        Raises:
-            JaxkinError: it is not written so.
-
-        >>> Density.read("1e18 cm^-3 holes", 3)
-        Density(value=-1e-06, dimension=3)
-        """
-        found = WRITTEN.fullmatch(text)
-        try:
-            assert found
-            number = float(found[1])
-            assert np.isfinite(number) and number > 0 and int(found[3]) == dimension
-            assert carriers in (None, found[4])
-        except (AssertionError, ValueError):
-            raise JaxkinError(
-                f"density={shown(text)} cannot be read: write it as '1e18 cm^-{dimension} {carriers or 'holes'}'"
-                f"{'' if carriers else ', or electrons'}."
-            ) from None
-        return cls(SIGNS[found[4]] * number / UNITS[found[2]] ** dimension, dimension)
 
 
 def fermi_level(
@@ -125,60 +89,73 @@ def fermi_level(
     >>> bool(abs((found["electrons"].mean - found["holes"].mean) / 1e-2 - 1) < 1e-3)
     True
     """
+    return fermi_levels(
+        model,
+        [density],
+        temperature,
+        carriers=carriers,
+        filled=filled,
+        rtol=rtol,
+        budget=budget,
+        replicas=replicas,
+        seed=seed,
+        progress=progress,
+    )[0]
+
+
+def fermi_levels(
+    model: BlochModel,
+    densities: Sequence[float | str],
+    temperatures: ArrayLike = 0.0,
+    *,
+    carriers: Literal["electrons", "holes"] | None = None,
+    filled: int | None = None,
+    rtol: float = 3e-3,
+    budget: int = 1_000_000,
+    replicas: int = 4,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> list[FermiLevel]:
+    """μ in eV of many densities and temperatures, which share all they can.
+
+    All share the symmetries and the search; at one temperature a coarse lattice brackets all levels, and those that lie
+    within half of what −f⁰' reaches have their fine lattices in common, so that many cost little more than one.
+
+    Args:
+        model, carriers, filled, rtol, replicas, seed, progress: as in :func:`fermi_level`.
+        densities, temperatures: as there, broadcast against each other.
+        budget: diagonalisations for each level.
+
+    Raises:
+        JaxkinError: as :func:`fermi_level`, and shapes that do not broadcast.
+
+    Warns:
+        AccuracyWarning: ``rtol`` was not reached.
+
+    >>> import jaxkin as jk
+    >>> levels = jk.fermi_levels(jk.models.get("haldane"), [1e-3, 2e-3], 300.0, carriers="electrons", replicas=2)
+    >>> [round(float(level), 3) for level in levels]
+    [0.0, 0.0]
+    """
     check_kind("model", model, BlochModel, "a Bloch model, such as jaxkin.models.get('tellurium')")
-    check_number("temperature", temperature, f"a number of kelvin from 0 to {HOTTEST:g}", least=0, most=HOTTEST)
     check_count("replicas", replicas)
     check_count("budget", budget)
     check_number("rtol", rtol, "a number above 0 and below 1", least=1e-12, most=1)
-    wanted = _wanted(density, carriers, model.dimension)
-    nodes = Nodes(Spectrum(model), zone_maps(model, True))
-    energies = nodes.first.reshape(-1, model.size)
-    filled = _neutral(energies, wanted) if filled is None else filled
-    if not 0 <= filled <= model.size:
-        raise JaxkinError(f"filled={filled} must be a number of bands from 0 to {model.size}.")
-    everything = energies.max() - energies.min()
-    if 0 < filled < model.size:
-        below, above = energies[:, :filled].max(), energies[:, filled:].min()
-        edge, inner = above if wanted > 0 else below, 0.5 * (below + above)
-    else:
-        edge = energies.mean()
-        inner = edge - np.sign(wanted) * everything
-    sign, reach = np.sign(wanted), max(FIRST, 5 * Thermal(0.0, temperature).width)
-    sampled = _Sampled(nodes, temperature, filled, range(replicas), seed, budget, progress)
-    while (net := sampled(inner, edge + sign * reach)).off(edge + sign * reach, wanted) < 0:
-        if reach > 2 * everything:
-            most = abs(net(edge + sign * reach).mean())
-            raise JaxkinError(f"density={shown(density)}: the bands beyond the gap hold {most:.3g} Å^-d only.")
-        reach *= 4
-    if net.off(inner, wanted) > 0:
-        raise JaxkinError(
-            f"density={shown(density)}: at {temperature:g} K there are more, "
-            f"{abs(net(inner).mean()):.3g} Å^-d, with the level in the middle of the gap."
-        )
-    low, high = inner, edge + sign * reach
-    while True:
-        level = float(root_scalar(net.off, (wanted,), bracket=(low, high), xtol=ENOUGH).root)
-        samples, step = net(level), STEP * (high - low)
-        slope = (net(level + step).mean() - net(level - step).mean()) / (2 * step)
-        found = FermiLevel(Estimate(level - (samples - wanted) / slope, nodes.spectrum.evaluations))
-        error = found.stderr * slope / abs(wanted)
-        if not error > rtol:
-            return found
-        if net.n >= MOST_LINES[model.dimension] or nodes.spectrum.evaluations > budget:
-            warnings.warn(
-                f"the Fermi level of density={shown(density)} is known to {error:.1g} of the density with "
-                f"{nodes.spectrum.evaluations} evaluations, not to rtol={rtol:g}; raise budget or replicas.",
-                AccuracyWarning,
-                stacklevel=2,
-            )
-            return found
-        near, n = NEAR * found.stderr, int(FINER * net.n)
-        low, high = level - near, level + near
-        net = sampled(low, high, n)
-        while net.off(low, wanted) * net.off(high, wanted) > 0:  # rare: it was more than NEAR standard errors off
-            near *= 2
-            low, high = level - near, level + near
-            net = sampled(low, high, n)
+    given = np.asarray(densities, object)
+    wanted = np.array([net_density(one, carriers, model.dimension) for one in given.ravel()]).reshape(given.shape)
+    kelvin = numbers("temperatures", temperatures, f"numbers of kelvin from 0 to {HOTTEST:g}")
+    for one in kelvin.ravel().tolist():
+        check_number("temperature", one, f"a number of kelvin from 0 to {HOTTEST:g}", least=0, most=HOTTEST)
+    try:
+        pairs = list(zip(*(part.ravel().tolist() for part in np.broadcast_arrays(wanted, kelvin)), strict=True))
+    except ValueError as error:
+        raise JaxkinError(f"densities and temperatures do not fit together: {error}.") from None
+    nodes, found = Nodes(Spectrum(model), zone_maps(model, True)), {}
+    for one, sign in sorted({(one, float(np.sign(net))) for net, one in pairs}):
+        sampled = _Sampled(nodes, one, sign, filled, range(replicas), seed, rtol, budget, progress).counted()
+        these = sorted({net for net, other in pairs if other == one and net * sign > 0}, key=abs)
+        found |= {(net, one): level for net, level in sampled.levels(these).items()}
+    return [found[pair] for pair in pairs]
 
 
 class FermiLevel(float):
@@ -213,26 +190,108 @@ class FermiLevel(float):
 
 
 class _Sampled(NamedTuple):
-    """How a model's carriers are counted at one temperature."""
+    """How a model's carriers of one sign are counted at one temperature."""
 
     nodes: Nodes
     temperature: float
-    filled: int
+    sign: float
+    filled: int | None
     """Bands that are full without carriers."""
     numbers: Sequence[int]
     """Of the replicas."""
     seed: int
+    rtol: float
     budget: int
     progress: Progress | None
 
-    def __call__(self, one: float, other: float, n: int = 1) -> _Net:
+    def __call__(self, one: float, other: float, n: int = 1, coarse: float = 1.0) -> _Net:
         """Between two levels, with ``n`` lines or points along each direction or the fewest."""
 
         def pockets(interval: tuple[float, float], smooth: float) -> list[Pocket]:
             return find_pockets(self.nodes, interval, smooth=smooth)
 
         ends = [Thermal(level, self.temperature) for level in (one, other)]
-        return _Net(self, Carriers(self.nodes, pockets, ends, self.seed, n))
+        least = LEFT_OUT * self.rtol
+        return _Net(self, Carriers(self.nodes, pockets, ends, self.seed, n, coarse=coarse, least=least))
+
+    def counted(self) -> _Sampled:
+        """With the number of bands that carriers are counted from."""
+        size = self.nodes.spectrum.model.size
+        filled = _neutral(self._energies, self.sign) if self.filled is None else self.filled
+        if not 0 <= filled <= size:
+            raise JaxkinError(f"filled={filled} must be a number of bands from 0 to {size}.")
+        return self._replace(filled=filled)
+
+    @property
+    def _energies(self) -> np.ndarray:
+        return self.nodes.first.reshape(-1, self.nodes.spectrum.model.size)
+
+    def levels(self, wanted: Sequence[float]) -> dict[float, FermiLevel]:
+        """Those of electrons − holes in Å^-d, all of one sign, in the order of their sizes."""
+        before, kT = self.nodes.spectrum.evaluations, units.BOLTZMANN * self.temperature
+        net, low, high = self._between(wanted)
+        found = {one: net.level(one, low, high) for one in wanted}
+        n = 1 if self.temperature else int(FINER * net.n)
+        rough = [one for one in wanted if self.temperature or found[one].error > self.rtol]
+        while rough:
+            for group in _together({one: found[one].level for one in rough}, HALF * kT):
+                near = {one: max(np.nan_to_num(NEAR * found[one].level.stderr), NARROW * kT) for one in group}
+                ends = [(found[one].level - near[one], found[one].level + near[one]) for one in group]
+                net = self(min(low for low, _ in ends), max(high for _, high in ends), n)
+                for one, (low, high) in zip(group, ends, strict=True):
+                    while net.off(low, one) * net.off(high, one) > 0:  # rare: more than NEAR standard errors off
+                        low, high = 2 * low - found[one].level, 2 * high - found[one].level
+                    found[one] = net.level(one, low, high)
+            rough = [one for one in rough if found[one].error > self.rtol]
+            spent = self.nodes.spectrum.evaluations - before
+            if rough and (
+                net.n >= MOST_LINES[self.nodes.spectrum.model.dimension] or spent > self.budget * len(wanted)
+            ):
+                for one in rough:
+                    warnings.warn(
+                        f"the Fermi level of density={one:.6g} Å^-d is known to {found[one].error:.1g} of the density "
+                        f"with {spent} evaluations, not to rtol={self.rtol:g}; raise budget or replicas.",
+                        AccuracyWarning,
+                        stacklevel=3,
+                    )
+                break
+            n = int(FINER * net.n)
+        return {one: level for one, (level, _) in found.items()}
+
+    def _between(self, wanted: Sequence[float]) -> tuple[_Net, float, float]:
+        """Two levels between which all are, and what counts there.
+
+        Raises:
+            JaxkinError: there are none.
+        """
+        energies, filled, sign = self._energies, self.filled, self.sign
+        assert filled is not None
+        everything = energies.max() - energies.min()
+        if 0 < filled < energies.shape[1]:
+            below, above = energies[:, :filled].max(), energies[:, filled:].min()
+            edge, inner = above if sign > 0 else below, 0.5 * (below + above)
+        else:
+            edge = energies.mean()
+            inner = edge - sign * everything
+        reach = max(FIRST, 5 * Thermal(0.0, self.temperature).width)
+        while (net := self(inner, edge + sign * reach, coarse=COARSE)).off(edge + sign * reach, wanted[-1]) < 0:
+            if reach > 2 * everything:
+                most = abs(net(edge + sign * reach).mean())
+                raise JaxkinError(f"density={wanted[-1]:g}: the bands beyond the gap hold {most:.3g} Å^-d only.")
+            reach *= 4
+        if net.off(inner, wanted[0]) > 0:
+            raise JaxkinError(
+                f"density={wanted[0]:g}: at {self.temperature:g} K there are more, "
+                f"{abs(net(inner).mean()):.3g} Å^-d, with the level in the middle of the gap."
+            )
+        return net, inner, edge + sign * reach
+
+
+class _Found(NamedTuple):
+    """A level, and the standard error of the density there, of that density."""
+
+    level: FermiLevel
+    error: float
 
 
 class _Net(NamedTuple):
@@ -248,33 +307,25 @@ class _Net(NamedTuple):
 
     def __call__(self, level: float) -> np.ndarray:
         """With what other bands than ``filled`` being full makes of the numbers of the carriers."""
-        nodes, temperature, filled, numbers, _, budget, progress = self.sampled
+        nodes, progress, budget = self.sampled.nodes, self.sampled.progress, self.sampled.budget
         if progress is not None:
             progress(min(nodes.spectrum.evaluations, budget), budget, "Fermi level, H(k) at most")
-        electrons, holes = self.carriers(Thermal(level, temperature), numbers).T
+        electrons, holes = self.carriers(Thermal(level, self.sampled.temperature), self.sampled.numbers).T
         band = float(nodes.spectrum.model.measure) * float(np.prod(self.carriers.edges))
-        return electrons - holes + band * (self.carriers.full(level).sum() - filled)
+        return electrons - holes + band * (self.carriers.full(level).sum() - self.sampled.filled)
+
+    def level(self, wanted: float, low: float, high: float) -> _Found:
+        """Where there are ``wanted``, between two levels of which one has more and one less."""
+        level = float(root_scalar(self.off, (wanted,), bracket=(low, high), xtol=ENOUGH).root)
+        samples, step = self(level), STEP * (high - low)
+        slope = (self(level + step).mean() - self(level - step).mean()) / (2 * step)
+        found = Estimate(level - (samples - wanted) / slope, self.sampled.nodes.spectrum.evaluations)
+        return _Found(FermiLevel(found), float(found.stderr) * slope / abs(wanted))
 
     def off(self, level: float, wanted: float) -> float:
         """Logarithm of what is there over what is ``wanted``."""
         ratio = float(self(level).mean()) / wanted
         return np.log(ratio) if ratio > 0 else -100.0
-
-
-def _wanted(density: float | str, carriers: str | None, dimension: int) -> float:
-    """Electrons − holes in Å^-d."""
-    if carriers is not None and carriers not in SIGNS:
-        raise JaxkinError(f"carriers={shown(carriers)} must be 'electrons' or 'holes'.")
-    if isinstance(density, str):
-        return Density.read(density, dimension, carriers).value
-    check_number("density", density, "a number in Å^-d, or a text such as '1e18 cm^-3 holes'")
-    if density == 0:
-        raise JaxkinError("density=0: give a density of electrons, or of holes; in between lies the whole gap.")
-    if carriers is None:
-        return float(density)
-    if density < 0:
-        raise JaxkinError(f"density={shown(density)} of carriers={carriers!r} must be a positive number in Å^-d.")
-    return SIGNS[carriers] * float(density)
 
 
 def _neutral(energies: np.ndarray, wanted: float) -> int:
@@ -287,3 +338,14 @@ def _neutral(energies: np.ndarray, wanted: float) -> int:
             "`filled` without them."
         )
     return found[0] if found else 0 if wanted > 0 else energies.shape[1]
+
+
+def _together(levels: Mapping[float, float], width: float) -> list[list[float]]:
+    """The densities of ``levels`` in groups whose levels lie within ``width`` (eV); each by itself without any."""
+    groups: list[list[float]] = []
+    for one in sorted(levels, key=levels.__getitem__):
+        if groups and width and levels[one] - levels[groups[-1][0]] <= width:
+            groups[-1].append(one)
+        else:
+            groups.append([one])
+    return groups

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -42,7 +43,7 @@ class Nodes:
         """The same energies with a count of their own."""
         return Nodes(self.spectrum, self.maps, self._whole)
 
-    @property
+    @cached_property
     def first(self) -> np.ndarray:
         """Energies (..., n) at the nodes of the first pass, a row of them for each direction."""
         model, per_edge = self.spectrum.model, 2 * BASE_CELLS[self.spectrum.model.dimension]
