@@ -106,6 +106,18 @@ def test_iron_hall(shared_data, tmp_path, capsys):
     assert "spin moment" in capsys.readouterr().out
 
 
+@pytest.mark.slow  # two minutes: eight surfaces, and two of them with all pairs of points
+def test_tellurium_acceptors(shared_data, tmp_path, capsys):
+    """One density, whose numbers are the page's; what is done is kept."""
+    file, picture = str(shared_data / "te_sparse_tb.dat.gz"), tmp_path / "te.png"
+    found = run("tellurium_acceptors", file, str(picture), densities=(1e17,), temperatures=(10.0,))[1e17, 10.0]
+    assert found["orbital"].mean + found["spin"].mean == pytest.approx(float(found["intrinsic"].mean))
+    assert 2e-5 < found["intrinsic"].mean < 5e-5 and found["orbital"].mean > 0 > found["spin"].mean
+    assert abs(found["total"].mean / found["intrinsic"].mean - 1) < 0.2
+    assert picture.stat().st_size > 10_000 and len(picture.with_suffix(".json").read_text()) > 1000
+    assert "meV below the top" in capsys.readouterr().out
+
+
 def test_tellurium_point_impurity(shared_data, capsys):
     """The real file, all mechanisms, exact solver: the errors and the order of magnitude that the page states."""
     file = str(shared_data / "te_sparse_tb.dat.gz")
