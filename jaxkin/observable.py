@@ -34,6 +34,7 @@ class Observable(eqx.Module):
         names: of the m operators.
         unit: the SI unit of what ``scale`` times their values is.
         scale: SI value of one.
+        heat: see :meth:`heat_current`.
 
     Raises:
         JaxkinError: matrices that are not square, not Hermitian or not finite; names that are not as many.
@@ -45,10 +46,12 @@ class Observable(eqx.Module):
     """
 
     matrices: Complex[Array | np.ndarray, "..."] | None
-    """None stands for −|e| ∂H/ħ∂k, which is made from the model."""
+    """None stands for ∂H/ħ∂k, which is made from the model."""
     names: tuple[str, ...] = eqx.field(static=True)
     unit: str = eqx.field(static=True, default="1")
     scale: float = eqx.field(static=True, default=1.0)
+    heat: bool = eqx.field(static=True, default=False)
+    """Whether each energy counts with ε − μ in eV."""
 
     def __init__(
         self,
@@ -56,13 +59,15 @@ class Observable(eqx.Module):
         names: Sequence[str] | None = None,
         unit: str = "1",
         scale: float = 1.0,
+        *,
+        heat: bool = False,
     ):
         self.matrices = None if operators is None else _hermitian(operators)
         count = 3 if self.matrices is None else self.matrices.shape[_axis(self.matrices)]
         labels = [f"O{number}" for number in range(count)] if names is None else list(map(str, names))
         if len(labels) != count:
             raise JaxkinError(f"names={shown(names)} must be {count}, one for each operator.")
-        self.names, self.unit, self.scale = tuple(labels), unit, scale
+        self.names, self.unit, self.scale, self.heat = tuple(labels), unit, scale, heat
 
     @brief
     def __repr__(self) -> str:
@@ -137,6 +142,19 @@ class Observable(eqx.Module):
         Observable(j_x, j_y, j_z)
         """
         return cls(None, tuple(f"j_{axis}" for axis in AXES), "A m", -si.elementary_charge * units.VELOCITY)
+
+    @classmethod
+    def heat_current(cls) -> Observable:
+        """The transport current of heat, (ε−μ) ∂H/ħ∂k at each energy, (3,): that of magnetization is taken away.
+
+        With elastic scattering it holds in every mechanism (L. Smrčka, P. Středa, J. Phys. C 10, 2153 (1977)). To −∇T
+        it answers with κ_ab in W/m² per K/m of a sample in which E = 0; of one without current it is κ − Tασ⁻¹α.
+
+        >>> Observable.heat_current()
+        Observable(q_x, q_y, q_z)
+        """
+        names = tuple(f"q_{axis}" for axis in AXES)
+        return cls(None, names, "W m", si.elementary_charge * units.VELOCITY, heat=True)
 
     def triples(self) -> list[Observable]:
         """Three at a time, the last filled up with zeros."""

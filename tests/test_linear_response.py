@@ -42,6 +42,11 @@ def contour():
     return jk.fermi_surface(magnetic(0.9), LEVEL, sampler=jk.Lines(40), replicas=2)
 
 
+@pytest.fixture(scope="module")
+def warm():
+    return jk.fermi_surface(magnetic(0.9), LEVEL, 40.0, sampler=jk.Lines(12), replicas=4)
+
+
 @pytest.mark.parametrize("solver", ["rta", "exact"])
 def test_current_is_the_conductivity(contour, solver):
     """All mechanisms, two ways: the current as an operator, and the velocity of the bands."""
@@ -151,6 +156,50 @@ def test_thermoelectric_conductivity_of_the_massive_dirac_band():
     hall = found.chi["intrinsic"].real.mean[0]
     np.testing.assert_allclose(hall[0, 1], averaged(intrinsic), rtol=2e-2)
     np.testing.assert_allclose(hall[1, 0], -hall[0, 1])
+
+
+def test_heat_that_a_field_drives_is_that_of_a_gradient(warm):
+    """Kelvin's relation Π = Tα, tensor by tensor: what E drives of heat is T times what −∇T drives of charge."""
+    disorder = jk.PointImpurity(np.diag([1.0, 0.3]), [0, 1], 0.1, order="third")
+    heat = jk.linear_response(warm, jk.Observable.heat_current(), disorder, solver="exact", rtol=1e-4)
+    charge = jk.linear_response(warm, jk.Observable.current(), disorder, solver="exact", force="thermal", rtol=1e-4)
+    for name, part in heat.chi.items():
+        size = np.abs(part.mean).max()
+        assert size > 1e-12, name
+        assert np.abs(part.mean - warm.temperature * charge.chi[name].mean).max() < 1e-9 * size, name
+
+
+def test_heat_conductivity_is_that_of_wiedemann_and_franz(warm):
+    """κ = (π²/3)(k_B/e)² T σ in every mechanism, but for (kT)² over squares of the bands' energies."""
+    lorenz = np.pi**2 / 3 * (si.k / si.e) ** 2
+    disorder = jk.PointImpurity(np.diag([1.0, 0.3]), [0, 1], 0.1, order="third")
+    kappa = jk.linear_response(warm, jk.Observable.heat_current(), disorder, force="thermal", rtol=1e-5)
+    sigma = jk.linear_response(warm, jk.Observable.current(), disorder, rtol=1e-5)
+    for name, part in kappa.chi.items():
+        expected = lorenz * warm.temperature * sigma.chi[name].mean
+        size, error = np.abs(expected).max(), np.abs(part.stderr).max()
+        assert error < 0.04 * size, name
+        assert np.abs(part.mean - expected).max() < 5 * error + 2e-3 * size, name
+    intrinsic = lorenz * warm.temperature * sigma.chi["intrinsic"].mean
+    np.testing.assert_allclose(kappa.chi["intrinsic"].mean, intrinsic, atol=1e-4 * np.abs(intrinsic).max())
+
+
+def test_thermal_hall_conductivity_of_the_massive_dirac_band():
+    """κ_ab = ∫dε (−f⁰')(ε−μ)²/(e²T) σ_ab(ε) with kT of the size of the gap: quadrature of closed forms."""
+    mass, level, temperature = 0.1, 0.16, 400.0
+    model = jk.models.get("massive-dirac-2d", velocity=1.0, mass=mass)
+    surface = jk.fermi_surface(model, level, temperature, sampler=jk.Lines(16), replicas=2)
+    heat = jk.Observable.heat_current()
+    found = jk.linear_response(surface, heat, jk.RelaxationTime(0.3), force="thermal", rtol=1e-4)
+    kt = units.BOLTZMANN * temperature
+
+    def weighted(e):
+        hall = -(si.e**2) * mass / (4 * np.pi * si.hbar * max(abs(e), mass))
+        return (e - level) ** 2 / temperature / (4 * kt * np.cosh((e - level) / (2 * kt)) ** 2) * hall
+
+    parts = (level - 40 * kt, -mass, mass, level + 40 * kt)
+    expected = sum(quad(weighted, a, b, epsabs=1e-16, epsrel=1e-10)[0] for a, b in pairwise(parts))
+    np.testing.assert_allclose(found.chi["intrinsic"].mean[0, 0, 1].real, expected, rtol=1e-3)
 
 
 class Measured(Dressed):

@@ -35,6 +35,7 @@ def filled_tensor(
 ) -> tuple[np.ndarray, np.ndarray]:
     """−e ∫(dk) f⁰ F_ab, and its error, (m, 3) per m^d and V/m; or −∫(dk) s F_ab per K/m, s the entropy of a state.
 
+    Of a current of heat one order higher in ε − μ: kT s in place of f⁰, and ∫_ε (ε'−μ)²(−f⁰')dε' in that of kT s.
     F_ab = −2 Im⟨D_a u|D_b u⟩ with |D_a u⟩ = Σ_m |m⟩⟨m|O_a|u⟩/(ε − ε_m). Zero at once where F(−k) = −F(k), as time
     reversal makes it of observables that are odd under it.
 
@@ -55,7 +56,7 @@ def filled_tensor(
 def _filled(
     surface: Surface, part: Observable, thermal: bool, goal: Goal, progress: Progress | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    model, kt = surface.model, units.BOLTZMANN * surface.temperature
+    model, kt, power = surface.model, units.BOLTZMANN * surface.temperature, thermal + part.heat
     usual, odd = _looked_at(model, part)
     if odd:
         return np.zeros((3, 3)), np.zeros((3, 3))
@@ -66,8 +67,8 @@ def _filled(
         surface.fermi_level,
         surface.temperature,
         part,
-        replace(goal, least=least * (kt if thermal else 1.0)),
-        entropic=thermal,
+        replace(goal, least=least * kt**power),
+        power=power,
         pockets=None if surface.temperature or surface.elsewhere else surface.pockets,
         progress=progress,
     )

@@ -111,7 +111,8 @@ def linear_response(
 
     A gradient of temperature drives with (ε−μ)/(eT) in place of 1: each energy counts with that factor. The intrinsic
     part then is the entropy's, ∫(dk) s F_ab; of the current it is the transport current, from which the magnetization
-    current has been taken away (D. Xiao et al., PRL 97, 026603 (2006)).
+    current has been taken away (D. Xiao et al., PRL 97, 026603 (2006)). So it is of :meth:`Observable.heat_current`, of
+    which each energy counts with ε−μ once more.
 
     Args:
         surface: from :func:`fermi_surface`.
@@ -151,9 +152,9 @@ def linear_response(
         raise JaxkinError(f"force={force!r} is unknown{nearest(force, FORCES)}; choose {' or '.join(FORCES)}.")
     if is_traced(surface):
         raise JaxkinError("observables are not known on a traced surface: sample one with values.")
-    if force == "thermal" and not surface.temperature:
-        raise JaxkinError("force='thermal' needs a surface at T > 0: at T = 0 nothing answers to a gradient of it.")
     operators = observable.checked(surface.model) if isinstance(observable, Observable) else None
+    if not surface.temperature and (force == "thermal" or (operators is not None and operators.heat)):
+        raise JaxkinError("heat and force='thermal' need a surface at T > 0: at T = 0 electrons at μ carry no heat.")
     driven = Driven(surface, operators, None if operators is not None else observable)
     f, omega = angular_frequencies(frequency)
     parts, left_out = _scattered(driven, disorder, omega, (solver, theory), force, progress)
@@ -196,9 +197,10 @@ class Driven:
             if self.values.ndim != 2 or len(self.values) != len(surface):
                 raise JaxkinError(f"observable has shape {given.shape}; the surface has {len(surface)} points.")
             self.names = tuple(f"O{number}" for number in range(self.values.shape[1]))
-            self.unit, self.scale = "1", 1.0
+            self.unit, self.scale, self.heat = "1", 1.0, False
             return
-        self.names, self.unit, self.scale = observable.names, observable.unit, observable.scale
+        self.names, self.unit = observable.names, observable.unit
+        self.scale, self.heat = observable.scale, observable.heat
         parts = [self._geometry(part) for part in observable.triples()]
         self.values = np.concatenate([part["velocity"] for part in parts], axis=1)[:, : len(observable)]
         self.couplings = [(part["state"], part["covariant_derivative"]) for part in parts]
@@ -256,8 +258,8 @@ def _scattered(
             lambda x: np.pad(x[shell.points], ((0, fill), *((0, 0),) * (x.ndim - 1))),
             (driven.values, driven.couplings),
         )
-        if force == "thermal":
-            one = replace(one, thermal=one.thermal * (one.energy - surface.fermi_level))
+        power = (force == "thermal") + driven.heat
+        one = replace(one, thermal=one.thermal * (one.energy - surface.fermi_level) ** power)
         return _compiled(len(one), here, one, couplings, values, omega, solver, theory, *how)
 
     known = True

@@ -14,7 +14,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 from numpy.typing import ArrayLike
-from scipy.special import digamma, loggamma
 
 from jaxkin.errors import AccuracyWarning
 from jaxkin.hamiltonian.bloch import BlochModel
@@ -34,6 +33,7 @@ from jaxkin.surface.contour import (
     singular_integral,
 )
 from jaxkin.surface.nodes import Nodes
+from jaxkin.surface.occupations import occupation_moment
 from jaxkin.surface.plan import Progress
 from jaxkin.surface.search import Pocket, find_pockets
 from jaxkin.surface.shifted import shifted_lattices
@@ -159,7 +159,7 @@ def filled_response(
     observable: Observable,
     goal: Goal,
     *,
-    entropic: bool = False,
+    power: int = 0,
     pockets: Sequence[Pocket] | None = None,
     progress: Progress | None = None,
 ) -> Integral:
@@ -173,14 +173,14 @@ def filled_response(
         temperature: T in K.
         observable: three operators.
         goal: error and budget.
-        entropic: kT times the entropy of a state, kT ln[1 + e^{(μ−ε)/kT}] + (ε−μ)f⁰, in place of f⁰: the sum over
-            levels of −f⁰' (ε−μ) times what is filled below them.
+        power: p of the sum over levels of −f⁰' (ε−μ)^p times what is filled below them: f⁰ is replaced by
+            :func:`occupation_moment`, for p = 1 kT times the entropy of a state.
         pockets: those of the surface at μ; searched for if not given.
         progress: called with (done, total, what).
     """
     if progress is not None:
         goal = replace(goal, report=partial(_reported, progress))
-    integrand = _Flux(model, Thermal(fermi_level, temperature), observable, entropic)
+    integrand = _Flux(model, Thermal(fermi_level, temperature), observable, power)
     spectrum = Spectrum(model)
     if pockets is None:
         pockets = find_pockets(Nodes(spectrum), (fermi_level, fermi_level))
@@ -257,9 +257,7 @@ def _resolvents(h: Array, levels: np.ndarray, coefficients: np.ndarray, orbitals
 class _Flux:
     """Re i Σ_nm O_a,nm v_b,mn [g(λ_n) − g(λ_m)]/(λ_n − λ_m)²: Σ_n f⁰(ε_n) F_n,ab at real k.
 
-    g is analytic below the real axis of λ, and Re g = f⁰ on it: with x = μ − λ,
-    g = ½ + (i/π) ψ(z), z = ½ − ix/2πkT, at T = 0 ½ + (i/π) ln(−ix). Its integral over x is ½x − 2kT ln Γ(z) up to
-    kT ln 2π, and that minus x g the entropy's.
+    g is analytic below the real axis of λ, and Re g = f⁰ on it: :func:`occupation_moment` of x = μ − λ; or a higher.
     """
 
     def __init__(
@@ -267,9 +265,9 @@ class _Flux:
         model: BlochModel,
         thermal: Thermal,
         observable: Observable = _CURRENT,
-        entropic: bool = False,
+        power: int = 0,
     ):
-        self.model, self.thermal, self.observable, self.entropic = model, thermal, observable, entropic
+        self.model, self.thermal, self.observable, self.power = model, thermal, observable, power
         self.levels, self.measure = np.array([thermal.fermi_level]), float(model.measure)
 
     def __call__(self, resolved: Resolved, width: float, jacobian: np.ndarray) -> np.ndarray:
@@ -285,14 +283,7 @@ class _Flux:
         return self
 
     def _filling(self, x: np.ndarray) -> np.ndarray:
-        kt = self.thermal.width
-        if not kt:  # −ix keeps the cut of the logarithm away from the real axis
-            return 0.5 + 1j / np.pi * np.log(-1j * x)
-        z = 0.5 - 1j * x / (2 * np.pi * kt)
-        filling = 0.5 + 1j / np.pi * digamma(z)
-        if not self.entropic:
-            return filling
-        return 0.5 * x - kt * (2 * loggamma(z) - np.log(2 * np.pi)) - x * filling
+        return occupation_moment(x, self.thermal.width, self.power)
 
 
 @eqx.filter_jit
