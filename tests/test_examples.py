@@ -95,7 +95,6 @@ def test_dynamic_chiral_magnetic_effect(capsys):
     assert "changes sign" in capsys.readouterr().out
 
 
-@pytest.mark.slow
 @pytest.mark.slow  # four minutes: 2e5 H(k) of 18 orbitals
 def test_iron_hall(shared_data, tmp_path, capsys):
     """Intrinsic, and skew scattering of the page's sign and size."""
