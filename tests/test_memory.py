@@ -113,8 +113,8 @@ CASES = {
         assert "points and more of one pocket need" in str(error) and "ask for a smaller n" in str(error)
 """,
     ),
-    "on-shell matrices": (
-        490 * 1024**2,  # of 1024 padded points; 421 to 457 MiB measured
+    "finite range": (
+        490 * 1024**2,  # through pivots, as matrices would take more than half of it; 330 to 352 MiB measured
         """
     model = jk.models.get("kramers-weyl-d4")
     surface = jk.fermi_surface(model, -1.2, sampler=jk.Lines(n=12 if full else 3), replicas=1)

@@ -92,7 +92,7 @@ class OnShellPairs(TwoImpurityScattering):
 
 
 def affordable(count: int, orbitals: int) -> bool:
-    """Whether there is memory for the matrices of so many points and orbitals, of one impurity and of two."""
+    """Whether half of the memory is enough for the matrices of so many points, of one impurity and of two."""
     return max(PAIR_BYTES, ORBITAL_BYTES * orbitals) * count**2 <= limit() // 2
 
 
