@@ -243,3 +243,23 @@ def test_a_thermal_t_matrix_does_not_depend_on_the_sharing(three_at_once):
     one = compute()
     for other in three_at_once(compute):
         assert_same(one, other)
+
+
+def test_joined_saturation(three_at_once):
+    """That of all processes' shells, weighted with the current each carries; a process has no points at some energies.
+
+    Pivots are chosen among a process's own points: the same to rtol of the impurity.
+    """
+    strong = jk.FiniteRangeImpurity(jk.Gaussian(3.0), 100.0, 1e-3, rtol=1e-10)
+
+    def compute(share=None):
+        surface = jk.fermi_surface(jk.models.get("massive-dirac-2d"), 0.3, 300.0, jk.Lines(6), 3, share=share)
+        response = joined(jk.gyrotropic_response(surface, strong), share or Share())
+        quality = response.quality
+        return {"words": list(response.warnings), "saturation": [quality.saturation, quality.current]}
+
+    one = compute()
+    assert 0.3 < one["saturation"][0] < 1
+    for other in three_at_once(compute):
+        assert other["words"] == one["words"]
+        np.testing.assert_allclose(other["saturation"], one["saturation"], rtol=1e-8)

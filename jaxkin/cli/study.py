@@ -225,6 +225,7 @@ def _document(response: GyrotropicResponse, conductivity: Conductivity, data: xr
             "onsager": float(quality.onsager),
             "continuity": float(quality.continuity),
             "optical_theorem": None if quality.optical_theorem is None else float(quality.optical_theorem),
+            "saturation": None if quality.saturation is None else float(quality.saturation),
             "residual": float(quality.residual),
         },
         "seconds": seconds,

@@ -86,6 +86,26 @@ def optical_theorem(amplitude: Array, scale: Number, rate: Array, forward: Calla
     return jnp.max(jnp.abs(rate + scale / jnp.pi * forward(imaginary))) / jnp.max(jnp.abs(rate))
 
 
+def saturation(amplitude: Array, potential: Array, density: Array | None = None) -> Array:
+    """The part of Born scattering that unitarity takes away, s = 1 − Tr[ρTρT†]/Tr[ρVρV].
+
+    Without Re G it is sin²δ = π²v²/(1 + π²v²) in a channel of tan δ = −πv, where v is an eigenvalue of √W V √W;
+    s is its mean weighted with v², the channel's part of Born scattering.
+
+    Args:
+        amplitude: T.
+        potential: V.
+        density: ρ, or None for 1.
+    """
+    if density is None:
+        born, whole = (jnp.sum(jnp.abs(one) ** 2) for one in (potential, amplitude))
+    else:
+        once = potential @ density
+        born = jnp.real(jnp.sum(once * once.T))
+        whole = jnp.real(jnp.sum((amplitude @ density) * (density @ amplitude).conj()))
+    return jnp.where(born > 0, 1 - whole / jnp.where(born > 0, born, 1.0), 0.0)
+
+
 def check_order(order: str) -> None:
     """Refuse an unknown order.
 

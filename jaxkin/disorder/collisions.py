@@ -68,6 +68,11 @@ class Collisions(abc.ABC):
         """Largest violation of 2 Im T_pp = −ħΓ_p/n, relative; None where T has no imaginary part (Born)."""
         return None
 
+    @property
+    def saturation(self) -> Array | None:
+        """The part of Born scattering that unitarity takes away, :func:`saturation`, of a T without Re G; else None."""
+        return None
+
     def for_solving(self) -> Collisions:
         """The same, as it acts fastest on many functions one after another."""
         return self
@@ -148,6 +153,7 @@ class DenseCollisions(Collisions):
         symmetric, antisymmetric: w^S and w^A in eV Å^d / ps.
         displaced: W ħw^S δr_c W of all pairs, (3, M, M).
         optical_theorem: its relative violation, if T is complex.
+        saturation: what unitarity takes away, if T leaves out Re G.
     """
 
     def __init__(
@@ -157,10 +163,11 @@ class DenseCollisions(Collisions):
         antisymmetric: Array | None,
         displaced: Array,
         optical_theorem: Array | None = None,
+        saturation: Array | None = None,
     ):
         super().__init__(states)
         self._s, self._a = symmetric, antisymmetric
-        self._displaced, self._optical = displaced, optical_theorem
+        self._displaced, self._optical, self._saturation = displaced, optical_theorem, saturation
 
     def symmetric(self, x: Array) -> Array:
         return self._s @ (self.weights[:, None] * x)
@@ -201,6 +208,10 @@ class DenseCollisions(Collisions):
     def optical_theorem(self) -> Array | None:
         return self._optical
 
+    @property
+    def saturation(self) -> Array | None:
+        return self._saturation
+
 
 class SummedCollisions(Collisions):
     """Several kinds of impurities: their kernels add, and so do their transport rates (Matthiessen)."""
@@ -235,8 +246,17 @@ class SummedCollisions(Collisions):
 
     @property
     def optical_theorem(self) -> Array | None:
-        known = [part.optical_theorem for part in self.parts if part.optical_theorem is not None]
-        return jnp.max(jnp.stack([jnp.asarray(one) for one in known])) if known else None
+        return _largest([part.optical_theorem for part in self.parts])
+
+    @property
+    def saturation(self) -> Array | None:
+        return _largest([part.saturation for part in self.parts])
+
+
+def _largest(values: Sequence[Array | None]) -> Array | None:
+    """Of those that are known."""
+    known = [jnp.asarray(one) for one in values if one is not None]
+    return jnp.max(jnp.stack(known)) if known else None
 
 
 def unweighted(values: np.ndarray | Array, weights: Array) -> Array:

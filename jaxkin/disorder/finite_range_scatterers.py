@@ -9,7 +9,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Complex
 
-from jaxkin.disorder.amplitude import Order, Terms, scattering_terms
+from jaxkin.disorder.amplitude import Order, Terms, saturation, scattering_terms
 from jaxkin.disorder.collisions import Collisions, SummedCollisions
 from jaxkin.disorder.form_factors import FormFactors
 from jaxkin.disorder.kernels import Scatterer
@@ -68,7 +68,7 @@ class MatrixScatterer(FiniteRangeScatterer):
         parts = []
         for one in self.factors:
             v, slope = self._matrices(states, one)
-            parts.append(on_shell_collisions(states, self.order, v, v, slope, self.density))
+            parts.append(on_shell_collisions(states, self.order, v, None, slope, self.density))
         return parts[0] if len(parts) == 1 else SummedCollisions(states, parts)
 
     def two_impurities(self, states: States) -> OnShellPairs | None:
@@ -100,13 +100,17 @@ class MatrixScatterer(FiniteRangeScatterer):
 
 
 class Interpolated(NamedTuple):
-    """The states of a shell in the functions of the pivots, ⟨m|p⟩ and ⟨m|D_a p⟩, Σ W |p⟩⟨p| and the kernels there."""
+    """The states of a shell in the functions of the pivots, ⟨m|p⟩ and ⟨m|D_a p⟩, Σ W |p⟩⟨p| and the kernels there.
+
+    ``saturation`` is what unitarity takes away, None below ``"tmatrix"``.
+    """
 
     through: Interpolation
     local: Complex[Array, "M r"]
     derivative: Complex[Array, "M 3 r"]
     density: Complex[Array, "r r"]
     terms: Terms
+    saturation: Array | None
 
 
 class SmoothScatterer(FiniteRangeScatterer):
@@ -156,10 +160,15 @@ class SmoothScatterer(FiniteRangeScatterer):
         through, (local, derivative) = interpolated(factors, members(self.group), pivots, k, (u, du), states.along_k)
         v = self.scale * through.core
         density = density_matrix(states, local)
-        return Interpolated(through, local, derivative, density, scattering_terms(self.order, v, v, density))
+        terms = scattering_terms(self.order, v, v, density)
+        taken = saturation(terms.amplitude, v, density) if terms.unitary else None
+        return Interpolated(through, local, derivative, density, terms, taken)
 
     def _collisions(self, states: States, found: list[Interpolated]) -> Collisions:
-        parts = [SmoothCollisions(states, one.local, one.derivative, one.terms, self.density) for one in found]
+        parts = [
+            SmoothCollisions(states, one.local, one.derivative, one.terms, self.density, one.saturation)
+            for one in found
+        ]
         return parts[0] if len(parts) == 1 else SummedCollisions(states, parts)
 
     def _pairs(self, states: States, found: list[Interpolated]) -> SmoothPairs:

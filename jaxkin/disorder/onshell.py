@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Complex
 
 from jaxkin import units
-from jaxkin.disorder.amplitude import Order, Term, golden_rule, optical_theorem, scattering_terms
+from jaxkin.disorder.amplitude import Order, Term, golden_rule, optical_theorem, saturation, scattering_terms
 from jaxkin.disorder.collisions import DenseCollisions
 from jaxkin.disorder.states import States
 from jaxkin.memory import demand
@@ -37,7 +37,7 @@ def on_shell_collisions(
     states: States,
     order: Order,
     potential: Complex[Array, "M M"],
-    reaction: Complex[Array, "M M"],
+    reaction: Complex[Array, "M M"] | None,
     slope: Complex[Array, "3 M M"],
     density: Number,
 ) -> DenseCollisions:
@@ -47,19 +47,21 @@ def on_shell_collisions(
         states: the shell of M points; no weight may be negative.
         order: see :func:`scattering_terms`.
         potential: V, Hermitian; zero for points without weight.
-        reaction: K, Hermitian; V itself where the real part of the Green function is left out.
+        reaction: K, Hermitian; None for V itself: the real part of the Green function is left out.
         slope: ⟨D_a p_i|K|p_j⟩ with the derivative of everything that depends on p_i, eV Å^{d+1}; of V
             below ``"tmatrix"``.
         density: impurities per Å^d.
     """
     scale, given = golden_rule(density), jnp.asarray(states.weights)
     weights = jnp.where(given == 0, 1.0, given)
-    t, symmetric, antisymmetric, jump = _kernels(order, weights, potential, reaction, slope, scale)
-    theorem = None
+    known = potential if reaction is None else reaction
+    t, symmetric, antisymmetric, jump = _kernels(order, weights, potential, known, slope, scale)
+    theorem = taken = None
     if order == "tmatrix":
+        taken = saturation(t, jnp.sqrt(weights[:, None] * weights) * potential) if reaction is None else None
         theorem = optical_theorem(t, scale, symmetric @ given, lambda m: jnp.real(jnp.diagonal(m)) / weights)
     odd = None if order == "born" else antisymmetric
-    return DenseCollisions(states, symmetric, odd, -units.HBAR * scale * jump, theorem)
+    return DenseCollisions(states, symmetric, odd, -units.HBAR * scale * jump, theorem, taken)
 
 
 def _kernels(order: Order, weights: Array, potential: Array, reaction: Array, slope: Array, scale: Number):

@@ -200,6 +200,8 @@ def choose(values: Callable[[np.ndarray], np.ndarray], count: int, rtol: float, 
         rtol: see above; kept up to a factor of two among the points that were looked at, and PROBES others.
         most: pivots that are not too many.
     """
+    if not count:  # of a level that other processes' replicas have
+        return Choice(np.zeros(0, int), 0)
     order, size = np.random.default_rng(0).permutation(count), FIRST
     while True:
         demand(

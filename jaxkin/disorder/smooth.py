@@ -36,9 +36,14 @@ class SmoothCollisions(FactorisedCollisions):
         derivative: Complex[Array, "M 3 r"],
         terms: Terms,
         density: Number,
+        saturation: Array | None = None,
     ):
         super().__init__(states, local, derivative, terms, density)
-        self._given = states, local, derivative, terms, density
+        self._given = states, local, derivative, terms, density, saturation
+
+    @property
+    def saturation(self) -> Array | None:
+        return self._given[-1]
 
     @cached_property
     def antisymmetric_size(self) -> Array | float:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -64,6 +69,7 @@ def dense_collisions(
     derivative: Complex[Array, "M 3 r"],
     terms: Terms,
     density: Number,
+    saturation: Array | None = None,
 ) -> DenseCollisions:
     """The same by matrices of all pairs, O(M² r)."""
     bra, ket, scale, w = local.conj(), local.T, golden_rule(density), jnp.asarray(states.weights)
@@ -90,7 +96,7 @@ def dense_collisions(
     if terms.unitary:
         rate = even @ w
         theorem = optical_theorem(t, scale, rate, lambda form: jnp.real(jnp.sum((bra @ form) * local, axis=1)))
-    return DenseCollisions(states, even, odd, jax.lax.map(displaced, jnp.arange(3)), theorem)
+    return DenseCollisions(states, even, odd, jax.lax.map(displaced, jnp.arange(3)), theorem, saturation)
 
 
 def _room(states: States) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import NamedTuple
 
 import equinox as eqx
@@ -12,11 +13,12 @@ from scipy import constants as si
 from jaxkin.brief import brief, lines, listed
 from jaxkin.checks import cartesian, check_count, check_number, shown
 from jaxkin.disorder.kernels import Disorder
-from jaxkin.errors import JaxkinError
+from jaxkin.errors import AccuracyWarning, JaxkinError
 from jaxkin.estimate import Estimate
 from jaxkin.namespace import AnyArray, is_traced, namespace
 from jaxkin.response import observables
 from jaxkin.response.observables import LEVI_CIVITA
+from jaxkin.response.quality import saturation_warning
 from jaxkin.response.shell import SkewOrder, Solver
 from jaxkin.response.sums import Theory
 from jaxkin.response.transport import Transport, transport
@@ -151,7 +153,8 @@ def conductivity(
         progress: called with (done, total, what).
 
     Warns:
-        AccuracyWarning: the budget was spent before ``hall_rtol`` was reached.
+        AccuracyWarning: the budget was spent before ``hall_rtol`` was reached; a potential of finite range is too
+            strong for its T-matrix.
 
     >>> import jaxkin as jk
     >>> surface = jk.fermi_surface(jk.models.get("helical-isotropic"), 0.5, sampler=jk.Lines(n=16), replicas=2)
@@ -162,6 +165,8 @@ def conductivity(
     check_number("hall_rtol", hall_rtol, "a number above 0 and below 1", least=1e-12, most=1)
     check_count("hall_budget", hall_budget)
     sums = transport(surface, disorder, frequency, solver, skew_order, theory, progress)
+    for line in saturation_warning(sums.quality.saturation):
+        warnings.warn(line, AccuracyWarning, stacklevel=2)
     return from_transport(surface, sums, hall=hall, hall_rtol=hall_rtol, hall_budget=hall_budget, progress=progress)
 
 

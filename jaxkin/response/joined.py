@@ -11,7 +11,7 @@ import numpy as np
 from jaxkin.estimate import Estimate
 from jaxkin.parallel.share import Share
 from jaxkin.response.gyrotropic import GyrotropicResponse, from_sums
-from jaxkin.response.quality import Quality
+from jaxkin.response.quality import Quality, mean_saturation
 from jaxkin.surface.surface import Kept, Layout, Surface
 from jaxkin.surface.thermal import Thermal
 
@@ -86,18 +86,23 @@ def _surface(own: Surface, share: Share) -> JoinedSurface:
 
 
 def _quality(own: Quality, share: Share, replicas: int) -> Quality:
-    """Means weighted with the density of states, and the largest of what is a maximum."""
+    """Means weighted as those of shells, and the largest of what is a maximum."""
     optical = np.nan if own.optical_theorem is None else own.optical_theorem
-    row = np.array([[own.flux, own.flux_noise, own.continuity, optical, own.residual, own.weight]])
-    flux, noise, continuity, optical, residual, weight = share.gather(row, share.count).T
+    saturation = np.nan if own.saturation is None else own.saturation
+    row = [own.flux, own.flux_noise, own.continuity, optical, saturation, own.residual, own.weight, own.current]
+    found = share.gather(np.array([row]), share.count).T
+    flux, noise, continuity, optical, saturation, residual, weight, current = found
+    known = np.isfinite(saturation)  # a process without shells knows none
     total = float(weight.sum())
     return Quality(
         flux=float(weight @ flux) / (total or 1.0),
         flux_noise=float(weight @ noise) / (total or 1.0),
         lost=jax.tree.map(lambda x: share.gather(x, replicas), own.lost),
         optical_theorem=None if np.isnan(optical).any() else float(optical.max()),
+        saturation=float(mean_saturation(saturation[known], current[known])) if known.any() else None,
         reversal=jax.tree.map(lambda x: share.gather(x, replicas), own.reversal),
         continuity=float(weight @ continuity) / (total or 1.0),
         residual=float(residual.max()),
         weight=total,
+        current=float(current.sum()),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from typing import Any, Literal, get_args
 
@@ -19,13 +20,13 @@ from jaxkin.checks import cartesian, check_count, check_kind, check_number, numb
 from jaxkin.compilation import compiled_for
 from jaxkin.disorder.kernels import Disorder, Scatterer
 from jaxkin.disorder.states import States, first_together
-from jaxkin.errors import JaxkinError, nearest
+from jaxkin.errors import AccuracyWarning, JaxkinError, nearest
 from jaxkin.estimate import Estimate
 from jaxkin.memory import demand
 from jaxkin.namespace import AnyArray, is_traced
 from jaxkin.observable import Coupled, Observable
 from jaxkin.response.filled import filled_tensor
-from jaxkin.response.quality import check_residual
+from jaxkin.response.quality import check_residual, mean_saturation, saturation_warning
 from jaxkin.response.resolvent import Method, Resolvent
 from jaxkin.response.shell import Solver, check_solver
 from jaxkin.response.sums import CURRENTS, Theory, relaxed
@@ -129,6 +130,9 @@ def linear_response(
         budget: diagonalisations that it may take.
         progress: called with (done, total, what).
 
+    Warns:
+        AccuracyWarning: a potential of finite range is too strong for its T-matrix.
+
     Raises:
         JaxkinError: an observable for another model, a gradient of temperature at T = 0, a traced surface.
 
@@ -226,12 +230,16 @@ class Induced(eqx.Module):
         parts: (frequency, m, 3) in eV Å ps times 1/(eV Å^d) and the observable's unit.
         tau: transport time in ps.
         residual: of the linear solves, relative.
+        saturation: the part of Born scattering that unitarity takes away, if T leaves out Re G, and ...
+        current: the shell's Drude conductivity in any unit, to weigh it with.
         known: whether what the operators gain by scattering is in it.
     """
 
     parts: dict[str, Complex[AnyArray, "frequency m 3"]]
     tau: Float[AnyArray, ""]
     residual: Float[AnyArray, ""]
+    saturation: Float[AnyArray, ""] | None
+    current: Float[AnyArray, ""]
     known: bool = eqx.field(static=True)
 
 
@@ -262,12 +270,17 @@ def _scattered(
         one = replace(one, thermal=one.thermal * (one.energy - surface.fermi_level) ** power)
         return _compiled(len(one), here, one, couplings, values, omega, solver, theory, *how)
 
-    known = True
+    known, saturated, currents = True, [], []
     for shell, part in solved_shells(surface, scatterer, states, solver, attempt, progress):
         check_residual(part.residual)
         known = part.known
+        if part.saturation is not None:
+            saturated, currents = [*saturated, part.saturation], [*currents, part.current]
         for name, total in totals.items():
             total[shell.replica] += part.parts[name]
+    if saturated:
+        for line in saturation_warning(mean_saturation(np.array(saturated), np.array(currents))):
+            warnings.warn(line, AccuracyWarning, stacklevel=3)
     left_out: tuple[str, ...] = ()
     if not known:
         left_out = ("what scattering mixes into the states",)
@@ -304,6 +317,8 @@ def induced(
     known = [one for one in jumps if one is not None]
     own = jnp.concatenate(known, axis=1)[:, : values.shape[1]] if known else jnp.zeros_like(values)
     tau, all_known = collisions.transport_time, len(known) == len(jumps)
+    current = jnp.maximum(tau, 0.0) * jnp.sum(jnp.abs(w) * v**2)
+    measured = collisions.saturation, current, all_known
     if solver == "rta":
         r = relaxed(tau, omega)[:, None, None]
         o = w * values
@@ -314,7 +329,7 @@ def induced(
         }
         if theory == "complete":
             parts["gaussian_skew"] = r**2 * (o.T @ (jnp.zeros_like(v) if two is None else two.skew(v)))
-        return Induced(parts, tau, jnp.zeros(()), all_known)
+        return Induced(parts, tau, jnp.zeros(()), *measured)
     solve = Resolvent(collisions, omega, method, columns)
     skews = [collisions.antisymmetric, *([] if two is None else [two.skew])]
     x, z, *gaussian = solve.first_order(solve.velocity(), skews)
@@ -327,7 +342,7 @@ def induced(
     }
     if theory == "complete":
         parts["gaussian_skew"] = sum((1j * solve.project(o, y) for y in gaussian), jnp.zeros_like(parts["skew"]))
-    return Induced(parts, tau, jnp.maximum(x.residual, s.residual), all_known)
+    return Induced(parts, tau, jnp.maximum(x.residual, s.residual), *measured)
 
 
 _compiled = compiled_for(induced)

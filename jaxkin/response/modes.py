@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -17,10 +18,11 @@ from jaxkin.checks import check_count, check_kind
 from jaxkin.disorder.collisions import Collisions
 from jaxkin.disorder.kernels import Disorder
 from jaxkin.disorder.states import ShellStates, filled_size
-from jaxkin.errors import JaxkinError
+from jaxkin.errors import AccuracyWarning, JaxkinError
 from jaxkin.estimate import Estimate
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.memory import demand
+from jaxkin.response.quality import saturation_warning
 from jaxkin.response.resolvent import Resolvent
 from jaxkin.response.transport import check_weights
 from jaxkin.surface.surface import Shell, Surface
@@ -130,6 +132,9 @@ def relaxation_modes(surface: Surface, disorder: Disorder, count: int = 16) -> R
         disorder: any.
         count: modes.
 
+    Warns:
+        AccuracyWarning: a potential of finite range is too strong for its T-matrix.
+
     Raises:
         JaxkinError: fewer states than modes, or negative weights.
 
@@ -144,7 +149,7 @@ def relaxation_modes(surface: Surface, disorder: Disorder, count: int = 16) -> R
     check_count("count", count)
     scatterer = disorder.on(surface)
     check_weights(surface, scatterer, "exact")
-    states, found = ShellStates(surface, scatterer.bloch), []
+    states, found, saturated = ShellStates(surface, scatterer.bloch), [], []
     for replica in range(surface.replicas):
         shells = [shell for shell in surface.shells if shell.replica == replica]
         shell = min(shells, key=lambda shell: abs(float(shell.energy) - float(surface.fermi_level)))
@@ -152,7 +157,11 @@ def relaxation_modes(surface: Surface, disorder: Disorder, count: int = 16) -> R
         if size < count:
             raise JaxkinError(f"count={count}: the shell nearest to the Fermi level has only {size} states.")
         one = states.of(shell, filled_size(size, scatterer.pairs))
-        found.append((shell, *_slowest(scatterer.at(shell.energy)(one), size, count)))
+        collisions = scatterer.at(shell.energy)(one)
+        saturated += [] if collisions.saturation is None else [collisions.saturation]
+        found.append((shell, *_slowest(collisions, size, count)))
+    for line in saturation_warning(np.mean(saturated) if saturated else None):
+        warnings.warn(line, AccuracyWarning, stacklevel=2)
     first: Shell = found[0][0]
     k = np.asarray(surface.k)[first.points]
     if surface.model.periodic:

@@ -18,6 +18,9 @@ LARGEST_OF_MANY = 3.5
 RESIDUAL_LIMIT = 1e-8
 RESIDUAL_ERROR = 1e-3
 """A residual that is larger is no solution."""
+SATURATION_LIMIT = 0.2
+"""Of the Born scattering that unitarity takes away, sin²δ: |δ| = 27°, |tan δ| = π|v| = ½. Re G, left out, changes T by
+a part of the order of tan δ: by a half, and a transport time by up to two, measured (docs/impurities.md)."""
 
 
 class Quality(eqx.Module):
@@ -29,33 +32,46 @@ class Quality(eqx.Module):
         lost: its sums with the velocity, of each replica.
         optical_theorem: |ħΓ/n + 2 Im T_pp| of ħΓ/n, the largest; None for a real T (Born, third order, prescribed
             kernels), which does not contain it.
+        saturation: the part of Born scattering that unitarity takes away, 0 to 1, where T leaves out Re G (potentials
+            of finite range); averaged with the shells' shares of the current. Else None.
         reversal: λ_abc + λ_bac without w^A of each replica; time reversal says zero.
         continuity: |⟨1|D|v⟩ + ⟨v_sj|v⟩|, that electrons which jump are neither lost nor made; zero.
         residual: largest of the linear solves.
         weight: density of states of the shells.
+        current: Drude conductivity of the shells, in any unit.
     """
 
     flux: Number = 0.0
     flux_noise: Number = 0.0
     lost: Vanishing | None = None
     optical_theorem: Number | None = None
+    saturation: Number | None = None
     reversal: Vanishing | None = None
     continuity: Number = 0.0
     residual: Number = 0.0
     weight: Number = 0.0
+    current: Number = 0.0
 
     @brief
     def __repr__(self) -> str:
         optical = "" if self.optical_theorem is None else f", optical theorem {float(self.optical_theorem):.1g}"
+        saturated = "" if self.saturation is None else f", saturation {float(self.saturation):.2g}"
         return (
             f"Quality, relative violations: flux {float(self.flux):.1g} (noise {float(self.flux_noise):.1g}), Onsager "
-            f"{float(self.onsager):.1g}, continuity {float(self.continuity):.1g}{optical}; "
+            f"{float(self.onsager):.1g}, continuity {float(self.continuity):.1g}{optical}{saturated}; "
             f"residual {float(self.residual):.1g}"
         )
 
     @classmethod
-    def of(cls, measures: Measures, weight: AnyArray, member: AnyArray) -> Quality:
-        """From those of all shells, leaves (shells, ...), their densities of states, and 1 in the row of a replica."""
+    def of(cls, measures: Measures, weight: AnyArray, current: AnyArray, member: AnyArray) -> Quality:
+        """From those of all shells, leaves (shells, ...).
+
+        Args:
+            measures: of the shells.
+            weight: their densities of states.
+            current: their Drude conductivities.
+            member: 1 in the row of a shell's replica.
+        """
         xp = namespace(measures.flux, weight)
         total = xp.sum(weight)
         share = weight / xp.where(total == 0, 1.0, total)
@@ -65,10 +81,12 @@ class Quality(eqx.Module):
             flux_noise=LARGEST_OF_MANY * xp.sum(share * measures.spread),
             lost=measures.lost.gathered(member),
             optical_theorem=None if optical is None else xp.max(optical, initial=0.0),
+            saturation=None if measures.saturation is None else mean_saturation(measures.saturation, current),
             reversal=measures.reversal.gathered(member),
             continuity=xp.sum(share * measures.continuity),
             residual=xp.max(measures.residual, initial=0.0),
             weight=total,
+            current=xp.sum(current),
         )
 
     @property
@@ -78,7 +96,7 @@ class Quality(eqx.Module):
 
     def warnings(self) -> tuple[str, ...]:
         """One line for each violation, with its likely cause; none where nothing has a value yet."""
-        if is_traced(self.flux, self.reversal, self.continuity, self.residual):
+        if is_traced(self.flux, self.saturation, self.reversal, self.continuity, self.residual):
             return ()
         found = []
         lost = self.lost is not None and self.lost.exceeds(LOST_LIMIT)
@@ -105,7 +123,26 @@ class Quality(eqx.Module):
                 "surface are hardly coupled by the impurities; add a second kind of impurity, or use solver='rta' (or "
                 "the memory budget is small: raise it)."
             )
-        return tuple(found)
+        return (*found, *saturation_warning(self.saturation))
+
+
+def mean_saturation(saturation: AnyArray, current: AnyArray) -> Number:
+    """Of shells, weighted with their Drude conductivities: a shell that carries nothing does no harm."""
+    xp = namespace(saturation, current)
+    total = xp.sum(current)
+    return xp.sum(saturation * current) / xp.where(total == 0, 1.0, total)
+
+
+def saturation_warning(saturation: Number | None) -> tuple[str, ...]:
+    """One line where so much of Born scattering is taken away that T without Re G may be wrong; none while traced."""
+    if saturation is None or is_traced(saturation) or not saturation > SATURATION_LIMIT:
+        return ()
+    return (
+        f"a potential of finite range is so strong that unitarity takes {100 * float(saturation):.0f} % of its Born "
+        "scattering away where the current flows: the T-matrix on the shell, which leaves out Re G, is not known to be "
+        "right there, and in the limit makes carriers mobile without bound. See what order='third' or 'born' give, "
+        "screen the potential more, or take a PointImpurity on a cluster, whose T-matrix has Re G.",
+    )
 
 
 def check_residual(residual: float) -> None:

@@ -261,6 +261,7 @@ def _gathered(surface: Surface, f: AnyArray, parts: ShellResponse, skew: AnyArra
     member = np.arange(surface.replicas)[:, None] == np.array(surface.layout.replica, int)  # (replicas, shells)
     starts = surface.layout.starts
     dos = xp.stack([surface.weight[a:b].sum() for a, b in pairwise(starts)]) if len(starts) > 1 else np.zeros(0)
+    current = xp.maximum(xp.trace(parts.conductivity["drude"][:, 0].real, axis1=1, axis2=2), 0.0)
     g_unit = 1e-12 * units.moment_velocity_density(d) * units.ELEMENTARY_CHARGE
     sigma_unit = 1e-12 * units.velocity_velocity_density(d) * units.ELEMENTARY_CHARGE**2
 
@@ -274,7 +275,7 @@ def _gathered(surface: Surface, f: AnyArray, parts: ShellResponse, skew: AnyArra
         tau=summed(parts.tau * dos) / xp.maximum(summed(dos), 1e-300),
         skew_acceleration=skew,
         side_jump_velocity=jump,
-        quality=Quality.of(parts.measures, dos, member.astype(float)),
+        quality=Quality.of(parts.measures, dos, current, member.astype(float)),
     )
 
 
@@ -288,7 +289,7 @@ def _nothing(frequencies: int, theory: Theory) -> ShellResponse:
         skew_acceleration=none,
         side_jump_velocity=none,
         measures=Measures(
-            none, Vanishing(np.zeros((0, 3)), none), none, None, Vanishing(np.zeros((0, 27)), none), none, none
+            none, Vanishing(np.zeros((0, 3)), none), none, None, None, Vanishing(np.zeros((0, 27)), none), none, none
         ),
     )
 
