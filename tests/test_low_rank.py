@@ -66,7 +66,8 @@ def differences(one, two):
 def test_equals_the_dense_solve(request, surface, shape, strength, rtol):
     """Kernels are off by the order of rtol, what has slopes in it by √rtol at worst."""
     surface = request.getfixturevalue(surface)
-    scatterer = jk.FiniteRangeImpurity(shape, strength, 0.01, rtol=rtol).on(surface)
+    with memory_limit("400 MiB"):  # too little for matrices, whatever the rank
+        scatterer = jk.FiniteRangeImpurity(shape, strength, 0.01, rtol=rtol).on(surface)
     states = states_of(surface)
     assert isinstance(scatterer, SmoothScatterer)
     found, flux, theorem = actions(scatterer, states)
