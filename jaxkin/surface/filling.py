@@ -133,9 +133,11 @@ def fermi_levels(
         AccuracyWarning: ``rtol`` was not reached.
 
     >>> import jaxkin as jk
-    >>> levels = jk.fermi_levels(jk.models.get("haldane"), [1e-3, 2e-3], 300.0, carriers="electrons", replicas=2)
-    >>> [round(float(level), 3) for level in levels]
-    [0.0, 0.0]
+    >>> model = jk.models.get("haldane")
+    >>> levels = jk.fermi_levels(model, [1e-3, 2e-3], 300.0, carriers="electrons", replicas=2)
+    >>> one = jk.fermi_level(model, 1e-3, 300.0, carriers="electrons", replicas=2)
+    >>> bool(abs(float(levels[0]) - float(one)) < 1e-3), bool(levels[1] > levels[0])
+    (True, True)
     """
     check_kind("model", model, BlochModel, "a Bloch model, such as jaxkin.models.get('tellurium')")
     check_count("replicas", replicas)
