@@ -86,7 +86,7 @@ def test_a_potential_of_two_signs_is_fitted_on_more_points_than_pivots(tetragona
         (pivots,) = scatterer.pivots
         assert pivots.k.shape[1] == fitted * pivots.rank
         states = states_of(tetragonal)
-        through, local, *_ = scatterer.interpolations(states)[0]
+        through, local, *_ = scatterer.kinds(states)[0]
         present = np.ix_(states.weights > 0, states.weights > 0)
         v = np.abs(local.conj() @ through.core @ local.T)[present]
         exact = np.sqrt(np.asarray(by_matrices(scatterer)(states)._s))[present]  # |V| in its unit

@@ -137,7 +137,7 @@ class FiniteRangeImpurity(Disorder):
     ) -> list[Choice] | None:
         """Pivots for each position, whatever strength and density, once a surface; None where matrices are better."""
         leaves, structure = jax.tree.flatten((self.form_factor, self.positions, self.periodic, self.rtol))
-        largest = max((shell.points.stop - shell.points.start for shell in sampled.shells), default=0)
+        largest = int(np.diff(sampled.layout.starts).max(initial=0))
         most = largest // FULL if affordable(largest, len(group)) else largest
         known = tuple(np.asarray(x).tobytes() if eqx.is_array_like(x) else x for x in leaves)
         kept, key = sampled.costly.value, (known, structure, most)

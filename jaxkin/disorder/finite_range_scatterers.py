@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import abc
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -52,6 +54,37 @@ class FiniteRangeScatterer(Scatterer):
     def orbitals(self) -> tuple[int, ...]:
         return tuple(range(len(self.group)))
 
+    @abc.abstractmethod
+    def kinds(self, states: States) -> Sequence[Any]:
+        """V among the states, of each position.
+
+        Raises:
+            JaxkinError: it is beyond the memory budget.
+        """
+
+    @abc.abstractmethod
+    def _collisions(self, states: States, kind: Any) -> Collisions:
+        """Of one position."""
+
+    @abc.abstractmethod
+    def _pairs(self, states: States, kinds: Sequence[Any]) -> TwoImpurityScattering:
+        """Of all positions."""
+
+    def __call__(self, states: States) -> Collisions:
+        return self._summed(states, self.kinds(states))
+
+    def two_impurities(self, states: States) -> TwoImpurityScattering | None:
+        return None if states.reduced is None else self._pairs(states, self.kinds(states))
+
+    def scattering(self, states: States) -> tuple[Collisions, TwoImpurityScattering | None]:
+        kinds = self.kinds(states)
+        two = None if states.reduced is None else self._pairs(states, kinds)
+        return self._summed(states, kinds), two
+
+    def _summed(self, states: States, kinds: Sequence[Any]) -> Collisions:
+        parts = [self._collisions(states, kind) for kind in kinds]
+        return parts[0] if len(parts) == 1 else SummedCollisions(states, parts)
+
     def side_jump_of(self, states: States) -> Array:
         return self(states).side_jump_velocity
 
@@ -60,29 +93,32 @@ class FiniteRangeScatterer(Scatterer):
         return self.order != "tmatrix"
 
 
+class Matrices(NamedTuple):
+    """⟨p|V|p'⟩ (M, M) and ⟨D_a p|V|p'⟩, along k with the derivative of V's phases, (3, M, M)."""
+
+    potential: Complex[Array, "M M"]
+    slope: Complex[Array, "3 M M"]
+
+
 class MatrixScatterer(FiniteRangeScatterer):
     """By N×N matrices of the points of a shell: where V has almost as many functions."""
 
-    def __call__(self, states: States) -> Collisions:
+    def kinds(self, states: States) -> list[Matrices]:
         demand_matrices(len(states))
-        parts = []
-        for one in self.factors:
-            v, slope = self._matrices(states, one)
-            parts.append(on_shell_collisions(states, self.order, v, None, slope, self.density))
-        return parts[0] if len(parts) == 1 else SummedCollisions(states, parts)
+        return [self._matrices(states, one) for one in self.factors]
 
-    def two_impurities(self, states: States) -> OnShellPairs | None:
-        if states.reduced is None:
-            return None
+    def _collisions(self, states: States, kind: Matrices) -> Collisions:
+        return on_shell_collisions(states, self.order, kind.potential, None, kind.slope, self.density)
+
+    def _pairs(self, states: States, kinds: Sequence[Matrices]) -> OnShellPairs:
         demand_orbitals(states)
-        kinds = []
-        for one in self.factors:
-            v, bra = self._matrices(states, one)[0], self._from_orbitals(states, one)
-            kinds.append(dressed_orbitals(states, self.order, self.density, v, bra))
-        return OnShellPairs(states, kinds)
+        dressed = [
+            dressed_orbitals(states, self.order, self.density, kind.potential, self._from_orbitals(states, one))
+            for kind, one in zip(kinds, self.factors, strict=True)
+        ]
+        return OnShellPairs(states, dressed)
 
-    def _matrices(self, states: States, factors: FormFactors) -> tuple[Array, Array]:
-        """⟨p|V|p'⟩ (M, M) and ⟨D_a p|V|p'⟩, along k with the derivative of V's phases, (3, M, M)."""
+    def _matrices(self, states: States, factors: FormFactors) -> Matrices:
         k, u, du = _bloch(states)
         at = members(self.group)
 
@@ -90,7 +126,7 @@ class MatrixScatterer(FiniteRangeScatterer):
             return potential_rows(factors, mine, k, u, at, states.along_k)
 
         v, slope = map_over_tiles(rows, factors.rows, k, u, du)
-        return hermitian(self.scale * v), self.scale * jnp.swapaxes(slope, 0, 1)
+        return Matrices(hermitian(self.scale * v), self.scale * jnp.swapaxes(slope, 0, 1))
 
     def _from_orbitals(self, states: States, factors: FormFactors) -> Array:
         """⟨k_i α|V|p_j⟩, (α, M, M)."""
@@ -130,23 +166,7 @@ class SmoothScatterer(FiniteRangeScatterer):
         nearest = namespace(self.levels, level).argmin(abs(self.levels - level))
         return replace(self, pivots=tuple(one.at(nearest) for one in self.pivots), levels=self.levels[nearest][None])
 
-    def __call__(self, states: States) -> Collisions:
-        return self._collisions(states, self.interpolations(states))
-
-    def two_impurities(self, states: States) -> TwoImpurityScattering | None:
-        return None if states.reduced is None else self._pairs(states, self.interpolations(states))
-
-    def scattering(self, states: States) -> tuple[Collisions, TwoImpurityScattering | None]:
-        found = self.interpolations(states)
-        two = None if states.reduced is None else self._pairs(states, found)
-        return self._collisions(states, found), two
-
-    def interpolations(self, states: States) -> list[Interpolated]:
-        """Of each position.
-
-        Raises:
-            JaxkinError: the points in the functions of V are beyond the memory budget.
-        """
+    def kinds(self, states: States) -> list[Interpolated]:
         functions = sum(one.rank for one in self.pivots)
         demand(
             POINT_BYTES * len(states) * functions,
@@ -164,19 +184,15 @@ class SmoothScatterer(FiniteRangeScatterer):
         taken = saturation(terms.amplitude, v, density) if terms.unitary else None
         return Interpolated(through, local, derivative, density, terms, taken)
 
-    def _collisions(self, states: States, found: list[Interpolated]) -> Collisions:
-        parts = [
-            SmoothCollisions(states, one.local, one.derivative, one.terms, self.density, one.saturation)
-            for one in found
-        ]
-        return parts[0] if len(parts) == 1 else SummedCollisions(states, parts)
+    def _collisions(self, states: States, kind: Interpolated) -> Collisions:
+        return SmoothCollisions(states, kind.local, kind.derivative, kind.terms, self.density, kind.saturation)
 
-    def _pairs(self, states: States, found: list[Interpolated]) -> SmoothPairs:
-        kinds = [
+    def _pairs(self, states: States, kinds: Sequence[Interpolated]) -> SmoothPairs:
+        smooth = [
             SmoothKind(Amplitude(self.density, one.terms.amplitude), one.local, one.density, one.through)
-            for one in found
+            for one in kinds
         ]
-        return SmoothPairs(states, kinds)
+        return SmoothPairs(states, smooth)
 
 
 def _bloch(states: States) -> tuple[Array, Array, Array]:

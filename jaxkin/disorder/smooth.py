@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Complex
 
 from jaxkin import units
-from jaxkin.disorder.amplitude import Term, Terms, golden_rule, optical_theorem
+from jaxkin.disorder.amplitude import Term, Terms, optical_theorem
 from jaxkin.disorder.collisions import Collisions, DenseCollisions
 from jaxkin.disorder.factorised import FactorisedCollisions
 from jaxkin.disorder.orbital_kernels import OrbitalKernel
@@ -39,18 +39,18 @@ class SmoothCollisions(FactorisedCollisions):
         saturation: Array | None = None,
     ):
         super().__init__(states, local, derivative, terms, density)
-        self._given = states, local, derivative, terms, density, saturation
+        self._states, self._local, self._saturation = states, local, saturation
 
     @property
     def saturation(self) -> Array | None:
-        return self._given[-1]
+        return self._saturation
 
     @cached_property
     def antisymmetric_size(self) -> Array | float:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The largest of some states."""
         if not self._terms.antisymmetric:
             return 0.0
-        local = self._given[1]
+        local = self._local
         some = local[:: max(1, len(local) // SAMPLED)]
         kernel = OrbitalKernel(self._terms.antisymmetric, self._scale)
 
@@ -60,45 +60,35 @@ class SmoothCollisions(FactorisedCollisions):
         return jnp.max(sum_over_tiles(size, ROWS, self.weights, local))
 
     def for_solving(self) -> Collisions:
-        return dense_collisions(*self._given) if _room(self._given[0]) else self
+        return self._dense() if PAIR_BYTES * len(self._local) ** 2 <= limit() // 2 else self
 
+    def _dense(self) -> DenseCollisions:
+        """The same by matrices of all pairs, O(M² r)."""
+        local, derivative, terms, scale, w = self._local, self._derivative, self._terms, self._scale, self.weights
+        bra, ket = local.conj(), local.T
+        made: dict[int, Array] = {}
 
-def dense_collisions(
-    states: States,
-    local: Complex[Array, "M r"],
-    derivative: Complex[Array, "M 3 r"],
-    terms: Terms,
-    density: Number,
-    saturation: Array | None = None,
-) -> DenseCollisions:
-    """The same by matrices of all pairs, O(M² r)."""
-    bra, ket, scale, w = local.conj(), local.T, golden_rule(density), jnp.asarray(states.weights)
-    made: dict[int, Array] = {}
+        def between(matrix: Array) -> Array:
+            """⟨p|X|p'⟩, each X once."""
+            if id(matrix) not in made:
+                made[id(matrix)] = bra @ (matrix @ ket)
+            return made[id(matrix)]
 
-    def between(matrix: Array) -> Array:
-        """⟨p|X|p'⟩, each X once."""
-        if id(matrix) not in made:
-            made[id(matrix)] = bra @ (matrix @ ket)
-        return made[id(matrix)]
+        def kernel(parts: tuple[Term, ...]) -> Array:
+            return scale * sum((jnp.real(c * between(x) * between(y).conj()) for c, x, y in parts), jnp.zeros(()))
 
-    def kernel(parts: tuple[Term, ...]) -> Array:
-        return scale * sum((jnp.real(c * between(x) * between(y).conj()) for c, x, y in parts), jnp.zeros(()))
+        even, odd = kernel(terms.symmetric), kernel(terms.antisymmetric) if terms.antisymmetric else None
+        t, theorem = terms.amplitude, None
+        amplitude, left, right = between(t), bra @ t, t @ ket
 
-    even, odd = kernel(terms.symmetric), kernel(terms.antisymmetric) if terms.antisymmetric else None
-    t, theorem = terms.amplitude, None
-    amplitude, left, right = between(t), bra @ t, t @ ket
+        def displaced(c: Array) -> Array:
+            slope = derivative[:, c]
+            jump = jnp.imag((slope.conj() @ right + left @ slope.T) * amplitude.conj())
+            return -0.5 * units.HBAR * scale * (jump - jump.T) * w[:, None] * w
 
-    def displaced(c: Array) -> Array:
-        slope = derivative[:, c]
-        jump = jnp.imag((slope.conj() @ right + left @ slope.T) * amplitude.conj())
-        return -0.5 * units.HBAR * scale * (jump - jump.T) * w[:, None] * w
-
-    if terms.unitary:
-        rate = even @ w
-        theorem = optical_theorem(t, scale, rate, lambda form: jnp.real(jnp.sum((bra @ form) * local, axis=1)))
-    return DenseCollisions(states, even, odd, jax.lax.map(displaced, jnp.arange(3)), theorem, saturation)
-
-
-def _room(states: States) -> bool:
-    """Whether there is memory for matrices of all pairs."""
-    return PAIR_BYTES * len(states) ** 2 <= limit() // 2
+        if terms.unitary:
+            rate = even @ w
+            theorem = optical_theorem(t, scale, rate, lambda form: jnp.real(jnp.sum((bra @ form) * local, axis=1)))
+        return DenseCollisions(
+            self._states, even, odd, jax.lax.map(displaced, jnp.arange(3)), theorem, self._saturation
+        )
