@@ -58,7 +58,7 @@ def test_many_channels(tetragonal, strength):
     scatterer, states = impurity.on(tetragonal), states_of(tetragonal)
     assert isinstance(scatterer, scatterers.SmoothScatterer)
     matrices = by_matrices(scatterer)
-    potential, _ = matrices._matrices(states, matrices.factors[0])
+    potential = matrices._matrices(states, matrices.factors[0], None).potential
     v = np.pi * np.linalg.eigvalsh(np.sqrt(states.weights) * np.sqrt(states.weights)[:, None] * potential)
     exact = np.sum(v**4 / (1 + v**2)) / np.sum(v**2)
     np.testing.assert_allclose(matrices(states).saturation, exact, rtol=1e-10)

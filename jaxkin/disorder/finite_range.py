@@ -1,4 +1,4 @@
-"""Impurities with a potential of finite range: the on-shell T-matrix of V(q) or V(r)."""
+"""Impurities with a potential of finite range: the T-matrix of V(q) or V(r), on the shell or through all states."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ from jaxkin.disorder.form_factors import (
     reciprocal_vectors,
 )
 from jaxkin.disorder.kernels import Disorder
+from jaxkin.disorder.off_shell import OffShell, OffShellRule, decide, warn_of_trial_states
 from jaxkin.disorder.onshell_pairs import affordable
-from jaxkin.disorder.pivots import Choice, choose_pivots, located
+from jaxkin.disorder.pivots import Choice, choose_pivots, located, members
 from jaxkin.disorder.potentials import Gaussian
 from jaxkin.disorder.real_space import RealSpace, cells_within
 from jaxkin.errors import JaxkinError
@@ -48,7 +49,9 @@ class FiniteRangeImpurity(Disorder):
     ⟨p|V|p'⟩ = Σ_α u*_α u'_α Σ_G V(k − k' + G) e^{iG·(τ_α − r₀)},
 
     which does not depend on the choice of the cell. T = V − iπVWT on the surface's points (Heitler): the
-    real part of the Green function is left out, the optical theorem and flux conservation are exact.
+    real part of the Green function is left out, the optical theorem and flux conservation are exact. With ``off_shell``
+    it is T = K − iπKWT with K = V + V Re G K, which takes all states of all bands, by Schwinger's principle
+    (:mod:`jaxkin.disorder.off_shell`): what resonances and bound states need.
 
     Args:
         form_factor: V(q)/strength, a JAX function of Cartesian q (3,) in Å⁻¹: :class:`Gaussian`,
@@ -64,10 +67,15 @@ class FiniteRangeImpurity(Disorder):
         rtol: accuracy of V on the shell, relative to its largest element, by which as many points are chosen to
             interpolate it through; side jumps and Gaussian skew scattering are off by √rtol at worst
             (docs/impurities.md).
+        off_shell: whether Re G is there; it is integrated once a surface, whatever strength and density. That of
+            Gaussian skew scattering's own Green functions is left out.
 
     Raises:
         JaxkinError: a density that is not positive, V(q) that does not fall off, ``periodic`` with RealSpace; points in
-            the functions of V beyond the memory budget.
+            the functions of V beyond the memory budget; ``off_shell`` of an order that has no G.
+
+    Warns:
+        AccuracyWarning: the integral of Re G, or its trial states, are known to less than they should.
 
     >>> import jaxkin as jk
     >>> model = jk.models.get("kramers-weyl-d4")
@@ -84,6 +92,7 @@ class FiniteRangeImpurity(Disorder):
     order: Order = eqx.field(static=True)
     positions: tuple[tuple[float, ...], ...] = eqx.field(static=True)
     rtol: float = eqx.field(static=True)
+    off_shell: bool = eqx.field(static=True)
 
     def __init__(
         self,
@@ -95,8 +104,12 @@ class FiniteRangeImpurity(Disorder):
         order: Order = "tmatrix",
         positions: Sequence[float] | Sequence[Sequence[float]] = (0.0, 0.0, 0.0),
         rtol: float = 1e-7,
+        off_shell: bool = False,
     ):
         check_order(order)
+        check_kind("off_shell", off_shell, bool, "True or False")
+        if off_shell and order != "tmatrix":
+            raise JaxkinError(f"order={order!r} has no Green function: leave off_shell out, or ask for 'tmatrix'.")
         check_number("rtol", rtol, "a number above 0 and below 1", least=1e-14, most=1)
         check_positive("density", density, "a positive number of impurities per Å^d")
         check_number("strength", strength, "a finite number in eV Å^d (eV for RealSpace, a charge for ScreenedCoulomb)")
@@ -108,7 +121,7 @@ class FiniteRangeImpurity(Disorder):
         if not isinstance(form_factor, eqx.Module):
             _check_function(form_factor)
         self.strength, self.density = leaf(strength), leaf(density)
-        self.periodic, self.order, self.rtol = periodic, order, rtol
+        self.periodic, self.order, self.rtol, self.off_shell = periodic, order, rtol, off_shell
         rows = np.atleast_2d(numbers("positions", positions, "three reduced coordinates, or several such rows"))
         if rows.ndim != 2 or not rows.size:
             raise JaxkinError(f"positions={shown(positions)} must be three reduced coordinates, or several such rows.")
@@ -125,9 +138,20 @@ class FiniteRangeImpurity(Disorder):
             layouts = self._layouts(sampled)
             index, group = _distinct(np.asarray(sampled.model.centres))
             choices = self._choices(sampled, layouts, index, group)
+            rules = self._rules(sampled, layouts, index, group) if self.off_shell else None
         factors = self._factors(surface, layouts, index)
         scale = self.strength * (surface.model.state_volume if self.periodic else 1.0)
-        given = factors, scale, self.density / len(factors), group, self.order
+        beyond = (
+            None
+            if rules is None
+            else tuple(
+                rule(surface.model, surface.levels, one, members(group)) if surface.elsewhere else known
+                for (rule, known), one in zip(rules, factors, strict=True)
+            )
+        )
+        if beyond is not None and not is_traced(beyond, scale):
+            warn_of_trial_states(beyond, scale)
+        given = factors, scale, self.density / len(factors), beyond, group, self.order
         if choices is None:
             return MatrixScatterer(*given)
         return SmoothScatterer(*given, tuple(located(surface, chosen) for chosen in choices), surface.levels)
@@ -136,15 +160,32 @@ class FiniteRangeImpurity(Disorder):
         self, sampled: Surface, layouts: tuple[Layout, ...], index: tuple[int, ...], group: tuple[int, ...]
     ) -> list[Choice] | None:
         """Pivots for each position, whatever strength and density, once a surface; None where matrices are better."""
-        leaves, structure = jax.tree.flatten((self.form_factor, self.positions, self.periodic, self.rtol))
         largest = int(np.diff(sampled.layout.starts).max(initial=0))
         most = largest // FULL if affordable(largest, len(group)) else largest
-        known = tuple(np.asarray(x).tobytes() if eqx.is_array_like(x) else x for x in leaves)
-        kept, key = sampled.costly.value, (known, structure, most)
+        kept, key = sampled.costly.value, (self._shape, self.rtol, most)
         if key not in kept:
             factors = self._factors(sampled, layouts, index)
             kept[key] = choose_pivots(sampled, factors, group, self.rtol, most)
         return kept[key]
+
+    def _rules(
+        self, sampled: Surface, layouts: tuple[Layout, ...], index: tuple[int, ...], group: tuple[int, ...]
+    ) -> list[tuple[OffShellRule, OffShell]]:
+        """Trial states and nodes of Re G of each position, and what they give where the surface was sampled."""
+        kept, key = sampled.costly.value, (self._shape, "off shell")
+        if key not in kept:
+            at, levels, found = members(group), np.asarray(sampled.levels), []
+            for one in self._factors(sampled, layouts, index):
+                rule = decide(sampled, one, at)
+                found.append((rule, jax.tree.map(np.asarray, rule(sampled.model, levels, one, at))))
+            kept[key] = found
+        return kept[key]
+
+    @property
+    def _shape(self) -> tuple:
+        """V but for its strength."""
+        leaves, structure = jax.tree.flatten((self.form_factor, self.positions, self.periodic))
+        return tuple(np.asarray(x).tobytes() if eqx.is_array_like(x) else x for x in leaves), structure
 
     def _factors(
         self, surface: Surface, layouts: tuple[Layout, ...], index: tuple[int, ...]
@@ -184,7 +225,7 @@ class FiniteRangeImpurity(Disorder):
         if not isinstance(model, TightBinding):
             if not isinstance(potential, RealSpace):
                 return ContinuumLayout()
-            k = np.asarray(model.cartesian(surface.k))
+            k = np.asarray(model.cartesian(np.array(model.zone).T if self.off_shell else surface.k))
             return GivenLayout(potential.on_ball(model.dimension, np.ptp(k, axis=0) if len(k) else np.zeros(3)))
         lattice = np.asarray(model.lattice)
         if isinstance(potential, RealSpace):

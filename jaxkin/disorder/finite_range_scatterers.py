@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -15,10 +15,19 @@ from jaxkin.disorder.amplitude import Order, Terms, saturation, scattering_terms
 from jaxkin.disorder.collisions import Collisions, SummedCollisions
 from jaxkin.disorder.form_factors import FormFactors
 from jaxkin.disorder.kernels import Scatterer
+from jaxkin.disorder.off_shell import OffShell
 from jaxkin.disorder.onshell import demand_matrices, on_shell_collisions
 from jaxkin.disorder.onshell_pairs import OnShellPairs, demand_orbitals, dressed_orbitals
 from jaxkin.disorder.orbital_moments import hermitian
-from jaxkin.disorder.pivots import Interpolation, Pivots, interpolated, members, potential_rows
+from jaxkin.disorder.pivots import (
+    Interpolation,
+    Pivots,
+    Separable,
+    interpolated,
+    members,
+    potential_rows,
+    potential_slopes,
+)
 from jaxkin.disorder.smooth import SmoothCollisions
 from jaxkin.disorder.smooth_pairs import SmoothKind, SmoothPairs
 from jaxkin.disorder.states import States
@@ -38,6 +47,7 @@ class FiniteRangeScatterer(Scatterer):
         factors: its form factors, of each equivalent position.
         scale: that V is multiplied with.
         density: of each position, Å^-d.
+        off_shell: of each position, what V does through states off the shell; None leaves that out.
         group: which of the different positions each orbital is at.
         order: of the kernels in V.
     """
@@ -45,6 +55,7 @@ class FiniteRangeScatterer(Scatterer):
     factors: tuple[FormFactors, ...]
     scale: Number
     density: Number
+    off_shell: tuple[OffShell, ...] | None
     group: tuple[int, ...] = eqx.field(static=True)
     order: Order = eqx.field(static=True)
     bloch: ClassVar[bool] = True  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -53,6 +64,18 @@ class FiniteRangeScatterer(Scatterer):
     @property
     def orbitals(self) -> tuple[int, ...]:
         return tuple(range(len(self.group)))
+
+    def at(self, level: AnyArray) -> Self:
+        if self.off_shell is None:
+            return self
+        return replace(self, off_shell=tuple(one.at(level) for one in self.off_shell))
+
+    @property
+    def _added(self) -> list[Separable | None]:
+        """What stands beside V of each position, of strength one."""
+        if self.off_shell is None:
+            return [None] * len(self.factors)
+        return [one.added(self.scale) for one in self.off_shell]
 
     @abc.abstractmethod
     def kinds(self, states: States) -> Sequence[Any]:
@@ -94,9 +117,13 @@ class FiniteRangeScatterer(Scatterer):
 
 
 class Matrices(NamedTuple):
-    """⟨p|V|p'⟩ (M, M) and ⟨D_a p|V|p'⟩, along k with the derivative of V's phases, (3, M, M)."""
+    """⟨p|V|p'⟩ (M, M), and of K, which is V where states off the shell are left out, ⟨p|K|p'⟩ and ⟨D_a p|K|p'⟩.
+
+    The latter, (3, M, M), is along k with the derivative of V's phases.
+    """
 
     potential: Complex[Array, "M M"]
+    reaction: Complex[Array, "M M"]
     slope: Complex[Array, "3 M M"]
 
 
@@ -105,40 +132,64 @@ class MatrixScatterer(FiniteRangeScatterer):
 
     def kinds(self, states: States) -> list[Matrices]:
         demand_matrices(len(states))
-        return [self._matrices(states, one) for one in self.factors]
+        return [self._matrices(states, *one) for one in zip(self.factors, self._added, strict=True)]
 
     def _collisions(self, states: States, kind: Matrices) -> Collisions:
-        return on_shell_collisions(states, self.order, kind.potential, None, kind.slope, self.density)
+        reaction = None if self.off_shell is None else kind.reaction
+        return on_shell_collisions(states, self.order, kind.potential, reaction, kind.slope, self.density)
 
     def _pairs(self, states: States, kinds: Sequence[Matrices]) -> OnShellPairs:
         demand_orbitals(states)
         dressed = [
-            dressed_orbitals(states, self.order, self.density, kind.potential, self._from_orbitals(states, one))
-            for kind, one in zip(kinds, self.factors, strict=True)
+            dressed_orbitals(states, self.order, self.density, kind.reaction, self._from_orbitals(states, one, added))
+            for kind, one, added in zip(kinds, self.factors, self._added, strict=True)
         ]
         return OnShellPairs(states, dressed)
 
-    def _matrices(self, states: States, factors: FormFactors) -> Matrices:
+    def _matrices(self, states: States, factors: FormFactors, added: Separable | None) -> Matrices:
         k, u, du = _bloch(states)
         at = members(self.group)
 
-        def rows(*mine: Array) -> tuple[Array, Array]:
-            return potential_rows(factors, mine, k, u, at, states.along_k)
+        def rows(k_others: AnyArray, u_others: AnyArray) -> tuple[Array, Array]:
+            """⟨p|V|q⟩ and ⟨D_a p|V|q⟩ (3, M, ·) of all states and others."""
 
-        v, slope = map_over_tiles(rows, factors.rows, k, u, du)
-        return Matrices(hermitian(self.scale * v), self.scale * jnp.swapaxes(slope, 0, 1))
+            def tile(*mine: Array) -> tuple[Array, Array]:
+                return potential_slopes(factors, mine, k_others, u_others, at, states.along_k)
 
-    def _from_orbitals(self, states: States, factors: FormFactors) -> Array:
-        """⟨k_i α|V|p_j⟩, (α, M, M)."""
+            values, slopes = map_over_tiles(tile, factors.rows, k, u, du)
+            return values, jnp.swapaxes(slopes, 0, 1)
+
+        v, slope = rows(k, u)
+        if added is None:
+            v = hermitian(self.scale * v)
+            return Matrices(v, v, self.scale * slope)
+        beside, bent = rows(*map(jnp.asarray, added[:2]))
+        back = added.q @ beside.conj().T
+        reaction, slope = v + beside @ back, slope + bent @ back
+        return Matrices(hermitian(self.scale * v), hermitian(self.scale * reaction), self.scale * slope)
+
+    def _from_orbitals(self, states: States, factors: FormFactors, added: Separable | None) -> Array:
+        """⟨k_i α|K|p_j⟩, (α, M, M)."""
         k, u, _ = _bloch(states)
-        f = map_over_tiles(lambda mine: jnp.swapaxes(factors(mine, k)[0], 0, 1), factors.rows, k)  # (I, s, J)
-        return self.scale * jnp.swapaxes(f, 0, 1)[jnp.asarray(self.group)] * u.T[:, None, :]
+
+        def orbitals(k_others: Array, u_others: Array) -> Array:
+            f = map_over_tiles(
+                lambda mine: jnp.swapaxes(factors(mine, k_others)[0], 0, 1), factors.rows, k
+            )  # (I, s, J)
+            return jnp.swapaxes(f, 0, 1)[jnp.asarray(self.group)] * u_others.T[:, None, :]
+
+        found = orbitals(k, u)
+        if added is not None:
+            there, there_u = map(jnp.asarray, added[:2])
+            beside = potential_rows(factors, (k, u), there, there_u, members(self.group))
+            found = found + orbitals(there, there_u) @ (added.q @ beside.conj().T)
+        return self.scale * found
 
 
 class Interpolated(NamedTuple):
     """The states of a shell in the functions of the pivots, ⟨m|p⟩ and ⟨m|D_a p⟩, Σ W |p⟩⟨p| and the kernels there.
 
-    ``saturation`` is what unitarity takes away, None below ``"tmatrix"``.
+    ``saturation`` is what unitarity takes away, None where Re G is known or T is V.
     """
 
     through: Interpolation
@@ -164,7 +215,8 @@ class SmoothScatterer(FiniteRangeScatterer):
         if len(self.levels) == 1:
             return self
         nearest = namespace(self.levels, level).argmin(abs(self.levels - level))
-        return replace(self, pivots=tuple(one.at(nearest) for one in self.pivots), levels=self.levels[nearest][None])
+        pivots = tuple(one.at(nearest) for one in self.pivots)
+        return replace(super().at(level), pivots=pivots, levels=self.levels[nearest][None])
 
     def kinds(self, states: States) -> list[Interpolated]:
         functions = sum(one.rank for one in self.pivots)
@@ -173,15 +225,18 @@ class SmoothScatterer(FiniteRangeScatterer):
             f"{len(states)} points interpolated through {functions}",
             "raise it, use fewer points (a smaller n), or a larger rtol of the impurity",
         )
-        return [self._interpolated(states, *one) for one in zip(self.factors, self.pivots, strict=True)]
+        return [self._interpolated(states, *one) for one in zip(self.factors, self.pivots, self._added, strict=True)]
 
-    def _interpolated(self, states: States, factors: FormFactors, pivots: Pivots) -> Interpolated:
+    def _interpolated(
+        self, states: States, factors: FormFactors, pivots: Pivots, added: Separable | None
+    ) -> Interpolated:
         k, u, du = _bloch(states)
-        through, (local, derivative) = interpolated(factors, members(self.group), pivots, k, (u, du), states.along_k)
+        at = members(self.group)
+        through, (local, derivative) = interpolated(factors, at, pivots, added, k, (u, du), states.along_k)
         v = self.scale * through.core
         density = density_matrix(states, local)
         terms = scattering_terms(self.order, v, v, density)
-        taken = saturation(terms.amplitude, v, density) if terms.unitary else None
+        taken = saturation(terms.amplitude, v, density) if terms.unitary and added is None else None
         return Interpolated(through, local, derivative, density, terms, taken)
 
     def _collisions(self, states: States, kind: Interpolated) -> Collisions:

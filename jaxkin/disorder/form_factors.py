@@ -46,6 +46,15 @@ class FormFactors(eqx.Module):
     ) -> tuple[Complex[Array, "s I J"], Complex[Array, "3 s I J"]]:
         """F_s(k_i − k_j) and ∂F_s/∂k_i in Å."""
 
+    @abc.abstractmethod
+    def continued(self, left: Complex[Array, "I 3"], right: Complex[Array, "J 3"]) -> Complex[Array, "s I J"]:
+        """F_s(k_i − k_j) at k of which one may be complex: no complex conjugates."""
+
+    @property
+    @abc.abstractmethod
+    def strip(self) -> float:
+        """|Im q| in Å⁻¹ up to which F_s is analytic and not much larger than at real q; 0 if that is not known."""
+
 
 class ReciprocalSum(FormFactors):
     """Σ_G V(q + G) e^{iG·x}, with q brought to the first cell by e^{−iG₀·x}.
@@ -68,13 +77,7 @@ class ReciprocalSum(FormFactors):
     def __call__(self, left, right):
         q = left[:, None, :] - right
         x = jnp.asarray(self.positions)
-        if self.basis is None:
-            back = jnp.zeros_like(q)
-        else:
-            reduced = q @ jnp.linalg.pinv(jnp.asarray(self.basis))
-            back = jnp.round(reduced) @ jnp.asarray(self.basis)
-        vectors = jnp.asarray(self.vectors)
-        phases = jnp.asarray(self.counts)[:, None] * jnp.exp(1j * (vectors @ x.T))  # (g, s)
+        back, vectors, phases = self._back(q), jnp.asarray(self.vectors), self._phases(x)
         inside, turn = (q - back).reshape(-1, 3), jnp.exp(-1j * jnp.einsum("ija,sa->sij", back, x))
 
         def whole(total):
@@ -85,6 +88,32 @@ class ReciprocalSum(FormFactors):
         sums = _radial_sums if getattr(self.form_factor, "radial", None) is not None else _sums
         values, slopes = sums(self.form_factor, inside, vectors, phases)
         return whole(values), whole(slopes)
+
+    def continued(self, left, right):
+        q, x = left[:, None, :] - right, jnp.asarray(self.positions)
+        back = self._back(q.real)
+        inside, function = q - back, jax.vmap(jax.vmap(self.form_factor))
+
+        def terms(some, waves):
+            return jnp.tensordot(waves, jax.vmap(lambda g: function(inside + g))(some), axes=(0, 0))
+
+        total = sum_over_tiles(terms, TOGETHER, jnp.asarray(self.vectors), self._phases(x))
+        return total * jnp.exp(-1j * jnp.einsum("ija,sa->sij", back, x))
+
+    @property
+    def strip(self) -> float:
+        return getattr(self.form_factor, "strip", 0.0)
+
+    def _back(self, q: Array) -> Array:
+        """The reciprocal vector next to q."""
+        if self.basis is None:
+            return jnp.zeros_like(q)
+        basis = jnp.asarray(self.basis)
+        return jnp.round(q @ jnp.linalg.pinv(basis)) @ basis
+
+    def _phases(self, x: Array) -> Array:
+        """e^{iG·x} of the G that count, (g, s)."""
+        return jnp.asarray(self.counts)[:, None] * jnp.exp(1j * (jnp.asarray(self.vectors) @ x.T))
 
 
 def _sums(function: Callable, inside: Array, vectors: Array, phases: Array) -> tuple[Array, Array]:
@@ -139,6 +168,14 @@ class PeriodicFactor(FormFactors):
         values, slope = (jax.vmap(jax.vmap(of))(q) for of in (factors, jax.jacfwd(factors)))
         return jnp.moveaxis(values, -1, 0), jnp.transpose(slope, (3, 2, 0, 1))
 
+    def continued(self, left, right):
+        q, x = left[:, None, :] - right, jnp.asarray(self.positions)
+        return jnp.exp(-1j * jnp.einsum("ija,sa->sij", q, x)) * jax.vmap(jax.vmap(self.form_factor))(q)
+
+    @property
+    def strip(self) -> float:
+        return getattr(self.form_factor, "strip", 0.0)
+
 
 class SiteSum(FormFactors):
     """Σ_r V_r e^{−iq·r} of real V_r: matrix products between the plane waves on the sites.
@@ -153,10 +190,8 @@ class SiteSum(FormFactors):
     rows: ClassVar[int] = 1024
 
     def __call__(self, left, right):
-        size = min(CHUNK, max(16, 1 << (self.points.shape[1] - 1).bit_length()))
-        fill = -self.points.shape[1] % size
-        points = jnp.pad(self.points, ((0, 0), (0, fill), (0, 0))).reshape(len(self.points), -1, size, 3)
-        values = jnp.pad(self.values, ((0, 0), (0, fill))).reshape(points.shape[:3])
+        size = self._chunk
+        points, values = self._chunks(size)
 
         def terms(r, v):
             bra, wave = real_form(jnp.exp(1j * (left @ r.T))), jnp.exp(1j * (right @ r.T))
@@ -167,6 +202,28 @@ class SiteSum(FormFactors):
 
         total = jnp.stack([scanned(terms, one) for one in zip(points, values, strict=True)], axis=1)
         return total[0], -1j * total[1:]
+
+    def continued(self, left, right):
+        def terms(r, v):
+            return (v * jnp.exp(-1j * (left @ r.T))) @ jnp.exp(1j * (right @ r.T)).T
+
+        return jnp.stack([scanned(terms, one) for one in zip(*self._chunks(self._chunk), strict=True)])
+
+    @property
+    def strip(self) -> float:
+        size = np.abs(np.asarray(self.values))
+        return float(np.sum(size) / np.sum(size * np.linalg.norm(self.points, axis=2).clip(1e-3)))
+
+    @property
+    def _chunk(self) -> int:
+        """Sites that are summed together."""
+        return min(CHUNK, max(16, 1 << (self.points.shape[1] - 1).bit_length()))
+
+    def _chunks(self, size: int) -> tuple[Array, Array]:
+        """The sites in chunks, filled up with some that do nothing, (s, chunks, size, 3) and without the last axis."""
+        fill = -self.points.shape[1] % size
+        points = jnp.pad(self.points, ((0, 0), (0, fill), (0, 0))).reshape(len(self.points), -1, size, 3)
+        return points, jnp.pad(self.values, ((0, 0), (0, fill))).reshape(points.shape[:3])
 
 
 class Layout(eqx.Module):

@@ -59,6 +59,20 @@ class Pivots(eqx.Module):
         return Pivots(self.k[level][None], self.u[level][None], self.rank)
 
 
+class Separable(NamedTuple):
+    """V|a⟩q⟨a|V of states a, that stands beside a potential V of strength one.
+
+    Attributes:
+        k: Cartesian, (A, 3) in Å⁻¹.
+        u: |u⟩, (A, n).
+        q: (A, A), Hermitian.
+    """
+
+    k: AnyArray
+    u: AnyArray
+    q: Complex[AnyArray, "A A"]
+
+
 class Interpolation(eqx.Module):
     """The functions χ_q(k) = ⟨k α|V|q⟩ R⁻¹ of one level's pivots q, with V_SJ = Q R on the fitted points S ⊇ J.
 
@@ -69,23 +83,31 @@ class Interpolation(eqx.Module):
         factors: the form factors of V.
         members: which of the different positions each orbital is at, (n, s) of zeros and ones.
         pivots: of one level.
+        added: what V is to be taken with: all is then of V + V|a⟩q⟨a|V, and the functions are sums over the pivots and
+            the a, the sources.
     """
 
     core: Complex[Array, "r r"]
     _factors: FormFactors
     _members: Array
-    _pivots: tuple[Array, Array]
+    _sources: tuple[Array, Array]
+    _mixing: Complex[Array, "t r"] | None
     _triangle: Complex[Array, "r r"]
 
-    def __init__(self, factors: FormFactors, members: Array, pivots: Pivots):
+    def __init__(self, factors: FormFactors, members: Array, pivots: Pivots, added: Separable | None = None):
         self._factors, self._members = factors, members
         k, u, rank = jnp.asarray(pivots.k[0]), jnp.asarray(pivots.u[0]), pivots.rank
-        self._pivots = k[:rank], u[:rank]
+        self._sources, self._mixing = (k[:rank], u[:rank]), None
         v = potential_matrix(factors, k, u, members)
+        if added is not None:
+            beside = potential_rows(factors, (k, u), added.k, added.u, members)
+            self._sources = jnp.concatenate([k[:rank], added.k]), jnp.concatenate([u[:rank], added.u])
+            self._mixing = jnp.concatenate([jnp.eye(rank), added.q @ beside[:rank].conj().T])
+            v = hermitian(v + beside @ added.q @ beside.conj().T)
         absent = jnp.sum(jnp.abs(u[:rank]) ** 2, axis=1) == 0
         columns = v[:, :rank].at[jnp.arange(rank), jnp.arange(rank)].add(absent)
         self._triangle = jnp.linalg.qr(jax.lax.stop_gradient(columns), mode="r")
-        q = self.reduced(columns.conj()).conj()
+        q = self._divided(columns.conj()).conj()
         inverse = jnp.linalg.solve(q.conj().T @ q, q.conj().T)
         self.core = hermitian(inverse @ v @ inverse.conj().T)
 
@@ -95,33 +117,38 @@ class Interpolation(eqx.Module):
         """⟨m|p⟩ and ⟨m|D_a p⟩ of M states; a derivative along k has that of V's phases in it."""
 
         def rows(k: Array, u: Array, du: Array) -> tuple[Array, Array]:
-            values, slopes = potential_rows(self._factors, (k, u, du), *self._pivots, self._members, along_k)
+            values, slopes = potential_slopes(self._factors, (k, u, du), *self._sources, self._members, along_k)
             return self.reduced(values.conj()), self.reduced(slopes.conj())
 
         return map_over_tiles(rows, self._factors.rows, k, u, du)
 
-    def waves(self, k: Array) -> Complex[Array, "s I r"]:
-        """F_s(k − k_q) between a tile of k and the pivots, that :meth:`bra` and :meth:`ket` are made of."""
-        return self._factors(k, self._pivots[0])[0]
+    def waves(self, k: Array) -> Complex[Array, "s I t"]:
+        """F_s(k − k_q) between a tile of k and the sources, that :meth:`bra` and :meth:`ket` are made of."""
+        return self._factors(k, self._sources[0])[0]
 
-    def on_pivots(self, forms: Complex[Array, "m r r"]) -> Complex[Array, "m r r"]:
-        """R⁻¹F: with it F y is Σ_q of :meth:`bra` on the pivots themselves."""
-        return jax.scipy.linalg.solve_triangular(jnp.broadcast_to(self._triangle, forms.shape), forms)
+    def on_sources(self, forms: Complex[Array, "m r r"]) -> Complex[Array, "m t r"]:
+        """R⁻¹F: with it F y is Σ_q of :meth:`bra` on the sources themselves."""
+        forms = jax.scipy.linalg.solve_triangular(jnp.broadcast_to(self._triangle, forms.shape), forms)
+        return forms if self._mixing is None else self._mixing @ forms
 
-    def bra(self, waves: Complex[Array, "s I r"], z: Complex[Array, "I m r"]) -> Complex[Array, "I m n"]:
+    def bra(self, waves: Complex[Array, "s I t"], z: Complex[Array, "I m t"]) -> Complex[Array, "I m n"]:
         """Σ_q ⟨k α|V|q⟩ z_q for each orbital α at k."""
-        u = self._pivots[1]
+        u = self._sources[1]
         parts = ((wave[:, None] * z) @ (u * self._members[:, s]) for s, wave in enumerate(waves))
         return sum(parts, jnp.zeros(()))
 
-    def ket(self, waves: Complex[Array, "s I r"], c: Complex[Array, "I m n"]) -> Complex[Array, "I m r"]:
+    def ket(self, waves: Complex[Array, "s I t"], c: Complex[Array, "I m n"]) -> Complex[Array, "I m t"]:
         """Σ_α ⟨q|V|k α⟩ c_α, the adjoint; :meth:`reduced` makes functions of it."""
-        u = self._pivots[1]
+        u = self._sources[1]
         parts = (wave.conj()[:, None] * (c @ (u * self._members[:, s]).conj().T) for s, wave in enumerate(waves))
         return sum(parts, jnp.zeros(()))
 
-    def reduced(self, columns: Complex[Array, "... r"]) -> Complex[Array, "... r"]:
-        """R⁻†y of y_q = ⟨q|V|·⟩: ⟨m|·⟩."""
+    def reduced(self, columns: Complex[Array, "... t"]) -> Complex[Array, "... r"]:
+        """R⁻†y of y_q = ⟨q|V|·⟩ of the sources: ⟨m|·⟩."""
+        return self._divided(columns if self._mixing is None else columns @ self._mixing.conj())
+
+    def _divided(self, columns: Complex[Array, "... r"]) -> Complex[Array, "... r"]:
+        """R⁻†y."""
         flat = columns.reshape(-1, columns.shape[-1])
         solved = jax.scipy.linalg.solve_triangular(self._triangle, flat.T, trans=2)
         return solved.T.reshape(columns.shape)
@@ -129,10 +156,16 @@ class Interpolation(eqx.Module):
 
 @eqx.filter_jit
 def interpolated(
-    factors: FormFactors, members: Array, pivots: Pivots, k: Array, bloch: tuple[Array, Array], along_k: bool
+    factors: FormFactors,
+    members: Array,
+    pivots: Pivots,
+    added: Separable | None,
+    k: Array,
+    bloch: tuple[Array, Array],
+    along_k: bool,
 ) -> tuple[Interpolation, tuple[Complex[Array, "M r"], Complex[Array, "M 3 r"]]]:
     """The functions, and states with |u⟩ and |D_a u⟩ in them; compiled as one where nothing else is."""
-    through = Interpolation(factors, members, pivots)
+    through = Interpolation(factors, members, pivots, added)
     return through, through(k, *bloch, along_k)
 
 
@@ -211,7 +244,7 @@ def choose(values: Callable[[np.ndarray], np.ndarray], count: int, rtol: float, 
         )
         v = values(order[: size + PROBES])
         size = min(size, count)
-        found, others = _pivots(v[:size, :size], rtol), np.arange(size, len(v))
+        found, others = pivots_of(v[:size, :size], rtol), np.arange(size, len(v))
         if found.rank > most:
             return None
         if size == count or _missed(v, found, others) <= 2 * rtol:
@@ -221,11 +254,7 @@ def choose(values: Callable[[np.ndarray], np.ndarray], count: int, rtol: float, 
 
 def potential_matrix(factors: FormFactors, k: AnyArray, u: AnyArray, members: Array) -> Complex[Array, "m m"]:
     """V between m states."""
-
-    def rows(k_mine: Array, u_mine: Array) -> Array:
-        return jnp.sum(factors(k_mine, k)[0] * jnp.einsum("im,ms,jm->sij", u_mine.conj(), members, u), axis=0)
-
-    return hermitian(map_over_tiles(rows, factors.rows, k, u))
+    return hermitian(potential_rows(factors, (k, u), k, u, members))
 
 
 _potential_matrix = eqx.filter_jit(potential_matrix)
@@ -237,7 +266,7 @@ def filled_rank(rank: int) -> int:
     return -(-rank // step) * step
 
 
-def _pivots(v: np.ndarray, rtol: float) -> Choice:
+def pivots_of(v: np.ndarray, rtol: float) -> Choice:
     """Of a matrix: by Cholesky's decomposition where that is all of it, else by an interpolative one."""
     scale = np.abs(v).max(initial=0.0)
     if not scale:
@@ -272,6 +301,18 @@ def _missed(v: np.ndarray, choice: Choice, probes: np.ndarray) -> float:
 
 
 def potential_rows(
+    factors: FormFactors, mine: tuple[AnyArray, AnyArray], others: AnyArray, u_others: AnyArray, members: Array
+) -> Complex[Array, "I J"]:
+    """⟨p|V|q⟩ of states p with (k, |u⟩) and others q."""
+
+    def rows(k: Array, u: Array) -> Array:
+        overlap = jnp.einsum("im,ms,jm->sij", u.conj(), members, jnp.asarray(u_others))
+        return jnp.sum(factors(k, jnp.asarray(others))[0] * overlap, axis=0)
+
+    return map_over_tiles(rows, factors.rows, *mine)
+
+
+def potential_slopes(
     factors: FormFactors, mine: tuple[Array, ...], others: Array, u_others: Array, members: Array, along_k: bool
 ):
     """⟨p|V|q⟩ (I, J) of states p and others q, and ⟨D_a p|V|q⟩, along k with that of V's phases, (I, 3, J)."""

@@ -45,6 +45,11 @@ class Gaussian(eqx.Module):
         """V of q² in Å⁻², of any shape: what depends on |q| alone is evaluated faster."""
         return jnp.exp(-0.5 * self.width**2 * square)
 
+    @property
+    def strip(self) -> float:
+        """|Im q| in Å⁻¹ to which it is continued."""
+        return 1 / float(self.width)
+
     def in_real_space(self, dimension: int) -> RealSpace:
         """V(r) = exp(−r²/2ξ²)/(2πξ²)^{d/2}, to the radius where it is rounding."""
         norm = (2 * np.pi * self.width**2) ** (-0.5 * dimension)
@@ -113,6 +118,15 @@ class ScreenedCoulomb(eqx.Module):
         epsilon = jnp.asarray(self.dielectric)
         screened = q @ (epsilon @ q) if epsilon.ndim == 2 else q @ (epsilon * q)
         return self._screened(q @ q, screened)
+
+    @property
+    def strip(self) -> float:
+        """|Im q| in Å⁻¹ to which it is continued: half way to the pole; in two dimensions q = 0 is a branch point."""
+        if self.dimension == 2 or self.length is None:
+            return 0.0
+        largest = np.max(self.dielectric) if np.ndim(self.dielectric) < 2 else np.linalg.norm(self.dielectric, 2)
+        pole = float(np.sqrt(self._mean / largest) / self.length)
+        return min(0.5 * pole, 1 / max(float(self.core), 1e-300))
 
     @property
     def radial(self) -> Callable[[Array], Array] | None:

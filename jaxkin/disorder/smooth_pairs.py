@@ -77,11 +77,11 @@ class SmoothPairs(TwoImpurityScattering):
         return (self._k, self._reduced, *(kind.local for kind in self._kinds))
 
     def _spread(self, forms: Sequence[Complex[Array, "m r r"]]) -> list[Array]:
-        """R⁻¹F of every kind, with which F|p⟩ is on the pivots themselves."""
-        return [kind.through.on_pivots(form) for kind, form in zip(self._kinds, forms, strict=True)]
+        """R⁻¹F of every kind, with which F|p⟩ is on the sources themselves."""
+        return [kind.through.on_sources(form) for kind, form in zip(self._kinds, forms, strict=True)]
 
-    def _interband(self, tile: Sequence[Array], spread: Sequence[Complex[Array, "m r r"]]) -> list[Array]:
-        """⟨q|V Q_p F|p⟩ of states of a tile and the pivots q of each kind, for F on all kinds, (I, m, r)."""
+    def _interband(self, tile: Sequence[Array], spread: Sequence[Complex[Array, "m t r"]]) -> list[Array]:
+        """⟨q|V Q_p F|p⟩ of states of a tile and the sources q of each kind, for F on all kinds, (I, m, t)."""
         k, resolvents, *local = tile
         waves, on_orbitals = [], jnp.zeros(())
         for kind, p, form in zip(self._kinds, local, spread, strict=True):

@@ -62,6 +62,8 @@ class Integrand(Protocol):
 
     levels: np.ndarray
     """ε, (E,)."""
+    strip: float
+    """How far into the complex k may be displaced, Å⁻¹; 0 where it is no function of complex k."""
 
     def __call__(self, resolved: Resolved, width: float, jacobian: np.ndarray) -> np.ndarray:
         """(N, E, C) values times the ``jacobian`` (N,); :func:`kernel_mean` at ``width`` η, if that is not zero."""
@@ -108,7 +110,7 @@ def singular_integral(
     searched for where they are not ``known``.
     """
     spectrum, levels = Spectrum(model), integrand.levels
-    nodes, analytic = Nodes(spectrum), is_analytic(model)
+    nodes, analytic = Nodes(spectrum), integrand.strip > 0 and is_analytic(model)
 
     def over(chosen: np.ndarray, goal: Goal) -> Integral:
         part = integrand.at(levels[chosen])
@@ -121,6 +123,7 @@ def singular_integral(
             return adaptive_integral(Points(model, part), mesh, goal)
         result, spent = None, 0
         if analytic:
+            deformation = deformation.within(part.strip)
             result, spent = _by_displacement(model, part, deformation, pockets, mesh, goal)
         if result is None and analytic and low < high:
             left = goal.after(spent)
@@ -160,19 +163,19 @@ class Points:
 
     def _values(self, k: np.ndarray) -> np.ndarray:
         if self.deformation is None:
-            return self._undisplaced(k, lambda: _resolved(self.model, k))
+            return self._undisplaced(k, lambda: resolved_at(self.model, k))
         plain = self._by_solves(self.width, EIGENSYSTEM - EIGENVALUES)
-        every = None if plain else _resolved(self.model, k)
+        every = None if plain else resolved_at(self.model, k)
         energies = _energies(self.model, k) if every is None else every.eigenvalues
         near = self.deformation.reaches(energies).any(axis=1)
         parts, places = [], [np.flatnonzero(~near), np.flatnonzero(near)]
         if not near.all():
             far = places[0]
             parts.append(
-                self._undisplaced(k[far], lambda: _resolved(self.model, k[far]) if every is None else every[far])
+                self._undisplaced(k[far], lambda: resolved_at(self.model, k[far]) if every is None else every[far])
             )
         if near.any():
-            real = _resolved(self.model, k[near]) if every is None else every[near]
+            real = resolved_at(self.model, k[near]) if every is None else every[near]
             parts.append(self._displaced(self.deformation, real))
         return np.concatenate(parts)[np.argsort(np.concatenate(places))]
 
@@ -259,7 +262,7 @@ def _by_kernel(model: BlochModel, integrand: Integrand, mesh: Cells, goal: Goal)
     return replace(best, evaluations=spent)
 
 
-def _resolved(model: BlochModel, k: np.ndarray) -> Resolved:
+def resolved_at(model: BlochModel, k: np.ndarray) -> Resolved:
     """Energies and states at real k in the periodic gauge."""
     rows = min(4096, tile_rows(model, arrays=4))
     energies, states = over_tiles(lambda part: batched_eigensystems(hamiltonians(model, part)), rows, k)

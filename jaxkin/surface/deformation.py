@@ -60,6 +60,10 @@ class Deformation(eqx.Module):
     def shallower(self) -> Deformation:
         return Deformation(self.low, self.high, 0.5 * self.depth, self.speed)
 
+    def within(self, strip: float) -> Deformation:
+        """With |h| = depth/speed at most ``strip`` (Å⁻¹)."""
+        return Deformation(self.low, self.high, np.minimum(self.depth, strip * self.speed), self.speed)
+
     def reaches(self, energies: np.ndarray) -> np.ndarray:
         """Which of (N, n) energies have a part in the displacement: k where none has stay real."""
         margin = (REACH + 2) * WIDTH * self.depth

@@ -16,7 +16,7 @@ from jaxkin.surface.sea import ZoneIntegral, local_green_function
 from jaxkin.surface.spectrum import SMALLEST_BUCKET, tile_rows
 from jaxkin.surface.surface import Surface
 from jaxkin.surface.tiles import scanned
-from jaxkin.surface.zone import nodes
+from jaxkin.surface.zone import Integral, nodes
 
 MATRICES = 16
 """Complex (n, n) matrices that a node's resolvent and its derivatives take."""
@@ -82,11 +82,11 @@ class GreenRule(eqx.Module):
         return scanned(tile, (jnp.asarray(part.k), jnp.asarray(part.weight)))
 
 
-def rule_nodes(green: ZoneIntegral, energies: np.ndarray, count: int | None = None) -> tuple[RuleNodes, ...]:
+def rule_nodes(green: ZoneIntegral | Integral, energies: np.ndarray, count: int | None = None) -> tuple[RuleNodes, ...]:
     """The nodes by which ``green`` was integrated, or ``count`` in each direction on the same cells.
 
     Args:
-        green: from :func:`local_green_function` at the ``energies``, and maybe others.
+        green: from :func:`local_green_function` or like it at the ``energies``, and maybe others.
         energies: (E,) in eV, those that are needed.
         count: Gauss-Legendre nodes.
     """
@@ -141,7 +141,7 @@ def _summed(rule: GreenRule, model: BlochModel, energies: Array) -> Array:
 class _Recorder:
     """An integrand that is the displaced k and the Jacobian themselves."""
 
-    levels = np.zeros(1)
+    levels, strip = np.zeros(1), np.inf
 
     def __call__(self, resolved: Resolved, width: float, jacobian: np.ndarray) -> np.ndarray:
         del width

@@ -208,6 +208,8 @@ def _reported(progress: Progress, done: int, total: int) -> None:
 class _Green:
     """𝒱 Σ_n R_mn L_nm' / (ε − λ_n), times the measure of the zone."""
 
+    strip = np.inf
+
     def __init__(self, model: BlochModel, levels: np.ndarray, orbitals: np.ndarray, cells: np.ndarray):
         self.model = model
         self.levels, self.orbitals, self.cells = levels, orbitals, cells
@@ -259,6 +261,8 @@ class _Flux:
 
     g is analytic below the real axis of λ, and Re g = f⁰ on it: :func:`occupation_moment` of x = μ − λ; or a higher.
     """
+
+    strip = np.inf
 
     def __init__(
         self,
