@@ -47,9 +47,10 @@ class PointConfig(ImpurityConfig, frozen=True, kw_only=True, tag="point"):
 
 
 class FiniteRangeConfig(ImpurityConfig, frozen=True):
-    """What extends over more than an orbital, from ``positions`` in the cell."""
+    """What extends over more than an orbital, from ``positions`` in the cell; with Re G if ``off_shell``."""
 
     positions: list[Vector] = msgspec.field(default_factory=list)
+    off_shell: bool = False
 
     def form_factor(self) -> Gaussian | ScreenedCoulomb:
         """V(q) for ``strength`` 1."""
@@ -58,7 +59,14 @@ class FiniteRangeConfig(ImpurityConfig, frozen=True):
     def build(self, model: BlochModel) -> Disorder:
         """The impurity of the library."""
         places = self.positions or (0.0, 0.0, 0.0)
-        return FiniteRangeImpurity(self.form_factor(), self.strength, self.density, order=self.order, positions=places)
+        return FiniteRangeImpurity(
+            self.form_factor(),
+            self.strength,
+            self.density,
+            order=self.order,
+            positions=places,
+            off_shell=self.off_shell,
+        )
 
 
 class GaussianConfig(FiniteRangeConfig, frozen=True, kw_only=True, tag="gaussian"):
@@ -92,6 +100,7 @@ class IonisedConfig(Section, frozen=True, kw_only=True, tag_field="kind", tag="i
     core: float = 1.0
     order: Literal["born", "third", "tmatrix"] = "tmatrix"
     positions: list[Vector] = msgspec.field(default_factory=list)
+    off_shell: bool = False
 
     def build(self, model: BlochModel) -> Disorder:
         """The impurities of the library."""
@@ -108,6 +117,7 @@ class IonisedConfig(Section, frozen=True, kw_only=True, tag_field="kind", tag="i
             core=self.core,
             order=self.order,
             positions=self.positions or (0.0, 0.0, 0.0),
+            off_shell=self.off_shell,
         )
 
 

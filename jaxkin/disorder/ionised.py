@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import equinox as eqx
 import numpy as np
@@ -11,7 +10,7 @@ from jaxtyping import Float
 
 from jaxkin.brief import brief, listed
 from jaxkin.checks import check_kind, check_number, check_positive, shown
-from jaxkin.disorder.amplitude import Order, check_order
+from jaxkin.disorder.amplitude import Order
 from jaxkin.disorder.finite_range import FiniteRangeImpurity
 from jaxkin.disorder.kernels import Disorder, Mixture, Scatterer
 from jaxkin.disorder.potentials import ScreenedCoulomb
@@ -42,6 +41,7 @@ class IonisedImpurities(Disorder):
         core: as of :class:`ScreenedCoulomb`.
         order: as of :class:`FiniteRangeImpurity`.
         positions: where they sit, as of :class:`FiniteRangeImpurity`.
+        off_shell: as of :class:`FiniteRangeImpurity`.
 
     Raises:
         JaxkinError: charges that are not whole numbers from −9 to 9 without 0, or cannot make the carriers neutral; a
@@ -64,6 +64,7 @@ class IonisedImpurities(Disorder):
     core: Number
     order: Order = eqx.field(static=True)
     positions: tuple[tuple[float, ...], ...] = eqx.field(static=True)
+    off_shell: bool = eqx.field(static=True)
 
     def __init__(
         self,
@@ -76,6 +77,7 @@ class IonisedImpurities(Disorder):
         core: Number = 1.0,
         order: Order = "tmatrix",
         positions: Sequence[float] | Sequence[Sequence[float]] = (0.0, 0.0, 0.0),
+        off_shell: bool = False,
     ):
         meaning = "charges in |e|, such as [-1, 2], or a mapping from these to parts"
         check_kind("charges", charges, (Sequence, Mapping, np.ndarray), meaning)
@@ -92,10 +94,10 @@ class IonisedImpurities(Disorder):
         self.charges, self.shares = tuple(map(int, parts)), np.array(list(parts.values()), float)
         if len({z > 0 for z in self.charges}) < 2 and not is_traced(compensation) and compensation != 0:
             raise JaxkinError(f"compensation={compensation:g} needs charges of both signs, not {listed(self.charges)}.")
-        example = _Charge(1, dielectric, length, core, 1.0, order, positions).impurity()  # refuses what makes no sense
-        self.positions = example.positions
         self.dielectric, self.length, self.core = leaf(dielectric), leaf(length), leaf(core)
-        self.compensation, self.density, self.order = leaf(compensation), leaf(density), order
+        self.compensation, self.density = leaf(compensation), leaf(density)
+        self.order, self.positions, self.off_shell = order, positions, off_shell  # pyright: ignore[reportAttributeAccessIssue]
+        self.positions = self._kind(1, 1.0).positions  # which refuses what makes no sense
 
     @brief
     def __repr__(self) -> str:
@@ -145,30 +147,19 @@ class IonisedImpurities(Disorder):
 
     def impurities(self, surface: Surface) -> Disorder:
         """The impurities in the sample of a surface: a :class:`FiniteRangeImpurity`, or a :class:`Mixture` of them."""
-        kinds = tuple(
-            _Charge(z, self.dielectric, self.length, self.core, n, self.order, self.positions).impurity()
-            for z, n in self.densities(surface).items()
-            if is_traced(n) or n > 0
-        )
+        kinds = tuple(self._kind(z, n) for z, n in self.densities(surface).items() if is_traced(n) or n > 0)
         return kinds[0] if len(kinds) == 1 else Mixture(kinds)
+
+    def _kind(self, charge: int, density: Number) -> FiniteRangeImpurity:
+        """One kind of ions, with their potential for electrons."""
+        return FiniteRangeImpurity(
+            ScreenedCoulomb(self.dielectric, self.length, self.core),
+            -charge,
+            density,
+            order=self.order,
+            positions=self.positions,
+            off_shell=self.off_shell,
+        )
 
     def on(self, surface: Surface) -> Scatterer:
         return self.impurities(surface).on(surface)
-
-
-class _Charge(NamedTuple):
-    """One kind of ions."""
-
-    charge: int
-    dielectric: Number | Sequence
-    length: Number | None
-    core: Number
-    density: Number
-    order: Order
-    positions: Sequence
-
-    def impurity(self) -> FiniteRangeImpurity:
-        """Their potential for electrons."""
-        check_order(self.order)
-        screened = ScreenedCoulomb(self.dielectric, self.length, self.core)
-        return FiniteRangeImpurity(screened, -self.charge, self.density, order=self.order, positions=self.positions)

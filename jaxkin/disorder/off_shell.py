@@ -71,10 +71,14 @@ class States(NamedTuple):
 
 
 class TrialStates(eqx.Module):
-    """States in the order in which V needs them; the first ``few`` would do for a LOOSE interpolation of it."""
+    """States in the order in which V needs them, and which are of the surface.
+
+    The first ``few`` would do for a LOOSE interpolation of V.
+    """
 
     k: AnyArray
     u: AnyArray
+    shell: AnyArray
     few: int = eqx.field(static=True)
 
 
@@ -98,11 +102,12 @@ class OffShell(eqx.Module):
         return OffShell(self.trial, self.overlap, self.green[nearest][None], self.levels[nearest][None])
 
     def uncertainty(self, scale: Number) -> Array:
-        """What T of ``scale`` times V gains by the last of the trial states, relative, the worst of all energies."""
+        """What T of ``scale`` times V gains on the shell by the last of the trial states, the worst of all energies."""
         v, m = jnp.asarray(self.overlap), self.trial.few
+        mine = jnp.asarray(self.trial.shell)[:, None] * v
 
         def amplitude(green: Array, count: int) -> Array:
-            left = v[:, :count]
+            left = mine[:, :count]
             return left @ jnp.linalg.solve(v[:count, :count] - scale * green[:count, :count], left.conj().T)
 
         def change(green: Array) -> Array:
@@ -272,7 +277,8 @@ def decide(surface: Surface, factors: FormFactors, members: Array) -> OffShellRu
     rng, model = np.random.default_rng(0), surface.model
     some = np.sort(rng.permutation(len(surface))[:CANDIDATES])
     shell = States(*(np.asarray(x) for x in ShellStates(surface, bloch=True).some(some)))
-    first = _chosen(shell, factors, members)
+    on_shell = np.ones(len(some))
+    first = _chosen(shell, on_shell, factors, members)
     probes = States(first.k[:PROBES], first.u[:PROBES])
     integrand = _Probed(model, np.asarray(surface.levels), factors, members, probes)
     found = singular_integral(model, integrand, Goal(RTOL, BUDGET))
@@ -286,7 +292,8 @@ def decide(surface: Surface, factors: FormFactors, members: Array) -> OffShellRu
         )
     parts = rule_nodes(found, integrand.levels)
     every = States(*(np.concatenate(x) for x in zip(shell, _taken(integrand, parts, rng), strict=True)))
-    return OffShellRule(_chosen(every, factors, members), parts)
+    on_shell = np.pad(on_shell, (0, len(every.k) - len(some)))
+    return OffShellRule(_chosen(every, on_shell, factors, members), parts)
 
 
 def warn_of_trial_states(every: Sequence[OffShell], scale: Number) -> None:
@@ -301,7 +308,7 @@ def warn_of_trial_states(every: Sequence[OffShell], scale: Number) -> None:
         )
 
 
-def _chosen(states: States, factors: FormFactors, members: Array) -> TrialStates:
+def _chosen(states: States, on_shell: np.ndarray, factors: FormFactors, members: Array) -> TrialStates:
     """Those that V among all is interpolated through, and zeros."""
     k, u = states
     v = np.asarray(_potential(factors, jnp.asarray(k), jnp.asarray(u), members))
@@ -309,7 +316,7 @@ def _chosen(states: States, factors: FormFactors, members: Array) -> TrialStates
     chosen = choice.points[: choice.rank]
     fill = max(PROBES, filled_rank(choice.rank)) - len(chosen)
     k, u = (np.pad(x[chosen], ((0, fill), (0, 0))) for x in (k, u))
-    return TrialStates(k, u, max(1, pivots_of(v, LOOSE).rank))
+    return TrialStates(k, u, np.pad(on_shell[chosen], (0, fill)), max(1, pivots_of(v, LOOSE).rank))
 
 
 def _taken(integrand: _Probed, parts: Sequence[RuleNodes], rng: np.random.Generator) -> States:

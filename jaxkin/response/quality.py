@@ -140,8 +140,8 @@ def saturation_warning(saturation: Number | None) -> tuple[str, ...]:
     return (
         f"a potential of finite range is so strong that unitarity takes {100 * float(saturation):.0f} % of its Born "
         "scattering away where the current flows: the T-matrix on the shell, which leaves out Re G, is not known to be "
-        "right there, and in the limit makes carriers mobile without bound. See what order='third' or 'born' give, "
-        "screen the potential more, or take a PointImpurity on a cluster, whose T-matrix has Re G.",
+        "right there, and in the limit makes carriers mobile without bound. off_shell=True has Re G; where that takes "
+        "too long, see what order='third' or 'born' give, or screen the potential more.",
     )
 
 
