@@ -38,8 +38,8 @@ from .disorder import (
     State,
     pair_integral,
 )
-from .response import Conductivity, GyrotropicResponse, LinearResponse, RelaxationModes
-from .response import conductivity, gyrotropic_response, linear_response, relaxation_modes
+from .response import Conductivity, GyrotropicResponse, LinearResponse, Magnetization, RelaxationModes
+from .response import conductivity, gyrotropic_response, linear_response, relaxation_modes, spontaneous_magnetization
 from .fitting import (
     BandFit,
     Data,
@@ -89,6 +89,7 @@ __all__ = [
     "KernelDisorder",
     "LinearResponse",
     "Lines",
+    "Magnetization",
     "Mixture",
     "ModelError",
     "Observable",
@@ -136,6 +137,7 @@ __all__ = [
     "read_wannier90",
     "relaxation_modes",
     "sample_posterior",
+    "spontaneous_magnetization",
     "symmetry",
     "tabulate",
     "tabulate_window",

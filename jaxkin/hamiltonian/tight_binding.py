@@ -184,7 +184,7 @@ class TightBinding(BlochModel):
     def hamiltonian_moments(self, k: KPoint) -> tuple[VectorMatrix, VectorMatrix] | None:
         if self.hr_matrices is None or self.rhr_matrices is None:
             return None
-        adjoint = self._adjoint(self.hr_matrices)
+        adjoint = self.adjoint(self.hr_matrices)
         even, odd = 0.5 * (self.hr_matrices + adjoint), -0.5j * (self.hr_matrices - adjoint)
         parts = self._vectors(k, jnp.concatenate([even, odd, self.rhr_matrices], axis=-1))
         return parts[:3] + 1j * parts[3:6], parts[6:]
@@ -196,7 +196,7 @@ class TightBinding(BlochModel):
         """Σ_R exp[ik·(R + τ_β − τ_α)] M_R of Hermitian ones, M_R = M†_{−R}."""
         return _turned(*self._sums(self._waves(k)[0], jnp.moveaxis(matrices, -1, 1)), *self._sites(k))
 
-    def _adjoint(self, matrices: Complex[Array, "R n n c"]) -> Complex[Array, "R n n c"]:
+    def adjoint(self, matrices: Complex[Array, "R n n c"]) -> Complex[Array, "R n n c"]:
         """M†_{−R}."""
         dagger, (one, other) = jnp.swapaxes(matrices.conj(), 1, 2), self.pairs
         return jnp.zeros_like(matrices).at[one].set(dagger[other]).at[other].set(dagger[one])

@@ -18,18 +18,20 @@ def occupation_moment(x: Complex[np.ndarray, "*shape"], width: float, power: int
     """g_p(x) with Re g_p = ∫_ε^∞ (ε' − μ)^p [−f⁰'(ε')] dε' at real x = μ − ε, analytic above the real axis of x.
 
     - p = 0, f⁰ itself: ½ + (i/π) ψ(z), z = ½ − ix/2πkT, and ½ + (i/π) ln(−ix) at T = 0;
-    - p = 1, kT times the entropy of a state: I − x g_0, I = ∫g_0 = ½x − kT[2 ln Γ(z) − ln 2π];
+    - p = 1, kT times the entropy of a state: I − x g_0, I = ∫g_0 = ½x − kT[2 ln Γ(z) − ln 2π]; −ix/π at T = 0;
     - p = 2, of the heat that heat moves: x² g_0 − 2x I + 2∫I, with ∫ln Γ.
 
     Args:
         x: in eV.
-        width: kT in eV; 0 for p = 0 only.
+        width: kT in eV; 0 for p < 2 only.
         power: p.
 
     >>> kt = 0.025
     >>> bool(abs(occupation_moment(np.array([0.0j]), kt, 2)[0].real - np.pi**2 / 6 * kt**2) < 1e-15)  # half of all
     True
     """
+    if not width and power:
+        return -1j / np.pi * x
     if not width:  # −ix keeps the cut of the logarithm away from the real axis
         return 0.5 + 1j / np.pi * np.log(-1j * x)
     z = 0.5 - 1j * x / (2 * np.pi * width)

@@ -26,6 +26,7 @@ from jaxkin.surface.contour import (
     COEFFICIENTS,
     NODES,
     ORDER,
+    Integrand,
     Points,
     Resolved,
     is_resolved,
@@ -178,12 +179,34 @@ def filled_response(
         pockets: those of the surface at μ; searched for if not given.
         progress: called with (done, total, what).
     """
-    if progress is not None:
-        goal = replace(goal, report=partial(_reported, progress))
     integrand = _Flux(model, Thermal(fermi_level, temperature), observable, power)
-    spectrum = Spectrum(model)
+    return filled_integral(model, integrand, goal, pockets=pockets, progress=progress, what="Hall integral")
+
+
+def filled_integral(
+    model: BlochModel,
+    integrand: Integrand,
+    goal: Goal,
+    *,
+    pockets: Sequence[Pocket] | None = None,
+    progress: Progress | None = None,
+    what: str,
+) -> Integral:
+    """Over all k, of what has a step at one energy: on a tree, on shifted lattices, and beyond an unbounded box.
+
+    Args:
+        model: any.
+        integrand: whose levels are all the Fermi level.
+        goal: error and budget.
+        pockets: those of the surface; searched for if not given.
+        progress: called with (done, total, ``what``).
+        what: is integrated, in words.
+    """
+    if progress is not None:
+        goal = replace(goal, report=partial(_reported, progress, what))
+    spectrum, level = Spectrum(model), float(np.real(integrand.levels[0]))
     if pockets is None:
-        pockets = find_pockets(Nodes(spectrum), (fermi_level, fermi_level))
+        pockets = find_pockets(Nodes(spectrum), (level, level))
     if model.periodic and not is_resolved(model, pockets, goal.budget // ROOM):
         result = shifted_lattices(Points(model, integrand), model.dimension, goal)
     else:
@@ -201,8 +224,8 @@ def quantum(model: BlochModel) -> float:
     return density ** (1 - 2 / len(lo)) / (2 * np.pi)
 
 
-def _reported(progress: Progress, done: int, total: int) -> None:
-    progress(min(done, total), total, "Hall integral, at most")
+def _reported(progress: Progress, what: str, done: int, total: int) -> None:
+    progress(min(done, total), total, f"{what}, at most")
 
 
 class _Green:
@@ -313,7 +336,7 @@ def _flux(
     return jax.vmap(one)(k, eigenvalues, right, left, filling)
 
 
-def _beyond_the_box(model: KdotP, integrand: _Flux, goal: Goal) -> Iterator[Integral]:
+def _beyond_the_box(model: KdotP, integrand: Integrand, goal: Goal) -> Iterator[Integral]:
     """The outside of a k·p box: pyramids k = c + (b − c)/t on its faces b, c the centre, 0 < t < 1.
 
     An integrand that falls off like |k|^{−d−1} is analytic in t.
