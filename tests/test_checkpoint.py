@@ -20,6 +20,7 @@ from jaxkin.cli.terms import terms
 from jaxkin.errors import ConfigError, FileFormatError, JaxkinError
 from jaxkin.geometry import ELECTRON_G
 from jaxkin.surface.contour import Points
+from jaxkin.surface.filled_moments import FilledMoments
 from jaxkin.surface.sea import _Flux
 from jaxkin.surface.shifted import shifted_lattices
 from jaxkin.surface.thermal import Thermal
@@ -366,3 +367,27 @@ def test_intrinsic_hall_conductivity_of_iron(iron):
         coarse = shifted_lattices(flux, 3, Goal(1e-9, 5_000), seed=seed)
         pulls.append((coarse.values[0] - fine.values[0]) / np.hypot(coarse.error[0], fine.error[0]))
     assert np.abs(pulls).max() < 4 and np.sqrt(np.mean(np.square(pulls))) < 1.3
+
+
+@pytest.mark.slow  # a minute and a half: a search and 6e4 H(k) of 18 orbitals
+def test_magnetization_of_iron(iron):
+    """That of 1e6 k within the error of some 2e4; its spin is iron's; and pulls of 4096 points for 8 seeds."""
+    model, level = jk.read_wannier90(iron / "Fe.chk.gz"), 17.717
+    known = np.array([IRON_ORBITAL, IRON_SPIN])
+    found = jk.spontaneous_magnetization(model, level, rtol=0.03)
+    assert "⟨Hr⟩ and ⟨rHr⟩" in found.lacking
+    for value, error, exact in zip(
+        (found.orbital, found.spin), (found.orbital_error, found.spin_error), known, strict=True
+    ):
+        assert np.abs(value - exact).max() < 4 * error
+    assert found.orbital_error < 1.5e-3 and found.spin_error < 5e-3
+    integrand = Points(model, FilledMoments(model, Thermal(level, 0.0)))
+    volume, pulls = float(model.cell_volume), []
+    for seed in range(1, 9):
+        coarse = shifted_lattices(integrand, 3, Goal(1e-9, 5_000), seed=seed)
+        pulls.append((volume * coarse.values - known) / (volume * coarse.error[:, None]))
+    assert np.abs(pulls).max() < 4 and np.sqrt(np.mean(np.square(pulls))) < 1.3
+
+
+IRON_ORBITAL, IRON_SPIN = (-0.0223, 0.0087, 0.0341), (0.0075, -0.0044, 2.3874)
+"""μ_B per cell, of a lattice of 100³ k: each ± 1e-4."""
