@@ -64,7 +64,7 @@ def test_pairs_of_states_are_the_sum_over_bands(wannier, level, temperature):
 
 @pytest.mark.parametrize("temperature", [0.0, 3000.0])
 def test_the_integrand_is_analytic(wannier, temperature):
-    """Its mean over a circle of complex k is its value at the centre, far from where a band meets μ (worst 1e-13)."""
+    """Its mean over a circle of complex k is its value at the centre, far from where a band meets μ."""
     integrand = FilledMoments(wannier, Thermal(-1.3, temperature))
     centre, direction = np.array([0.13, 0.41, 0.77]), np.array([0.3, -0.5, 0.4])
     k = centre + 0.02 * np.exp(2j * np.pi * np.arange(32) / 32)[:, None] * direction
@@ -85,7 +85,7 @@ def haldane(mass=0.2, flux=0.9):
 
 @pytest.mark.parametrize("mass", [0.2, 1.2])
 def test_haldane_in_its_gap(mass):
-    """M of a mesh that converges geometrically, and dM/dμ of the Chern number, to 1e-8 (worst 2e-11)."""
+    """M of a mesh that converges geometrically, and dM/dμ of the Chern number, to 1e-8."""
     model, levels = haldane(mass), (-0.2, 0.05)
     found = [jk.spontaneous_magnetization(model, level, rtol=1e-9).orbital[2] for level in levels]
     plain = [by_bands(model, mesh(120, 2), level, 0.0).mean(axis=0)[0, 2] for level in levels]
@@ -104,7 +104,7 @@ def test_haldane_as_a_metal_at_a_temperature():
         for shift in (-2 * step, -step, 0.0, step, 2 * step)
     }
     plain = by_bands(model, k, level, temperature).mean(axis=0)[0, 2]
-    assert abs(found[0.0] - plain) < 1e-8 * abs(plain)  # worst 1e-11
+    assert abs(found[0.0] - plain) < 1e-8 * abs(plain)
     slope = (8 * (found[step] - found[-step]) - found[2 * step] + found[-2 * step]) / (12 * step)
     flux = filled_berry_curvature(model, level, temperature).values[2]
     moments = 0.0
@@ -119,7 +119,7 @@ def test_haldane_as_a_metal_at_a_temperature():
 @pytest.mark.parametrize("temperature", [0.0, 300.0])
 @pytest.mark.parametrize("level", [0.05, 0.5])
 def test_massive_dirac_band(level, temperature):
-    """(|e|/ħ)/4π times μ in the gap ±Δ, and beyond it Δ: the whole plane, averaged over −f⁰' (worst 1e-9)."""
+    """(|e|/ħ)/4π times μ in the gap ±Δ, and beyond it Δ: the whole plane, averaged over −f⁰'."""
     mass = 0.2
     model = jk.models.get("massive-dirac-2d", velocity=1.3, mass=mass, box=1.0)
     found = jk.spontaneous_magnetization(model, level, temperature, rtol=1e-8)
@@ -169,7 +169,7 @@ def test_time_reversal_leaves_nothing():
 
 
 def test_spin_of_a_chain_in_a_field():
-    """−½ g_s (n_+ − n_−) along the field, n_± = arccos((±B − μ)/2t)/π (worst 1e-11)."""
+    """−½ g_s (n_+ − n_−) along the field, n_± = arccos((±B − μ)/2t)/π."""
     hopping, level, field = 0.7, 0.3, np.array([0.1, -0.2, 0.25])
     chain = jk.TightBinding([[2.0, 0, 0]], [[1], [-1]], np.full((2, 1, 1), -hopping), [[0.0]])
     found = jk.spontaneous_magnetization(spinful(chain, field), level, rtol=1e-9)
