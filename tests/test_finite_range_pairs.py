@@ -4,10 +4,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from dense_boltzmann import on_shell_pairs
+from equinox import tree_at
 from test_quantum import plane
 
 import jaxkin as jk
+from jaxkin.disorder import finite_range
 from jaxkin.disorder.amplitude import scattering_terms
+from jaxkin.disorder.finite_range_scatterers import FiniteRangeMixture
 from jaxkin.disorder.point import local_states, phases
 from jaxkin.disorder.states import ShellStates
 from jaxkin.disorder.two_impurities import Amplitude, Kind, TwoImpurities, density_matrix
@@ -44,6 +47,26 @@ def test_flux_conservation(contour, order, positions):
     assert np.abs(kernel - kernel.T).max() > 0.01 * np.abs(kernel).max()
     for flow in (kernel @ states.weights, kernel.T @ states.weights):
         assert np.abs(flow).max() < 1e-11 * size  # worst 7e-14
+
+
+def test_impurities_of_one_sample(contour, monkeypatch):
+    """Half as many twice are the same impurities; different ones interfere, by pivots as by matrices; flux stays."""
+    monkeypatch.setattr(finite_range, "FULL", 1)  # pivots, however few points there are
+    one, other = gaussian("tmatrix"), jk.FiniteRangeImpurity(jk.Gaussian(0.4), -1.5, 0.2, rtol=1e-12)
+    half = tree_at(lambda d: d.density, one, 0.5 * one.density)
+    whole, both = (pairs(contour, disorder)[1] for disorder in (one, half + half))
+    assert np.abs(whole - both).max() < 1e-12 * np.abs(whole).max()
+    states, mixed, back = pairs(contour, one + other)
+    alone = whole + pairs(contour, other)[1]
+    assert np.abs(mixed - alone).max() > 0.05 * np.abs(mixed).max()
+    for flow in (mixed @ states.weights, back @ states.weights):
+        assert np.abs(flow).max() < 1e-11 * np.abs(mixed @ np.diag(states.weights)).sum(axis=1).max()
+    scatterer = (one + other).on(contour)
+    assert isinstance(scatterer, FiniteRangeMixture)
+    matrices = FiniteRangeMixture(tuple(part.by_matrices for part in scatterer.parts))
+    x = jnp.eye(len(states)) / states.weights
+    np.testing.assert_allclose(mixed, matrices.two_impurities(states).apply(x)[0], atol=1e-5 * np.abs(mixed).max())
+    assert not jk.gyrotropic_response(contour, one + other).left_out
 
 
 @pytest.mark.parametrize("order", ["born", "tmatrix"])

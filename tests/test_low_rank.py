@@ -31,8 +31,7 @@ def holes():
 
 def by_matrices(scatterer):
     """The same potential without pivots."""
-    s = scatterer
-    return MatrixScatterer(s.factors, s.scale, s.density, s.off_shell, s.group, s.order)
+    return scatterer.by_matrices
 
 
 def states_of(surface):

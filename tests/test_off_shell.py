@@ -9,6 +9,7 @@ from scipy.special import spherical_jn, spherical_yn
 from test_low_rank import by_matrices, states_of
 
 import jaxkin as jk
+from jaxkin.disorder.finite_range_scatterers import SmoothScatterer
 from jaxkin.disorder.real_space import cells_within
 from jaxkin.disorder.states import ShellStates
 
@@ -57,6 +58,7 @@ def test_a_cluster_of_sites(crystal, strength):
     states, exact = states_of(crystal), cluster(crystal.model, strength).on(crystal)
     known = actions(exact, states)
     full = impurity(strength, rtol=1e-10).on(crystal)
+    assert isinstance(full, SmoothScatterer)
     for scatterer in (full, by_matrices(full)):
         for one, other in zip(actions(scatterer, states), known, strict=True):
             assert np.abs(one - other).max() < 1e-3 * np.abs(other).max()  # Re G is asked to 3e-3; worst 8e-6

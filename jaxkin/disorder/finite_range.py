@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Self
 
 import equinox as eqx
 import jax
@@ -11,7 +12,12 @@ import numpy as np
 
 from jaxkin.checks import check_kind, check_number, check_positive, numbers, shown
 from jaxkin.disorder.amplitude import Order, check_order
-from jaxkin.disorder.finite_range_scatterers import FiniteRangeScatterer, MatrixScatterer, SmoothScatterer
+from jaxkin.disorder.finite_range_scatterers import (
+    FiniteRangeMixture,
+    FiniteRangeScatterer,
+    MatrixScatterer,
+    SmoothScatterer,
+)
 from jaxkin.disorder.form_factors import (
     FARTHEST,
     ContinuumLayout,
@@ -23,7 +29,7 @@ from jaxkin.disorder.form_factors import (
     SiteLayout,
     reciprocal_vectors,
 )
-from jaxkin.disorder.kernels import Disorder
+from jaxkin.disorder.kernels import Disorder, Scatterer
 from jaxkin.disorder.off_shell import OffShell, OffShellRule, decide, warn_of_trial_states
 from jaxkin.disorder.onshell_pairs import affordable
 from jaxkin.disorder.pivots import Choice, choose_pivots, located, members
@@ -155,6 +161,14 @@ class FiniteRangeImpurity(Disorder):
         if choices is None:
             return MatrixScatterer(*given)
         return SmoothScatterer(*given, tuple(located(surface, chosen) for chosen in choices), surface.levels)
+
+    @classmethod
+    def together(cls, parts: Sequence[Self], surface: Surface) -> Scatterer:
+        """Several in one sample, which interfere: by matrices where one of them is."""
+        found = [part.on(surface) for part in parts]
+        if any(isinstance(one, MatrixScatterer) for one in found):
+            found = [one.by_matrices if isinstance(one, SmoothScatterer) else one for one in found]
+        return found[0] if len(found) == 1 else FiniteRangeMixture(tuple(found))
 
     def _choices(
         self, sampled: Surface, layouts: tuple[Layout, ...], index: tuple[int, ...], group: tuple[int, ...]

@@ -14,10 +14,10 @@ from jaxtyping import Array, Complex
 from jaxkin.disorder.amplitude import Order, Terms, saturation, scattering_terms
 from jaxkin.disorder.collisions import Collisions, SummedCollisions
 from jaxkin.disorder.form_factors import FormFactors
-from jaxkin.disorder.kernels import Scatterer
+from jaxkin.disorder.kernels import MixedScatterer, Scatterer
 from jaxkin.disorder.off_shell import OffShell
 from jaxkin.disorder.onshell import demand_matrices, on_shell_collisions
-from jaxkin.disorder.onshell_pairs import OnShellPairs, demand_orbitals, dressed_orbitals
+from jaxkin.disorder.onshell_pairs import DressedOrbitals, OnShellPairs, demand_orbitals, dressed_orbitals
 from jaxkin.disorder.orbital_moments import hermitian
 from jaxkin.disorder.pivots import (
     Interpolation,
@@ -34,6 +34,7 @@ from jaxkin.disorder.states import States
 from jaxkin.disorder.two_impurities import Amplitude, TwoImpurityScattering, density_matrix
 from jaxkin.memory import demand
 from jaxkin.namespace import AnyArray, Number, namespace
+from jaxkin.surface.surface import Surface
 from jaxkin.surface.tiles import map_over_tiles
 
 POINT_BYTES = 160
@@ -86,27 +87,26 @@ class FiniteRangeScatterer(Scatterer):
         """
 
     @abc.abstractmethod
-    def _collisions(self, states: States, kind: Any) -> Collisions:
+    def collisions(self, states: States, kind: Any) -> Collisions:
         """Of one position."""
 
     @abc.abstractmethod
-    def _pairs(self, states: States, kinds: Sequence[Any]) -> TwoImpurityScattering:
-        """Of all positions."""
+    def amplitudes(self, states: States, kinds: Sequence[Any]) -> list[Any]:
+        """Of all positions, with what scattering by two of them needs ..."""
+
+    @classmethod
+    @abc.abstractmethod
+    def between(cls, states: States, amplitudes: Sequence[Any]) -> TwoImpurityScattering:
+        """... in one sample."""
 
     def __call__(self, states: States) -> Collisions:
-        return self._summed(states, self.kinds(states))
+        return FiniteRangeMixture((self,))(states)
 
     def two_impurities(self, states: States) -> TwoImpurityScattering | None:
-        return None if states.reduced is None else self._pairs(states, self.kinds(states))
+        return FiniteRangeMixture((self,)).two_impurities(states)
 
     def scattering(self, states: States) -> tuple[Collisions, TwoImpurityScattering | None]:
-        kinds = self.kinds(states)
-        two = None if states.reduced is None else self._pairs(states, kinds)
-        return self._summed(states, kinds), two
-
-    def _summed(self, states: States, kinds: Sequence[Any]) -> Collisions:
-        parts = [self._collisions(states, kind) for kind in kinds]
-        return parts[0] if len(parts) == 1 else SummedCollisions(states, parts)
+        return FiniteRangeMixture((self,)).scattering(states)
 
     def side_jump_of(self, states: States) -> Array:
         return self(states).side_jump_velocity
@@ -134,17 +134,20 @@ class MatrixScatterer(FiniteRangeScatterer):
         demand_matrices(len(states))
         return [self._matrices(states, *one) for one in zip(self.factors, self._added, strict=True)]
 
-    def _collisions(self, states: States, kind: Matrices) -> Collisions:
+    def collisions(self, states: States, kind: Matrices) -> Collisions:
         reaction = None if self.off_shell is None else kind.reaction
         return on_shell_collisions(states, self.order, kind.potential, reaction, kind.slope, self.density)
 
-    def _pairs(self, states: States, kinds: Sequence[Matrices]) -> OnShellPairs:
+    def amplitudes(self, states: States, kinds: Sequence[Matrices]) -> list[DressedOrbitals]:
         demand_orbitals(states)
-        dressed = [
+        return [
             dressed_orbitals(states, self.order, self.density, kind.reaction, self._from_orbitals(states, one, added))
             for kind, one, added in zip(kinds, self.factors, self._added, strict=True)
         ]
-        return OnShellPairs(states, dressed)
+
+    @classmethod
+    def between(cls, states: States, amplitudes: Sequence[DressedOrbitals]) -> OnShellPairs:
+        return OnShellPairs(states, amplitudes)
 
     def _matrices(self, states: States, factors: FormFactors, added: Separable | None) -> Matrices:
         k, u, du = _bloch(states)
@@ -239,15 +242,61 @@ class SmoothScatterer(FiniteRangeScatterer):
         taken = saturation(terms.amplitude, v, density) if terms.unitary and added is None else None
         return Interpolated(through, local, derivative, density, terms, taken)
 
-    def _collisions(self, states: States, kind: Interpolated) -> Collisions:
+    def collisions(self, states: States, kind: Interpolated) -> Collisions:
         return SmoothCollisions(states, kind.local, kind.derivative, kind.terms, self.density, kind.saturation)
 
-    def _pairs(self, states: States, kinds: Sequence[Interpolated]) -> SmoothPairs:
-        smooth = [
+    def amplitudes(self, states: States, kinds: Sequence[Interpolated]) -> list[SmoothKind]:
+        del states
+        return [
             SmoothKind(Amplitude(self.density, one.terms.amplitude), one.local, one.density, one.through)
             for one in kinds
         ]
-        return SmoothPairs(states, smooth)
+
+    @classmethod
+    def between(cls, states: States, amplitudes: Sequence[SmoothKind]) -> SmoothPairs:
+        return SmoothPairs(states, amplitudes)
+
+    @property
+    def by_matrices(self) -> MatrixScatterer:
+        """The same without pivots."""
+        return MatrixScatterer(self.factors, self.scale, self.density, self.off_shell, self.group, self.order)
+
+
+class FiniteRangeMixture(MixedScatterer):
+    """Potentials of finite range in one sample, which interfere: all through pivots, or all by matrices."""
+
+    parts: tuple[FiniteRangeScatterer, ...]
+
+    @property
+    def orbitals(self) -> tuple[int, ...]:
+        return self.parts[0].orbitals
+
+    def completed(self, surface: Surface) -> FiniteRangeMixture:
+        del surface
+        return self
+
+    def __call__(self, states: States) -> Collisions:
+        return self._summed(states, self._kinds(states))
+
+    def two_impurities(self, states: States) -> TwoImpurityScattering | None:
+        return None if states.reduced is None else self._between(states, self._kinds(states))
+
+    def scattering(self, states: States) -> tuple[Collisions, TwoImpurityScattering | None]:
+        kinds = self._kinds(states)
+        two = None if states.reduced is None else self._between(states, kinds)
+        return self._summed(states, kinds), two
+
+    def _kinds(self, states: States) -> list[Sequence[Any]]:
+        """Of each part, made once."""
+        return [part.kinds(states) for part in self.parts]
+
+    def _summed(self, states: States, kinds: Sequence[Sequence[Any]]) -> Collisions:
+        parts = [part.collisions(states, one) for part, mine in zip(self.parts, kinds, strict=True) for one in mine]
+        return parts[0] if len(parts) == 1 else SummedCollisions(states, parts)
+
+    def _between(self, states: States, kinds: Sequence[Sequence[Any]]) -> TwoImpurityScattering:
+        parts = zip(self.parts, kinds, strict=True)
+        return self.parts[0].between(states, [one for part, mine in parts for one in part.amplitudes(states, mine)])
 
 
 def _bloch(states: States) -> tuple[Array, Array, Array]:

@@ -162,8 +162,8 @@ class MixedScatterer(Scatterer):
     def two_impurities(self, states: States) -> TwoImpurityScattering | None:
         return None if self._potential is None else self.parts[self._potential].two_impurities(states)
 
-    def at(self, level: AnyArray) -> MixedScatterer:
-        return MixedScatterer(tuple(part.at(level) for part in self.parts))
+    def at(self, level: AnyArray) -> Self:
+        return type(self)(tuple(part.at(level) for part in self.parts))
 
 
 class Mixture(Disorder):
