@@ -58,7 +58,7 @@ class Dressed(eqx.Module):
 
     def local(self, k: Float[Array, "K d"], x: Complex[Array, "... n n K"]) -> Complex[Array, "... D D K"]:
         """P X P† at model coordinates k."""
-        return self._phases(k) * x[..., self.orbitals[:, None], self.orbitals, :]
+        return self.phases(k) * x[..., self.orbitals[:, None], self.orbitals, :]
 
     def inverse(self, k: Float[Array, "K d"], z: Any, s: Complex[Array, "D D"]) -> Complex[Array, "n n K"]:
         """G⁻¹(k, z) in eV."""
@@ -71,35 +71,32 @@ class Dressed(eqx.Module):
         inside = 1j * jnp.moveaxis(r[None] - r[:, None], -1, 0) * (s - self.counterterm)
         return self._added(jax.vmap(self.model.derivative)(k), k, inside)
 
-    def currents(self, k: Float[Array, "K d"]) -> Complex[Array, "4 n n K"]:
-        """The vertices between k ± q/2 of density, 1, and of current in eV Å: bonds carry it at their middle.
+    def current(self, k: Float[Array, "K d"]) -> Complex[Array, "3 n n K"]:
+        """The vertex of current between k ± q/2 in eV Å: bonds carry it at their middle.
 
         So v_a(k) = ∂H/∂k_a does not depend on q; but see :attr:`curl`.
         """
-        v = self.slope(k, jnp.zeros_like(self.counterterm))
-        one = jnp.broadcast_to(jnp.eye(self.model.size)[..., None], v.shape[1:])
-        return jnp.concatenate([one[None], v])
+        return self.slope(k, jnp.zeros_like(self.counterterm))
 
     @property
-    def curl(self) -> Complex[Array, "3 4 n n"]:
-        """∂_q of the vertices that the field drives, minus that of those measured, in eV Å²; zero without spin.
+    def curl(self) -> Complex[Array, "3 3 n n"] | None:
+        """∂_q of the vertices that the field drives, minus that of those measured, in eV Å²; none without spin.
 
         A spin adds the current curl M of its moment M = −½ g_s μ_B σ, over e = −|e| and times ħ.
         """
-        n, spin = self.model.size, self.model.spin
-        if spin is None:
-            return jnp.zeros((3, 4, n, n), complex)
-        moment = 0.5 * ELECTRON_G * HBAR2_OVER_2M * jnp.asarray(spin)
-        turned = 1j * jnp.einsum("abc,bij->caij", LEVI_CIVITA, moment)
-        return jnp.concatenate([jnp.zeros((3, 1, n, n)), turned], axis=1)
+        if self.model.spin is None:
+            return None
+        moment = 0.5 * ELECTRON_G * HBAR2_OVER_2M * jnp.asarray(self.model.spin)
+        return 1j * jnp.einsum("abc,bij->caij", LEVI_CIVITA, moment)
 
-    def _phases(self, k: Float[Array, "K d"]) -> Complex[Array, "D D K"]:
+    def phases(self, k: Float[Array, "K d"]) -> Complex[Array, "D D K"]:
+        """Of P X P† on the impurities' orbitals."""
         phase = jnp.exp(2j * jnp.pi * (self.positions @ k.T))
         return phase[:, None] * phase.conj()
 
     def _added(self, matrices: Complex[Array, "K ... n n"], k: Array, s: Complex[Array, "... D D"]) -> Array:
         """M + P†SP as (…, n, n, K)."""
-        added = self._phases(k).conj() * s[..., None]
+        added = self.phases(k).conj() * s[..., None]
         return jnp.moveaxis(matrices, 0, -1).at[..., self.orbitals[:, None], self.orbitals, :].add(added)
 
 

@@ -21,6 +21,8 @@ SLOW = 0.5
 class Sums(NamedTuple):
     """Sums over k of what the ladder is made of; p pairs of located orbitals, 4 vertices (density, current).
 
+    Derivatives are those with the 3 currents.
+
     Attributes:
         bare: Tr[J_a G J_b G'], (4, 4).
         right: P G J_b G' P† on the pairs, (p, 4).
@@ -92,16 +94,16 @@ def correlation(
         ladder = np.block([[ladder, driven[:, :1]], [measured[:1], np.zeros((1, 1))]])
         driven = np.concatenate([driven, -value.bare[:1]])
         measured = np.concatenate([measured, -value.bare[:, :1]], axis=1)
-    x = np.linalg.solve(ladder, driven)[:count]
-    w = np.linalg.solve(ladder.T, measured.T)[:count].T
-    k0 = value.bare + value.left @ line @ x
+    x = line @ np.linalg.solve(ladder, driven)[:count, 1:]
+    w = np.linalg.solve(ladder.T, measured.T)[:count, 1:].T
+    k0 = value.bare[1:, 1:] + value.left[1:] @ x
     dk = (
         slope.bare
-        + np.einsum("apc,pb->abc", slope.left, line @ x)
-        + np.einsum("ap,pqc,qb->abc", w, slope.step, line @ x, optimize=True)
+        + np.einsum("apc,pb->abc", slope.left, x)
+        + np.einsum("ap,pqc,qb->abc", w, slope.step, x, optimize=True)
         + np.einsum("ap,pbc->abc", w, slope.right)
     )
-    return Correlation(k0[1:, 1:], dk[1:, 1:], _ward(value, scatterers, energies, selves))
+    return Correlation(k0, dk, _ward(value, scatterers, energies, selves))
 
 
 def _ward(
@@ -116,58 +118,60 @@ def _ward(
 
 @jax.jit
 def _sums(dressed: Dressed, pairs: Any, k: Array, weights: Array, z: Any, s: Any) -> tuple[Sums, Sums]:
-    """The sums of one tile and their derivatives by q, whose index is the last.
+    """The sums of one tile, and the derivatives by q, whose index is the last, of those with currents.
 
     With X_c = ∂_c(H + P†SP) and J_b(q), M_a(q) the vertices of driven and measured current, G at k + q/2 and G' at
     k − q/2 have the derivatives ½GX_cG and −½G'X'_cG', so that
 
-    ∂_c(G J_b G') = ½ G Y_cb G',  Y_cb = X_c G J_b − J_b G' X'_c + 2∂_cJ_b;
+    ∂_c(G J_b G') = H_cb G',  H_cb = ½(GX_c GJ_b − GJ_b G'X'_c) + G ∂_cJ_b;
 
-    likewise ½ G' Z_ca G of B_a = G' M_a G; and ∂_c Tr[M_a G J_b G'] = ½ Tr[B_a Y_cb] + Tr[∂_cM_a G J_b G']. The
-    phases of P(k ± q/2) depend on q as exp[±iq·(r_m − r_n)/2], on the sums as a whole. Matrices are (n, n, k).
+    likewise ∂_c(G' M_a G) = ½(G'M_a GX_c − G'X'_c G'M_a)G + G' ∂_cM_a G, and
+    ∂_c Tr[M_a G J_b G'] = Tr[G'M_a H_cb] + Tr[∂_cM_a G J_b G']. Of most products the impurities' orbitals are enough.
+    The phases of P(k ± q/2) depend on q as exp[±iq·(r_m − r_n)/2], on the sums as a whole. Matrices are (n, n, k).
     """
     rows, columns = pairs
     kept = jax.lax.optimization_barrier  # for what has several uses: the compiler would else repeat it in each
     # both inverted as one batch: two in one compiled function can wait for each other's threads for ever
     g, g_ = kept(inverses(jnp.stack([dressed.inverse(k, z[side], s[side]) for side in (0, 1)])))
-    x, x_, current = kept((dressed.slope(k, s[0]), dressed.slope(k, s[1]), dressed.currents(k)))
+    x, x_, v, phases = kept((dressed.slope(k, s[0]), dressed.slope(k, s[1]), dressed.current(k), dressed.phases(k)))
+    forth, back, gx, gx_ = kept((product(g, v), weights * product(g_, v), product(g, x), product(g_, x_)))
+    half = 0.5 * kept(product(gx[:, None], forth) - product(forth, gx_[:, None]))  # c b
     curl = dressed.curl
-    forth, back = product(g, current), product(g_, current)
-    driven, measured = kept((product(forth, g_), weights * product(back, g)))
-    y = product(x[:, None], forth) - product(product(current, g_), x_[:, None]) + 2 * curl[..., None]
-    z_ = product(product(current, g), x[:, None]) - product(x_[:, None], back) - 2 * curl[..., None]
-    y, z_ = kept((y, z_))
-    half = kept((product(weights * g, y), product(weights * g_, z_)))
-    moved = 0.5 * product(half[0], g_), 0.5 * product(half[1], g)
-    around = 0.5 * product(product(weights * g, x), g), -0.5 * product(product(g_, x_), g_)
+    if curl is not None:
+        half = half + product(g, curl[..., None])
+    every = jnp.concatenate([g[None], forth]), jnp.concatenate([weights * g_[None], back])  # with the density's
+    bare = jnp.einsum("aijk,bjik->ab", every[1], every[0])
+    bare_c = jnp.einsum("aijk,cbjik->abc", back, half)
 
-    r, local = 0.5j * dressed.places, functools.partial(dressed.local, k)
+    def top(m: Array) -> Array:
+        return m[..., dressed.orbitals, :, :]
+
+    def side(m: Array) -> Array:
+        return m[..., dressed.orbitals, :]
+
+    def local(m: Array, n: Array) -> Array:
+        return phases * product(top(m), side(n))
+
+    right, right_c = jnp.sum(local(every[0], weights * g_), axis=-1), jnp.sum(local(half, weights * g_), axis=-1)
+    left = jnp.sum(local(every[1], g), axis=-1)
+    left_c = product(top(back), product(gx, side(g))[:, None]) - product(top(gx_)[:, None], product(back, side(g)))
+    left_c = jnp.sum(0.5 * phases * left_c, axis=-1)  # c a
+    if curl is not None:
+        bare_c = bare_c - jnp.einsum("caij,bjik,k->abc", curl, product(forth, g_), weights)
+        left_c = left_c - jnp.sum(local(product(weights * g_, curl[..., None]), g), axis=-1)
+    a, b = phases * top(side(weights * g)), phases * top(side(g_))
+    step, step_c = _pairs(a, b), 0.5 * (_pairs(local(gx, weights * g), b) - _pairs(a, local(gx_, g_)))
+
+    r = 0.5j * dressed.places
     plus = jnp.moveaxis(r[:, None] + r, -1, 0)  # c m n: from P(k+q/2) on the left and P†(k−q/2) on the right
-    right, right_c = (jnp.sum(local(m), axis=-1) for m in (weights * driven, moved[0]))
-    left, left_c = (jnp.sum(local(m), axis=-1) for m in (measured, moved[1]))
-    a, b, a_c, b_c = (local(m) for m in (weights * g, g_, *around))
-    step, minus = _pairs(a, b), jnp.moveaxis(r[:, None] - r, -1, 0)
-    step_c = _pairs(a_c, b) + _pairs(a, b_c)
+    minus = jnp.moveaxis(r[:, None] - r, -1, 0)
     # [m n, m' n'] = G_mm' G'_n'n
     step_c = step_c + step * (minus[:, :, None, :, None] + minus[:, None, :, None, :])
-
-    def flat(x: Array) -> Array:
-        return x.reshape(*x.shape[:-3], -1)
-
-    size = len(current)
-    bare = jnp.einsum("aijk,bjik->ab", measured, current)
-    bare_c = 0.5 * jnp.einsum("ap,cbp->abc", flat(measured), flat(jnp.swapaxes(y, 2, 3)))
-    bare_c = bare_c - jnp.einsum("caij,bjik,k->abc", curl, driven, weights)
-    value = Sums(
-        bare.reshape(size, size),
-        right[:, rows, columns].T,
-        left[:, columns, rows],
-        step[rows, columns][:, rows, columns],
-    )
+    value = Sums(bare, right[:, rows, columns].T, left[:, columns, rows], step[rows, columns][:, rows, columns])
     slope = Sums(
         bare_c,
-        jnp.transpose((right_c + plus[:, None] * right)[..., rows, columns], (2, 1, 0)),
-        jnp.transpose((left_c - plus[:, None] * left)[..., columns, rows], (1, 2, 0)),
+        jnp.transpose((right_c + plus[:, None] * right[1:])[..., rows, columns], (2, 1, 0)),
+        jnp.transpose((left_c - plus[:, None] * left[1:])[..., columns, rows], (1, 2, 0)),
         jnp.moveaxis(step_c[:, rows, columns][:, :, rows, columns], 0, -1),
     )
     return value, slope
