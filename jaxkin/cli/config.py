@@ -92,7 +92,7 @@ class ResponseConfig(Section, frozen=True):
 class QuantumConfig(Section, frozen=True):
     """Of ``solver = "quantum"``, as for :func:`jaxkin.quantum.gyrotropic`; points of k along each reciprocal vector."""
 
-    grid: int = 48
+    grid: int | None = None
     bands: Literal["bare", "dressed"] = "bare"
     sea: bool = True
 

@@ -23,6 +23,10 @@ from jaxkin.units import HBAR2_OVER_2M
 ARRAYS = 150
 """Complex (n, n) matrices that exist for one k while the bubble is differentiated, an estimate."""
 MOST_ROWS = 2**13
+CACHE = 2**20
+"""Bytes of one matrix of all k of a tile, that caches hold some of: larger tiles of 18 orbitals take twice the time."""
+FEWEST = 24
+"""Points along each direction of a grid far from the real axis."""
 UNROLLED = 4
 """Largest matrices whose products are written out."""
 ITERATIONS = 200
@@ -130,19 +134,36 @@ class Zone:
     """
 
     def __init__(self, model: TightBinding, grid: tuple[int, ...], shift: np.ndarray):
-        self.grid, self.shift = grid, shift
-        self.count = int(np.prod(grid))
-        rows = max(batch_bytes() // (16 * ARRAYS * model.size**2), 1)
-        # few shapes, as each is compiled
-        self.rows = min(MOST_ROWS, 1 << (int(rows).bit_length() - 1), 1 << max(self.count - 1, 2**8).bit_length())
+        self.model, self.grid, self.shift = model, grid, shift
+
+    @property
+    def count(self) -> int:
+        """Points."""
+        return int(np.prod(self.grid))
+
+    def thinned(self, share: float) -> Zone:
+        """For a broadening that is 1/share times as large."""
+        grid = tuple(min(n, max(int(np.ceil(n * share)), FEWEST)) for n in self.grid)
+        return Zone(self.model, grid, self.shift)
 
     def tiles(self) -> Iterator[tuple[Any, Any]]:
         """(k, weights) whose weights add up to one; a tile that is not full repeats points without weight."""
-        for first in range(0, self.count, self.rows):
-            number = np.arange(first, first + self.rows)
-            index = np.unravel_index(np.minimum(number, self.count - 1), self.grid)
-            k = np.stack([(i + s) / n for i, s, n in zip(index, self.shift, self.grid, strict=True)], axis=-1)
-            yield spread(k), spread((number < self.count) / self.count)
+        rows = tile_rows(self.model, self.count)
+        for first in range(0, self.count, rows):
+            number = np.arange(first, first + rows)
+            k, weights = self._nodes(np.minimum(number, self.count - 1))
+            yield spread(k), spread(np.where(number < self.count, weights, 0.0))
+
+    def _nodes(self, number: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        index = np.unravel_index(number, self.grid)
+        k = np.stack([(i + s) / n for i, s, n in zip(index, self.shift, self.grid, strict=True)], axis=-1)
+        return k, np.full(len(number), 1 / self.count)
+
+
+def tile_rows(model: TightBinding, count: int) -> int:
+    """Points of one tile of ``count``: few sizes, as each is compiled."""
+    rows = max(min(batch_bytes() // ARRAYS, CACHE) // (16 * model.size**2), 1)
+    return min(MOST_ROWS, 1 << (int(rows).bit_length() - 1), 1 << max(count - 1, 2**8).bit_length())
 
 
 @jax.jit

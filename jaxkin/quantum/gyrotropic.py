@@ -18,6 +18,7 @@ from jaxkin.hamiltonian.tight_binding import TightBinding
 from jaxkin.quantum.averaged import Dressed, SelfEnergy, Zone, self_energy
 from jaxkin.quantum.bubble import Correlation, correlation
 from jaxkin.quantum.scatterers import Scatterers, scatterers
+from jaxkin.quantum.tree import Growth
 from jaxkin.response import observables
 from jaxkin.surface.plan import Progress
 
@@ -26,8 +27,6 @@ TOLERANCE = 1e-10
 """Of the self-energy, relative."""
 UNCERTAIN = 0.02
 """Standard error of the conductivity, relative, beyond which the grid is said to be too coarse."""
-FEWEST = 24
-"""Points along each direction of a grid far from the real axis."""
 STEP = 0.01
 """Of |S|: the frequency by which the part of the filled states is differentiated at ω = 0."""
 
@@ -55,7 +54,7 @@ class Quality:
         if self.grid > UNCERTAIN:
             found.append(
                 f"shifts of the grid change the conductivity by {self.grid:.2g}: the broadening is not resolved "
-                "(raise `grid`, or the density)."
+                "(raise `grid` or lower `rtol`, or raise the density)."
             )
         if self.residual > 100 * TOLERANCE:
             found.append(f"the self-energy is self-consistent to {self.residual:.2g} only.")
@@ -110,7 +109,8 @@ def gyrotropic(
     fermi_level: float,
     frequency: ArrayLike = (0.0,),
     *,
-    grid: int | Sequence[int],
+    grid: int | Sequence[int] | None = None,
+    rtol: float = 1e-2,
     replicas: int = 2,
     seed: int = 0,
     bands: Bands = "bare",
@@ -141,8 +141,10 @@ def gyrotropic(
         fermi_level: μ in eV.
         frequency: f = ω/2π in THz.
         grid: points of k along each reciprocal vector, many enough to resolve the broadening: the error of one shift
-            falls as exp(−N a Γ/ħv) with Γ = −Im Σ.
-        replicas: random shifts of the grid, for the error bars.
+            falls as exp(−N a Γ/ħv) with Γ = −Im Σ. Without it k are the nodes of cells that are bisected where G is
+            large: far fewer, where Γ is small against the bands or the Fermi surface a small part of the zone.
+        rtol: of such cells: ∫‖G‖⁴ is known to it, and g better.
+        replicas: random shifts of the grid, or of the cells that the others grow from, for the error bars.
         seed: of the shifts.
         bands: ``"bare"``, or ``"dressed"``: H(k) already contains the Hermitian part of Σ at the Fermi level. A
             comparison with the Boltzmann equation needs it, as Re Σ ∝ n changes a skew part ∝ n⁻² in the order n⁻¹.
@@ -171,13 +173,18 @@ def gyrotropic(
     if model.spin is not None and model.spin.ndim == 4:
         raise JaxkinError("the quantum calculation needs spin matrices within the cell, (3, n, n), not between cells.")
     kinds = scatterers(model, disorder)
-    size = tuple([grid] * model.dimension if np.ndim(grid) == 0 else grid)  # pyright: ignore[reportArgumentType]
-    if len(size) != model.dimension or min(size) < 1:
+    size = None if grid is None else tuple([grid] * model.dimension if np.ndim(grid) == 0 else grid)  # pyright: ignore[reportArgumentType]
+    if size is not None and (len(size) != model.dimension or min(size) < 1):
         raise JaxkinError(f"grid={grid} does not fit a model of {model.dimension} dimensions.")
+    if not 0 < rtol < 1:
+        raise JaxkinError(f"rtol={rtol} is not between 0 and 1.")
+    x = _unit_nodes(nodes)[0]
+    offsets = np.unique(np.concatenate([[0.0], *(w * np.concatenate([1 - x, -x]) for w in omega if w)]))
     rng = np.random.default_rng(seed)
     runs = []
     for replica in range(replicas):
-        zone = Zone(model, size, rng.random(model.dimension))
+        shift = rng.random(model.dimension)
+        zone = Growth(offsets, shift, rtol) if size is None else Zone(model, size, shift)
         runs.append(Run(model, kinds, zone, fermi_level, bands).parts(omega, nodes, sea))
         if progress is not None:
             progress(replica + 1, replicas, "shifts of the grid")
@@ -197,24 +204,28 @@ class _Parts:
 
 
 class Run:
-    """One shift of the grid.
+    """One shift of the grid, or of the tree's first cells.
 
     Args:
-        model, kinds, zone: what scatters where.
+        model, kinds: what scatters where.
+        zone: the quadrature, or what it grows from.
         fermi_level: μ in eV.
         bands: as for :func:`gyrotropic`.
     """
 
-    def __init__(self, model: TightBinding, kinds: Scatterers, zone: Zone, fermi_level: float, bands: Bands):
-        self.kinds, self.zone, self.level = kinds, zone, fermi_level
+    def __init__(self, model: TightBinding, kinds: Scatterers, zone: Zone | Growth, fermi_level: float, bands: Bands):
+        self.kinds, self.level, absorbed = kinds, fermi_level, bands == "dressed"
         nothing = np.zeros((len(kinds.orbitals),) * 2, complex)
         self.scale = float(np.abs(np.asarray(model.hoppings)).sum(axis=(0, 2)).max())  # eV, a bound of |H|
         start = kinds.self_energy(nothing - 1j / self.scale * np.eye(len(nothing)))
         # all of what a Born self-energy starts from is anti-Hermitian; a T-matrix may start from V alone
         start = start - 1e-3j * np.abs(start).max() * np.eye(len(nothing))
         self.dressed = Dressed(model, kinds, nothing)
-        self.own = self_energy(self.dressed, kinds, zone, fermi_level, start, TOLERANCE, absorbed=bands == "dressed")
-        if bands == "dressed":
+        if isinstance(zone, Growth):
+            zone, start = zone.tree(self.dressed, kinds, fermi_level, start, absorbed=absorbed)
+        self.zone = zone
+        self.own = self_energy(self.dressed, kinds, zone, fermi_level, start, TOLERANCE, absorbed=absorbed)
+        if absorbed:
             self.dressed = Dressed(model, kinds, 0.5 * (self.own.s + self.own.s.conj().T))
         self._known: dict[complex, SelfEnergy] = {complex(fermi_level): self.own}
         self._ward, self._evaluations = 0.0, zone.count
@@ -231,9 +242,7 @@ class Run:
 
     def _zone_at(self, height: float) -> Zone:
         """Fewer points where the distance from the axis adds to the broadening that they have to resolve."""
-        share = self._width / (self._width + height)
-        grid = tuple(min(n, max(int(np.ceil(n * share)), FEWEST)) for n in self.zone.grid)
-        return Zone(self.dressed.model, grid, self.zone.shift)
+        return self.zone.thinned(self._width / (self._width + height))
 
     def pair(self, z: complex, other: complex, advanced: bool) -> Correlation:
         """K^RA(z, z') or K^RR(z, z') with its slope; energies from μ, those of G^A below the axis."""
