@@ -100,8 +100,8 @@ def test_three_dimensions_against_the_quantum_calculation(name):
     assert np.abs(limit - stored).max() < 0.01 * np.abs(stored).max()
 
 
-TELLURIUM = {0.8: [-1.0639, -1.2217, -0.9441], 0.4: [-1.5169, -1.6809, -1.2898]}
-"""Im g n of a tree's nodes, rtol = 0.1, by W² = n V² in eV² with n impurities a cell: xx, yy, zz."""
+TELLURIUM = {0.8: [-1.0639, -1.2217, -0.9441], 0.4: [-1.5169, -1.6809, -1.2898], 0.2: [-1.7319, -1.9017, -1.4518]}
+"""Im g n of a tree's nodes, rtol = 0.1 (0.3 for the last), by W² = n V² in eV² with n impurities a cell: xx, yy, zz."""
 
 
 def tellurium(w2):
@@ -112,14 +112,17 @@ def tellurium(w2):
 
 @pytest.mark.slow
 def test_tellurium():
-    """18 orbitals: the sum of the four parts lies on the curve of what broadening leaves of it."""
+    """18 orbitals: the sum of the four parts, of which side jump and nonlocal collisions are 0.15 to 0.2 in xx, yy."""
     model, disorder = tellurium(1.0)
     surface = jk.fermi_surface(model, -0.04, sampler=jk.Lines(24), replicas=2)
     g = jk.gyrotropic_response(surface, disorder, [0.0], "exact").g
     four = np.diag(sum(g[name].mean[0] for name in FOUR).imag / QUANTUM)
     assert np.abs(four - [-1.912, -2.072, -1.607]).max() < 0.04  # Lines(36): ± 0.004
-    line = 2 * np.array(TELLURIUM[0.4]) - TELLURIUM[0.8]
-    assert np.abs(line / four - 1).max() < 0.06  # measured 0.033: it is bent
+    w2, found = np.array(list(TELLURIUM)), np.array(list(TELLURIUM.values()))
+    limit = np.polynomial.polynomial.polyfit(w2, found, 2)[0]
+    assert np.abs(limit - four).max() < 0.08  # measured 0.045; its error is 0.035
+    for name in ("side_jump", "nonlocal"):
+        assert np.abs(limit - four + np.diag(g[name].mean[0].imag / QUANTUM))[:2].min() > 0.1
 
 
 def dirac_lattice(mass):
