@@ -149,6 +149,23 @@ def test_elsewhere(crystal):
         assert abs(slopes[n] * 2 * step / (drude(where + moved) - drude(where - moved)) - 1) < 1e-5
 
 
+def test_no_states(crystal):
+    """In a gap there is nothing to scatter, and nothing fails."""
+    with pytest.warns(jk.AccuracyWarning, match="no state was found"):
+        empty = jk.fermi_surface(crystal.model, 9.0, sampler=jk.Lines(6), replicas=2)
+    assert np.all(jk.gyrotropic_response(empty, impurity(1.0)).g["total"].mean == 0)
+
+
+def test_levels_of_a_temperature(crystal):
+    """Each level has its own Re G, as that of the cluster has."""
+    warm = jk.fermi_surface(crystal.model, -1.0, 300.0, sampler=jk.Lines(6), replicas=1)
+    found, known = (
+        jk.conductivity(warm, disorder, [0.0], hall=False).sigma["drude"].mean[0, 0, 0].real
+        for disorder in (impurity(-1.0), cluster(crystal.model, -1.0, rtol=3e-3))
+    )
+    assert abs(found / known - 1) < 3e-3
+
+
 def test_refusals():
     with pytest.raises(jk.JaxkinError, match="has no Green function"):
         impurity(1.0, order="born")

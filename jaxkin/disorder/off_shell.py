@@ -275,6 +275,9 @@ def decide(surface: Surface, factors: FormFactors, members: Array) -> OffShellRu
         AccuracyWarning: the integral is known to less than RTOL.
     """
     rng, model = np.random.default_rng(0), surface.model
+    if not len(surface):  # in a gap, or all of it is other processes'
+        zero = np.zeros(PROBES)
+        return OffShellRule(TrialStates(np.zeros((PROBES, 3)), np.zeros((PROBES, model.size), complex), zero, 1), ())
     some = np.sort(rng.permutation(len(surface))[:CANDIDATES])
     shell = States(*(np.asarray(x) for x in ShellStates(surface, bloch=True).some(some)))
     on_shell = np.ones(len(some))
