@@ -43,14 +43,18 @@ def lines(head: str, *rest: str) -> str:
     return "\n  ".join([head, *filter(None, rest)])
 
 
-def constructed(thing: Any) -> str:
-    """The call that makes a small object, numbers with four digits and functions by their name.
+def constructed(thing: Any, *without: str) -> str:
+    """The call that makes a small object ``without`` some fields, numbers with four digits, functions by their name.
 
     >>> import jaxkin as jk
     >>> print(constructed(jk.Gaussian(2.0)))
     Gaussian(width=2)
     """
-    fields = (f"{one.name}={_argument(getattr(thing, one.name))}" for one in dataclasses.fields(thing))
+    fields = (
+        f"{one.name}={_argument(getattr(thing, one.name))}"
+        for one in dataclasses.fields(thing)
+        if one.name not in without
+    )
     return f"{type(thing).__name__}({', '.join(fields)})"
 
 

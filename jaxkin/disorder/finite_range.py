@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxkin.brief import brief, constructed
 from jaxkin.checks import check_kind, check_number, check_positive, numbers, shown
 from jaxkin.disorder.amplitude import Order, check_order
 from jaxkin.disorder.finite_range_scatterers import (
@@ -132,6 +133,10 @@ class FiniteRangeImpurity(Disorder):
         if rows.ndim != 2 or not rows.size:
             raise JaxkinError(f"positions={shown(positions)} must be three reduced coordinates, or several such rows.")
         self.positions = tuple(map(tuple, rows.tolist()))
+
+    @brief
+    def __repr__(self) -> str:
+        return constructed(self, "rtol")
 
     def on(self, surface: Surface) -> FiniteRangeScatterer:
         if is_traced(self.form_factor):
