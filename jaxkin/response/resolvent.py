@@ -163,7 +163,8 @@ class Resolvent:
             space = Subspace(null, jnp.concatenate([space.present] * parts))
         if self.method == "dense":
             return dense_solutions(apply, space, start, self.omega)
-        room = int(limit() // (COPIES * 8 * len(start)))
-        columns = min(self.columns, max(room, 3 * start.shape[1]), len(start) + start.shape[1])
+        halves = 2 if self.method == "differentiable" else 1  # real and imaginary parts, of which one may be zero
+        room = int(limit() // (COPIES * 8 * halves * len(start)))
+        columns = halves * min(self.columns, max(room, 3 * start.shape[1]), len(start) + start.shape[1])
         solutions = differentiable_solutions if self.method == "differentiable" else krylov_solutions
         return solutions(apply, space, start, self.omega, columns)
