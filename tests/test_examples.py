@@ -103,7 +103,7 @@ def test_iron_hall(shared_data, tmp_path, capsys):
     assert 400 < parts["intrinsic"] < 700 and 300 < parts["skew"] < 2500
     assert (tmp_path / "iron.png").stat().st_size > 10_000
     printed = capsys.readouterr().out
-    assert "orbital (-0.02" in printed and "lacking: ⟨Hr⟩ and ⟨rHr⟩" in printed
+    assert "orbital (-0.01" in printed and "spin (0.00" in printed  # without ⟨r⟩
 
 
 @pytest.mark.slow  # two minutes: eight surfaces, and two of them with all pairs of points
