@@ -24,7 +24,7 @@ from jaxtyping import Array, Complex
 
 from jaxkin.disorder.form_factors import FormFactors
 from jaxkin.disorder.orbital_moments import hermitian
-from jaxkin.disorder.pivots import Separable, filled_rank, pivots_of, potential_matrix
+from jaxkin.disorder.pivots import Separable, compiled_potential, filled_rank, pivots_of
 from jaxkin.disorder.states import ShellStates
 from jaxkin.errors import AccuracyWarning
 from jaxkin.hamiltonian.bloch import BlochModel
@@ -156,10 +156,7 @@ class OffShellRule(eqx.Module):
 
 def _overlap(factors: FormFactors, k: Array, u: Array, members: Array) -> Array:
     absent = jnp.sum(jnp.abs(u) ** 2, axis=1) == 0
-    return _potential(factors, k, u, members) + jnp.diag(absent.astype(complex))
-
-
-_potential = eqx.filter_jit(potential_matrix)
+    return compiled_potential(factors, k, u, members) + jnp.diag(absent.astype(complex))
 
 
 def around(
@@ -314,7 +311,7 @@ def warn_of_trial_states(every: Sequence[OffShell], scale: Number) -> None:
 def _chosen(states: States, on_shell: np.ndarray, factors: FormFactors, members: Array) -> TrialStates:
     """Those that V among all is interpolated through, and zeros."""
     k, u = states
-    v = np.asarray(_potential(factors, jnp.asarray(k), jnp.asarray(u), members))
+    v = np.asarray(compiled_potential(factors, jnp.asarray(k), jnp.asarray(u), members))
     choice = pivots_of(v, SPANNED)
     chosen = choice.points[: choice.rank]
     fill = max(PROBES, filled_rank(choice.rank)) - len(chosen)

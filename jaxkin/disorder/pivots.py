@@ -192,7 +192,7 @@ def choose_pivots(
         k, u = states.some(chosen)
         fill = filled_rank(len(k)) - len(k)
         k, u = (np.pad(x, ((0, fill), (0, 0))) for x in (k, u))
-        return np.asarray(_potential_matrix(one, k, u, members(group)))[: len(chosen), : len(chosen)]
+        return np.asarray(compiled_potential(one, k, u, members(group)))[: len(chosen), : len(chosen)]
 
     found = []
     for one in factors:
@@ -257,7 +257,7 @@ def potential_matrix(factors: FormFactors, k: AnyArray, u: AnyArray, members: Ar
     return hermitian(potential_rows(factors, (k, u), k, u, members))
 
 
-_potential_matrix = eqx.filter_jit(potential_matrix)
+compiled_potential = eqx.filter_jit(potential_matrix)
 
 
 def filled_rank(rank: int) -> int:
