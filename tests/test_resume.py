@@ -1,6 +1,7 @@
 """Runs that are killed, stopped, or cannot write: nothing that is finished is lost, and one line says what happened."""
 
 import errno
+import gc
 import json
 import os
 import shutil
@@ -164,6 +165,35 @@ def test_progress_raises_what_a_callback_has_swallowed(monkeypatch):
         with pytest.raises(stop.Stopped) as caught:
             progress(1, 2, "work")
     assert caught.value.status == 143
+
+
+@pytest.mark.parametrize("circle", [False, True])
+def test_what_a_signal_left_half_made_says_nothing(monkeypatch, circle):
+    """The destructor of a file that was not opened yet fails, when the exception that holds it is gone."""
+
+    class File:
+        def __init__(self):
+            self.me = self if circle else None
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.1)
+            self.writable = True
+
+        def __del__(self):
+            finished.append(self.writable)
+
+    finished, dropped = [], []
+    monkeypatch.setattr(sys, "unraisablehook", lambda one: dropped.append(one.exc_type))
+    with pytest.raises(stop.Stopped), stop.stoppable(lambda *_: None):
+        try:
+            File()
+        except KeyboardInterrupt as first:
+            raise first from None
+    gc.collect()
+    assert not dropped and not finished
+    broken = type("Broken", (), {"__del__": lambda self: self.writable})
+    with stop.stoppable(lambda *_: None):
+        broken()
+    assert dropped == [AttributeError]
 
 
 def test_two_runs_in_one_folder(begun):

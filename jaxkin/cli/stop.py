@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -51,7 +53,7 @@ def stoppable(progress: Progress, first: bool = True) -> Iterator[Progress]:
         progress(done, total, what)
 
     def drop(dropped: sys.UnraisableHookArgs) -> None:
-        if not isinstance(dropped.exc_value, Stopped):  # that one is raised again by what follows
+        if not came:  # the signal's own is raised again by what follows; the others are of things half made
             unraisable(dropped)
 
     before, unraisable = {}, sys.unraisablehook
@@ -61,7 +63,19 @@ def stoppable(progress: Progress, first: bool = True) -> Iterator[Progress]:
     sys.unraisablehook = drop
     try:
         yield report
+    except Stopped as stopped:
+        _let_go(stopped)
+        raise
     finally:
         sys.unraisablehook = unraisable
         for number, one in before.items():
             signal.signal(number, one)
+
+
+def _let_go(error: BaseException) -> None:
+    """End what was half made when ``error`` was raised, here, where its complaints are heard by nobody."""
+    one: BaseException | None = error
+    while one is not None:
+        traceback.clear_frames(one.__traceback__)
+        one = one.__context__
+    gc.collect()
