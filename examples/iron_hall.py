@@ -24,7 +24,7 @@ from jaxkin.output.uncertainty import with_uncertainty
 
 POTENTIAL = 0.5  # eV
 ONE = 0.01  # of the atoms are substituted, where numbers are printed
-MOMENT_RTOL, BUDGET = 0.03, 60_000  # of its orbital part, which needs the more; too few H(k) for a tree of cells
+MOMENT_RTOL = 0.03  # of its orbital part, which needs the more
 PARTS = ("intrinsic", "side_jump", "gaussian_skew", "skew")
 COLOURS = dict(zip((*PARTS, "total"), ("#1b6ca8", "#e0a100", "#8e5bb5", "#c0392b", "#222222"), strict=True))
 
@@ -34,7 +34,7 @@ def main(file: str, picture: str | None = None, lines: int = 16) -> dict[str, fl
     model = jk.read_wannier90(file)
     level = 17.717  # eight of eighteen bands filled, of 24³ k
     surface = jk.fermi_surface(model, level, sampler=jk.Lines(lines), replicas=4)
-    moment = jk.spontaneous_magnetization(model, level, rtol=MOMENT_RTOL, budget=BUDGET, pockets=surface.pockets)
+    moment = jk.spontaneous_magnetization(model, level, rtol=MOMENT_RTOL, pockets=surface.pockets)
     axis = moment.spin / np.linalg.norm(moment.spin)
     print(moment)
     density = ONE / float(model.cell_volume)

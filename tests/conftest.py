@@ -1,6 +1,8 @@
 """Shared fixtures: the reference data, and a repeatable hypothesis profile."""
 
 import os
+import shutil
+import tarfile
 from pathlib import Path
 
 # Before SciPy loads its OpenBLAS, which diagonalises for JAX: its threads gain nothing on matrices
@@ -39,4 +41,15 @@ def shared_data() -> Path:
     folder = Path(os.environ.get("JAXKIN_SHARED") or default)
     if not folder.is_dir():
         pytest.skip("no reference data: set JAXKIN_SHARED to their folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def iron(shared_data, tmp_path_factory) -> Path:
+    """The folder of a Wannier90 calculation of bcc iron, unpacked."""
+    folder = tmp_path_factory.mktemp("iron")
+    for name in ("Fe.chk.gz", "Fe.eig", "Fe.spn.gz", "Fe.win"):
+        shutil.copy(shared_data / "w90_fe" / name, folder)
+    with tarfile.open(shared_data / "w90_fe" / "Fe.mmn.tar.gz") as packed:
+        packed.extract("Fe.mmn", folder, filter="data")
     return folder

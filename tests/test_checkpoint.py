@@ -4,7 +4,6 @@ import bz2
 import gzip
 import re
 import shutil
-import tarfile
 
 import equinox as eqx
 import numpy as np
@@ -231,16 +230,6 @@ def test_centres_of_tellurium_and_iron_are_those_that_wannier90_wrote(shared_dat
         home = int(np.flatnonzero(~np.asarray(found.translations).any(axis=1))[0])
         own = np.diagonal(np.asarray(found.position_matrices)[home])
         assert np.abs(own).max() < 0.02  # Å, what finite differences differ by from logarithms
-
-
-@pytest.fixture(scope="module")
-def iron(shared_data, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("iron")
-    for name in ("Fe.chk.gz", "Fe.eig", "Fe.spn.gz", "Fe.win"):
-        shutil.copy(shared_data / "w90_fe" / name, folder)
-    with tarfile.open(shared_data / "w90_fe" / "Fe.mmn.tar.gz") as packed:
-        packed.extract("Fe.mmn", folder, filter="data")
-    return folder
 
 
 def test_iron_has_its_spin(iron):

@@ -96,14 +96,14 @@ def test_dynamic_chiral_magnetic_effect(capsys):
 
 
 @pytest.mark.slow  # four minutes: 2e5 H(k) of 18 orbitals
-def test_iron_hall(shared_data, tmp_path, capsys):
+def test_iron_hall(iron, tmp_path, capsys):
     """Intrinsic, and skew scattering of the page's sign and size."""
     with pytest.warns(jk.AccuracyWarning, match="filled states"):
-        parts = run("iron_hall", str(shared_data / "w90_fe" / "Fe.chk.gz"), str(tmp_path / "iron.png"), lines=8)
+        parts = run("iron_hall", str(iron / "Fe.chk.gz"), str(tmp_path / "iron.png"), lines=8)
     assert 400 < parts["intrinsic"] < 700 and 300 < parts["skew"] < 2500
     assert (tmp_path / "iron.png").stat().st_size > 10_000
     printed = capsys.readouterr().out
-    assert "orbital (-0.01" in printed and "spin (0.00" in printed  # without ⟨r⟩
+    assert "orbital (-0.02" in printed and "spin (0.00" in printed
 
 
 @pytest.mark.slow  # two minutes: eight surfaces, and two of them with all pairs of points

@@ -282,7 +282,7 @@ def decide(surface: Surface, factors: FormFactors, members: Array) -> OffShellRu
     probes = States(first.k[:PROBES], first.u[:PROBES])
     integrand = _Probed(model, np.asarray(surface.levels), factors, members, probes)
     found = singular_integral(model, integrand, Goal(RTOL, BUDGET))
-    excess = float(np.max(found.error / found.scale))
+    excess = found.relative_error
     if excess > RTOL:
         warnings.warn(
             f"scattering through states off the shell is known to {excess:.1g} only: a potential much wider than the "

@@ -99,7 +99,7 @@ class Growth:
             if height == 0 and change < SETTLED:
                 break
             height = LOWER * height if height > LOWER * width else 0.0
-        error = float(np.max(found.error / found.scale))
+        error = found.relative_error
         if error > self.rtol:
             warnings.warn(
                 f"the tree of k has an error of {error:.1g}: raise the density.", AccuracyWarning, stacklevel=2

@@ -72,7 +72,7 @@ def _filled(
         pockets=None if surface.temperature or surface.elsewhere else surface.pockets,
         progress=progress,
     )
-    excess = float(np.max(found.error / found.scale))
+    excess = found.relative_error
     if excess > goal.rtol:
         warnings.warn(
             f"the intrinsic part of {', '.join(part.names)} is known to {excess:.1g} only (asked: {goal.rtol:g}); "

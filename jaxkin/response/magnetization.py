@@ -129,7 +129,7 @@ def spontaneous_magnetization(
     integrand = FilledMoments(model, Thermal(fermi_level, temperature))
     goal = Goal(rtol, int(budget), LEAST * states)
     found = filled_integral(model, integrand, goal, pockets=pockets, progress=progress, what="magnetization")
-    worst = float(np.max(found.error / found.scale))
+    worst = found.relative_error
     if worst > rtol:
         warnings.warn(
             f"the magnetization is known to {worst:.1g} only (asked: {rtol:g}): small pockets, bands that nearly "

@@ -10,6 +10,7 @@ the error is O(η^8).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -37,6 +38,8 @@ ATTEMPTS = 4
 """Displacements that are tried, each for half the depth of the one before."""
 EIGENSYSTEM, EIGENVALUES, GENERAL_EIGENSYSTEM = 9.0, 3.5, 27.0
 """What these take in LU factorisations, at n = 24 on one core: H = H†, its eigenvalues only, and H̃(κ) with L = R⁻¹."""
+MESH = 0.8
+"""Part of the budget that the first mesh may take."""
 VALUES = 2**22
 """Energies times levels that are worked on at once."""
 
@@ -94,10 +97,12 @@ def kernel_mean(function: Callable, x: np.ndarray, width: float) -> np.ndarray:
     return np.sum([c * function(x + width * a) for c, a in zip(COEFFICIENTS, NODES, strict=True)], axis=0)
 
 
-def is_resolved(model: BlochModel, pockets: Sequence[Pocket], budget: int) -> bool:
-    """Whether the first mesh of :func:`singular_integral` resolves the pockets within the budget."""
+def mesh_points(model: BlochModel, pockets: Sequence[Pocket], budget: int) -> int | None:
+    """The budget of :func:`singular_integral` that its first mesh needs to resolve the pockets; None if it is more."""
     boxes = [(pocket.origin, pocket.edges) for pocket in pockets]
-    return first_mesh(model.zone, boxes, model.periodic, budget)[1]
+    mesh, resolved = first_mesh(model.zone, boxes, model.periodic, MESH * budget)
+    points = math.ceil(mesh.points / MESH)
+    return points if resolved and points <= budget else None
 
 
 def singular_integral(
@@ -117,7 +122,7 @@ def singular_integral(
         low, high = float(np.real(part.levels).min()), float(np.real(part.levels).max())
         pockets = find_pockets(nodes, (low, high)) if known is None else list(known)
         boxes = [(pocket.origin, pocket.edges) for pocket in pockets]
-        mesh, resolved = first_mesh(model.zone, boxes, model.periodic, goal.budget)
+        mesh, resolved = first_mesh(model.zone, boxes, model.periodic, MESH * goal.budget)
         deformation = find_deformation(model, pockets, low, high)
         if deformation is None:  # no state at the levels
             return adaptive_integral(Points(model, part), mesh, goal)

@@ -29,8 +29,8 @@ from jaxkin.surface.contour import (
     Integrand,
     Points,
     Resolved,
-    is_resolved,
     kernel_mean,
+    mesh_points,
     singular_integral,
 )
 from jaxkin.surface.nodes import Nodes
@@ -207,14 +207,39 @@ def filled_integral(
     spectrum, level = Spectrum(model), float(np.real(integrand.levels[0]))
     if pockets is None:
         pockets = find_pockets(Nodes(spectrum), (level, level))
-    if model.periodic and not is_resolved(model, pockets, goal.budget // ROOM):
-        result = shifted_lattices(Points(model, integrand), model.dimension, goal)
+    if model.periodic and pockets:
+        result = _of_a_metal(model, integrand, goal, pockets)
     else:
         result = singular_integral(model, integrand, goal, pockets)
     if isinstance(model, KdotP) and model.unbounded:
         for part in _beyond_the_box(model, integrand, goal.after(result.evaluations)):
             result = result + part
     return replace(result, evaluations=result.evaluations + spectrum.evaluations)
+
+
+def _of_a_metal(model: BlochModel, integrand: Integrand, goal: Goal, pockets: Sequence[Pocket]) -> Integral:
+    """On a tree or on shifted lattices: which one, the errors after as many points as the tree's first mesh decide.
+
+    Once its cells are small enough a tree gains more than the square of its points, lattices gain less than their
+    number, but from the first on. Real bands are often too entangled for any tree that can be paid for.
+    """
+    lattices = partial(shifted_lattices, Points(model, integrand), model.dimension)
+    first = mesh_points(model, pockets, goal.budget // ROOM)
+    if first is None:
+        return lattices(goal)
+    lattice = lattices(replace(goal, budget=first))
+    if lattice.relative_error <= goal.rtol:
+        return lattice
+    tree = singular_integral(model, integrand, replace(goal.after(lattice.evaluations), budget=first), pockets)
+    spent = lattice.evaluations + tree.evaluations
+    if tree.relative_error <= goal.rtol:
+        return replace(tree, evaluations=spent)
+    left, found = goal.after(spent), [lattice, tree]
+    if left.budget > first:
+        promising = tree.relative_error < lattice.relative_error * (left.budget / (ROOM * first)) ** 2
+        found.append(singular_integral(model, integrand, left, pockets) if promising else lattices(left))
+        spent += found[-1].evaluations
+    return replace(min(found, key=lambda one: one.relative_error), evaluations=spent)
 
 
 def quantum(model: BlochModel) -> float:
@@ -356,10 +381,10 @@ def _beyond_the_box(model: KdotP, integrand: Integrand, goal: Goal) -> Iterator[
 
 
 def _warn(result: Integral, enough: float, what: str, mend: str) -> None:
-    excess = float(np.max(result.error / result.scale))
-    if excess > enough:
+    known = result.relative_error
+    if known > enough:
         warnings.warn(
-            f"an integral over the whole zone is known to {excess:.1g} only (asked: {enough:g}), {what}: small "
+            f"an integral over the whole zone is known to {known:.1g} only (asked: {enough:g}), {what}: small "
             f"pockets, bands that nearly touch or a van Hove energy nearby; {mend}.",
             AccuracyWarning,
             stacklevel=3,

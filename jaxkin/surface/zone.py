@@ -26,9 +26,6 @@ FLOOR = 1e-3
 ROUNDING = 4e-16
 """Error of ∫F over ∫|F| that no rule can avoid."""
 
-MESH = 0.8
-"""Part of the budget that the first mesh may take."""
-
 Function = Callable[[np.ndarray], np.ndarray]
 """(N, d) points of the box → (N, E, C): E functions that each have C components."""
 
@@ -100,6 +97,11 @@ class Integral:
     cells: Cells
     rules: tuple[tuple[Function, Cells], ...] = ()
 
+    @property
+    def relative_error(self) -> float:
+        """Error over size, of the worst function."""
+        return float(np.max(self.error / self.scale))
+
     def joined(self, other: Integral) -> Integral:
         """These E functions and then the other's."""
         return Integral(
@@ -124,11 +126,11 @@ class Integral:
 
 
 def first_mesh(
-    zone, boxes: list[tuple[np.ndarray, np.ndarray]], periodic: bool, budget: float = np.inf
+    zone, boxes: list[tuple[np.ndarray, np.ndarray]], periodic: bool, most: float = np.inf
 ) -> tuple[Cells, bool]:
     """Equal cells of the zone, bisected until none is larger than a box (origin, edges) that it meets.
 
-    Also whether all boxes were resolved before the nodes of the cells were more than a part of the ``budget``.
+    Also whether all boxes were resolved before the cells had more than ``most`` nodes.
     """
     lo, hi = np.array(zone, float).T
     d = len(lo)
@@ -146,7 +148,7 @@ def first_mesh(
         if not across.any():
             return cells, True
         finer = cells.bisected(across)
-        if finer.points > MESH * budget:
+        if finer.points > most:
             return cells, False
         cells = finer
 
