@@ -32,10 +32,9 @@ from jaxkin.hamiltonian.linear import solve
 from jaxkin.namespace import AnyArray, Number, is_traced, namespace
 from jaxkin.surface.continuation import continued
 from jaxkin.surface.contour import (
-    COEFFICIENTS,
-    NODES,
     ORDER,
     Resolved,
+    kernel,
     kernel_mean,
     resolved_at,
     singular_integral,
@@ -227,9 +226,8 @@ class _Probed:
         return len(self.levels) * (ORDER if width else 1) * (1 + COLUMN * PROBES / self.model.size)
 
     def solved(self, k: np.ndarray, h: np.ndarray, width: float, jacobian: np.ndarray) -> np.ndarray:
-        shifts = (COEFFICIENTS, width * NODES) if width else (np.ones(1, complex), np.zeros(1, complex))
         rows = max(16, BYTES // (64 * self.model.size * PROBES))
-        found = over_tiles(partial(_solved, self.model, self.levels, shifts, *self.given), rows, k, h)
+        found = over_tiles(partial(_solved, self.model, self.levels, kernel(width), *self.given), rows, k, h)
         return self.measure * jacobian[:, None, None] * found
 
 

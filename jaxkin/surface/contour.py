@@ -90,11 +90,16 @@ class Solvable(Protocol):
         ...
 
 
+def kernel(width: float) -> tuple[np.ndarray, np.ndarray]:
+    """Coefficients c_j and shifts η a_j of the energy that stand for +i0; one and none at η = 0."""
+    return (COEFFICIENTS, width * NODES) if width else (np.ones(1, complex), np.zeros(1, complex))
+
+
 def kernel_mean(function: Callable, x: np.ndarray, width: float) -> np.ndarray:
     """Σ_j c_j F(x + η a_j) → F(x + i0); F(x) itself at η = 0."""
     if width == 0:
         return function(x)
-    return np.sum([c * function(x + width * a) for c, a in zip(COEFFICIENTS, NODES, strict=True)], axis=0)
+    return np.sum([c * function(x + shift) for c, shift in zip(*kernel(width), strict=True)], axis=0)
 
 
 def mesh_points(model: BlochModel, pockets: Sequence[Pocket], budget: int) -> int | None:

@@ -11,7 +11,7 @@ from jaxtyping import Array, Complex, Float, Int
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.namespace import AnyArray
 from jaxkin.surface.continuation import continued
-from jaxkin.surface.contour import COEFFICIENTS, NODES, Points, Resolved
+from jaxkin.surface.contour import Points, Resolved, kernel
 from jaxkin.surface.sea import ZoneIntegral, local_green_function
 from jaxkin.surface.spectrum import SMALLEST_BUCKET, tile_rows
 from jaxkin.surface.surface import Surface
@@ -40,7 +40,7 @@ class RuleNodes(eqx.Module):
     @property
     def shifts(self) -> tuple[np.ndarray, np.ndarray]:
         """Coefficients and shifts of the energy that stand for +i0."""
-        return (COEFFICIENTS, self.width * NODES) if self.width else (np.ones(1, complex), np.zeros(1, complex))
+        return kernel(self.width)
 
 
 class GreenRule(eqx.Module):

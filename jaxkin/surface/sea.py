@@ -23,12 +23,11 @@ from jaxkin.hamiltonian.linear import solve
 from jaxkin.observable import Observable, summed
 from jaxkin.surface.continuation import covariant_derivative
 from jaxkin.surface.contour import (
-    COEFFICIENTS,
-    NODES,
     ORDER,
     Integrand,
     Points,
     Resolved,
+    kernel,
     kernel_mean,
     mesh_points,
     singular_integral,
@@ -280,8 +279,8 @@ class _Green:
 
     def solved(self, k: np.ndarray, h: np.ndarray, width: float, jacobian: np.ndarray) -> np.ndarray:
         """𝒱 ⟨m|(ε − H̃)⁻¹|m'⟩ on the impurity's columns only."""
-        nodes, coefficients = (width * NODES, COEFFICIENTS) if width else (np.zeros(1, complex), np.ones(1, complex))
-        levels = self.levels.astype(complex)[:, None] + nodes
+        coefficients, shifts = kernel(width)
+        levels = self.levels.astype(complex)[:, None] + shifts
         rows = min(4096, tile_rows(self.model, arrays=4 * levels.size))
         (green,) = over_tiles(lambda part: (_resolvents(part, levels, coefficients, self.orbitals),), rows, h)
         phase = np.exp(2j * np.pi * k @ self.cells.T)
