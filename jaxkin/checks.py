@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from jaxkin.errors import JaxkinError
+from jaxkin.errors import JaxkinError, shortened
 from jaxkin.namespace import is_traced
 
 LARGEST, SMALLEST = 1e60, 1e-60
 """Sizes of numbers whose cubes do not leave the range of floating point."""
+MOST_EXACT = 2**53
+"""Up to which floating point holds every integer."""
 MOST_REPLICAS = 100_000
 """That one surface may have."""
 MOST_VALUES = 100_000
@@ -105,10 +107,12 @@ def numbers(name: str, value: Any, meaning: str, dtype: type = float) -> np.ndar
     jaxkin.errors.JaxkinError: cells=[[0, 0], [1]] must be one row of integers for each orbital.
     """
     try:
-        found = np.asarray(value, complex if dtype is complex else float)
-        good = bool(np.all(np.isfinite(found)) and np.all(np.abs(found) <= LARGEST))
+        given = np.asarray(value)
+        good = given.dtype.kind in ("biufOc" if dtype is complex else "biufO")
+        found = given.astype(complex if dtype is complex else float) if good else given
+        good = good and bool(np.all(np.abs([np.real(found), np.imag(found)]) <= LARGEST))
         if good and dtype is int:
-            good = bool(np.all(found == np.rint(found)))
+            good = bool(np.all(found == np.rint(found)) and np.all(np.abs(found) <= MOST_EXACT))
     except (TypeError, ValueError, OverflowError):
         good = False
     if not good:
@@ -118,8 +122,7 @@ def numbers(name: str, value: Any, meaning: str, dtype: type = float) -> np.ndar
 
 def shown(value: Any) -> str:
     """A value in a message: on one line, and not too long."""
-    text = " ".join(repr(value.tolist() if isinstance(value, np.ndarray) else value).split())
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return shortened(repr(value.tolist() if isinstance(value, np.ndarray) else value), 60)
 
 
 def cartesian(values: Any, name: str) -> np.ndarray:

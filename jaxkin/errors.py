@@ -33,6 +33,23 @@ class FileFormatWarning(UserWarning):
     """A file is not quite as usual, or lacks a companion; says what was made of it."""
 
 
+def in_one_line(error: Exception) -> str:
+    """What an error of another program says, on one line."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return shortened(str(error)) or type(error).__name__
+
+
+def shortened(text: str, most: int = 120) -> str:
+    """A text in a message: on one line, and not too long.
+
+    >>> shortened("more\\nthan a line", 12)
+    'more than...'
+    """
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most - 3]}..."
+
+
 def nearest(word: object, choices: Iterable[str]) -> str:
     """' (did you mean X?)' for the closest of ``choices``, or nothing."""
     close = difflib.get_close_matches(str(word), list(choices), n=1, cutoff=0.5)

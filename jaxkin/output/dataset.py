@@ -14,7 +14,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from jaxkin import __version__, units
-from jaxkin.errors import FileFormatError, nearest_file
+from jaxkin.errors import FileFormatError, in_one_line, nearest_file
 from jaxkin.estimate import Estimate
 from jaxkin.output.drive import Drive
 from jaxkin.output.folder import replace_file
@@ -305,23 +305,15 @@ def load(path: Path) -> xr.Dataset:
     except (OSError, ValueError) as error:
         if isinstance(error, FileNotFoundError):
             raise FileFormatError(f"{path}: no such file{nearest_file(path)}.") from error
-        raise FileFormatError(f"{path}: not a NetCDF file of jaxkin ({_line(error)}).") from error
+        raise FileFormatError(f"{path}: not a NetCDF file of jaxkin ({in_one_line(error)}).") from error
     try:
         with xr.open_dataset(BytesIO(data), engine="h5netcdf") as opened:
             plain = opened.load()
         if "g" in plain:
             return _each(plain, _join).drop_vars("part", errors="ignore")
     except Exception as error:  # whatever HDF5 and its readers say of a file that is none
-        raise FileFormatError(f"{path}: not a NetCDF file of jaxkin ({_line(error)}).") from error
+        raise FileFormatError(f"{path}: not a NetCDF file of jaxkin ({in_one_line(error)}).") from error
     raise FileFormatError(f"{path}: holds no gyrotropic tensor g; give a file that `jaxkin run` wrote.")
-
-
-def _line(error: Exception) -> str:
-    """What an error says, on one line."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 120 else f"{text[:117]}..."
 
 
 def _each(dataset: xr.Dataset, function: Callable[[xr.DataArray], xr.DataArray]) -> xr.Dataset:
