@@ -12,6 +12,7 @@ from jaxtyping import Array, Complex, Float, Int
 from numpy.typing import ArrayLike
 
 from jaxkin.brief import plural
+from jaxkin.checks import MOST_EXACT
 from jaxkin.errors import ModelError
 from jaxkin.hamiltonian.bloch import BlochModel, KPoint, Matrix, MomentFunction, VectorMatrix, jittable, spin_matrices
 from jaxkin.namespace import is_traced, known_array
@@ -271,8 +272,12 @@ def _with_partners(steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _gathered(matrices: Any, place: np.ndarray, count: int) -> Array:
-    """Matrices of ``count`` translations, those of repeated ones added up."""
-    return jnp.zeros((count, *matrices.shape[1:]), complex).at[place].add(matrices)
+    """Matrices of ``count`` translations, those of repeated ones added up; compiles nothing where they are known."""
+    if is_traced(matrices):
+        return jnp.zeros((count, *matrices.shape[1:]), complex).at[place].add(matrices)
+    total = np.zeros((count, *matrices.shape[1:]), complex)
+    np.add.at(total, place, matrices)
+    return jnp.asarray(total)
 
 
 def _lattice_rows(lattice: ArrayLike) -> Any:
@@ -290,7 +295,7 @@ def _lattice_rows(lattice: ArrayLike) -> Any:
 
 def _periodic_columns(name: str, values: ArrayLike, d: int) -> np.ndarray:
     array = known_array(name, values, float)
-    if not array.size or not np.all(np.isfinite(array)) or np.any(np.abs(array - np.rint(array)) > 1e-5):
+    if not array.size or not np.all(np.abs(array) <= MOST_EXACT) or np.any(np.abs(array - np.rint(array)) > 1e-5):
         raise ModelError(f"{name} must be integers.")
     steps = np.rint(array).astype(int).reshape(len(array), -1)
     if steps.shape[1] < d or np.any(steps[:, d:]):
