@@ -14,15 +14,13 @@ import numpy as np
 
 from jaxkin.errors import FileFormatError
 from jaxkin.hamiltonian.fortran_file import FortranFile, fortran_file
-from jaxkin.hamiltonian.text_file import PACKED, TextFile
+from jaxkin.hamiltonian.text_file import FARTHEST, PACKED, TextFile
 from jaxkin.memory import demand
 
 COMPANIONS = ("eig", "mmn", "uHu", "spn")
 """Endings of what is read with a checkpoint."""
 MOST = 10**5
 """Bands, points or neighbours that a count may say: more is damage."""
-FARTHEST = 1e4
-"""Reduced k, Å: more is damage."""
 FAR = 1e-5
 """Reduced distance from the mesh of k + b that neighbours may have."""
 SAME_SHELL = 1e-3
@@ -91,7 +89,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     lattice = file.reals(9, "lattice vectors in Å").reshape(3, 3).T
     if not abs(np.linalg.det(lattice)) > 1e-6:
         file.fail("the lattice vectors are linearly dependent")
-    file.reals(9, "reciprocal lattice vectors")
+    if np.abs(file.reals(9, "reciprocal lattice vectors").reshape(3, 3) @ lattice - 2 * np.pi * np.eye(3)).max() > 1e-3:
+        file.fail("lattice and reciprocal lattice vectors do not belong together")
     points = _count(file, "the number of k points")
     grid = tuple(file.integers(3, "mp_grid").tolist())
     if min(grid) < 1 or int(np.prod(grid)) != points:
@@ -104,7 +103,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     demand(64 * points * bands * max(bands, n), f"{path}: {points} k points of {bands} bands", "raise it")
     stage = file.text()
     if stage not in ("postwann", "postdis"):
-        file.fail(f"the checkpoint is {stage!r}: Wannier90 must have finished (postwann)")
+        file.fail(f"the checkpoint is {stage[:60]!r}: Wannier90 must have finished (postwann)")
     disentangled = bool(file.flags(1, "have_disentangled")[0])
     first = None
     if disentangled:
@@ -153,7 +152,7 @@ def read_energies(path: Path, checkpoint: Checkpoint) -> np.ndarray:
     rows = text.table(count * bands, 3, "band, k point and energy in eV")
     text.finish()
     text.tell()
-    band, k = (rows[:, 0] - 1).astype(int), (rows[:, 1] - 1).astype(int)
+    band, k = text.whole(rows[:, :2], "band and k point", 0).T - 1
     inside = (band >= 0) & (band < bands) & (k >= 0) & (k < count)
     place = np.where(inside, k * bands + band, 0)
     if not inside.all() or len(set(place.tolist())) < len(place):
@@ -173,17 +172,16 @@ def read_overlaps(path: Path, checkpoint: Checkpoint) -> tuple[np.ndarray, Neigh
     """
     text, (count, bands) = TextFile(path), checkpoint.states.shape[:2]
     text.skip()
-    header = text.numbers(3, "bands, k points and neighbours")
-    if tuple(header[:2]) != (bands, count) or not 1 <= header[2] <= MOST:
-        text.fail(f"{header[0]:g} bands at {header[1]:g} k points, but {checkpoint.path} has {bands} at {count}", 1)
-    each = int(header[2])
+    *found, each = text.integers("bands, k points and neighbours")
+    if found != [bands, count] or not 1 <= each <= MOST:
+        text.fail(f"{found[0]} bands at {found[1]} k points, but {checkpoint.path} has {bands} at {count}", 1)
     demand(32 * each * count * bands**2, f"{path}: overlaps of {count} k points with {each} neighbours", "raise it")
     point, step = np.empty((count, each), int), np.empty((count, each, 3))
     overlaps = np.empty((count, each, bands, bands), complex)
     found = np.zeros(count, int)
     for _ in range(count * each):
         where = text.cursor
-        here, there, *cell = (text.numbers(5, "k, its neighbour and the cell of that")).astype(int).tolist()
+        here, there, *cell = text.integers("k, its neighbour and the cell of that", 5)
         if not (1 <= here <= count and 1 <= there <= count) or found[here - 1] == each:
             text.fail(f"k points {here} and {there} do not belong here", where)
         number = found[here - 1]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxkin.errors import FileFormatError
-from jaxkin.hamiltonian.text_file import TextFile
+from jaxkin.hamiltonian.text_file import FARTHEST, TextFile
 from jaxkin.units import BOHR
 
 UNITS = {"bohr": BOHR, "ang": 1.0, "angstrom": 1.0, "angstroms": 1.0}
@@ -31,13 +31,15 @@ def lattice_from_win(win: Path, path: Path) -> np.ndarray:
         unit = UNITS[block.pop(0)[0]] if len(block[0]) == 1 else 1.0
         numbers = [[float(re.sub("d", "e", field)) for field in row] for row in block]
         cell = unit * np.array(numbers).reshape(3, 3)
-        if np.all(np.isfinite(cell)):
-            return cell
-        raise ValueError("not finite")
+        if not np.all(np.abs(cell) <= FARTHEST):
+            raise ValueError
     except (ValueError, KeyError, IndexError) as error:
         raise FileFormatError(
             f"{win}: unit_cell_cart block not found or malformed; pass lattice=... instead."
         ) from error
+    if not abs(np.linalg.det(cell)) > 1e-6:
+        raise FileFormatError(f"{win}: the lattice vectors are linearly dependent.")
+    return cell
 
 
 def atoms_from_win(win: Path) -> tuple[np.ndarray, np.ndarray, list[str]] | None:
@@ -56,7 +58,7 @@ def atoms_from_win(win: Path) -> tuple[np.ndarray, np.ndarray, list[str]] | None
         block = [line.split() for line in lines[start : lines.index(f"end atoms_{kind}")] if line]
         unit = UNITS[block.pop(0)[0]] if len(block[0]) == 1 else 1.0
         places = np.array([[float(re.sub("d", "e", field)) for field in row[1:4]] for row in block]).reshape(-1, 3)
-        if not np.all(np.isfinite(places)):
+        if not np.all(np.abs(places) <= FARTHEST):
             raise ValueError
     except (ValueError, KeyError, IndexError) as error:
         raise FileFormatError(f"{win}: the block atoms_{kind} has no end, or a line that is no atom.") from error
@@ -65,11 +67,20 @@ def atoms_from_win(win: Path) -> tuple[np.ndarray, np.ndarray, list[str]] | None
 
 
 def mesh_from_win(win: Path) -> tuple[int, int, int] | None:
-    """``mp_grid``, if the file is there and has it."""
+    """``mp_grid``, if the file is there and has it.
+
+    Raises:
+        FileFormatError: it is not three positive integers.
+    """
     if not win.exists():
         return None
-    found = re.search(r"^mp_grid\s*[=: ]\s*(\d+)[\s,]+(\d+)[\s,]+(\d+)\s*$", "\n".join(_lines(win)), re.MULTILINE)
-    return None if found is None else (int(found[1]), int(found[2]), int(found[3]))
+    found = re.search(r"^mp_grid(.*)$", "\n".join(_lines(win)), re.MULTILINE)
+    if found is None:
+        return None
+    grid = re.fullmatch(r"\s*[=: ]\s*([1-9]\d{0,3})[\s,]+([1-9]\d{0,3})[\s,]+([1-9]\d{0,3})\s*", found[1], re.ASCII)
+    if grid is None:
+        raise FileFormatError(f"{win}: expected mp_grid = three positive integers, found {found[1].strip()[:60]!r}.")
+    return int(grid[1]), int(grid[2]), int(grid[3])
 
 
 def replicas_of_win(win: Path) -> bool:
@@ -105,6 +116,6 @@ def centres_from_xyz(xyz: Path, path: Path, lattice: np.ndarray, n: int) -> np.n
                 text.fail(f"not a centre: {line.strip()[:60]!r}", number)
     if len(centres) != n or any(len(centre) != 3 for centre in centres):
         raise FileFormatError(f"{xyz}: found {len(centres)} Wannier centres (lines 'X x y z') for {n} orbitals.")
-    if not np.all(np.isfinite(centres)):
-        raise FileFormatError(f"{xyz}: a Wannier centre is NaN or infinite.")
+    if not np.all(np.abs(centres) <= FARTHEST):
+        raise FileFormatError(f"{xyz}: a Wannier centre is NaN, or far too far away.")
     return np.array(centres) @ np.linalg.inv(lattice)

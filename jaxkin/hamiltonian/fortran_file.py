@@ -7,6 +7,7 @@ from typing import NoReturn, Protocol
 
 import numpy as np
 
+from jaxkin.checks import LARGEST
 from jaxkin.errors import FileFormatError
 from jaxkin.hamiltonian.text_file import TextFile, content
 
@@ -50,9 +51,8 @@ class Formatted:
             self._file.skip()
         start = self._file.cursor
         found = self.reals(count, what)
-        if np.any(found != np.rint(found)) or np.any(np.abs(found) > 2**31):
-            self._file.fail(f"expected whole numbers ({what})", start)
-        return found.astype(int)
+        lines = max(self._file.cursor - start, 1)
+        return self._file.whole(found.reshape(lines, -1), what, start).ravel()
 
     def flags(self, count: int, what: str) -> np.ndarray:
         start, words = self._file.cursor, []
@@ -115,8 +115,8 @@ class Unformatted:
         raise FileFormatError(f"{self.path}, record {self._number}: {what}.")
 
     def _finite(self, items: np.ndarray, what: str) -> np.ndarray:
-        if not np.all(np.isfinite(items)):
-            self.fail(f"NaN or infinity where {what} should stand")
+        if not np.all(np.abs(items.view(float)) <= LARGEST):
+            self.fail(f"NaN, infinity or what is far too large where {what} should stand")
         return items
 
     def _items(self, count: int, kind: str, what: str) -> np.ndarray:

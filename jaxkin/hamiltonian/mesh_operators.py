@@ -29,6 +29,7 @@ from jaxkin.hamiltonian.checkpoint import (
     read_spin,
 )
 from jaxkin.hamiltonian.replicas import Replicas, minimal_distance
+from jaxkin.hamiltonian.text_file import FARTHEST
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,8 @@ class Lattice:
             raise FileFormatError(f"{checkpoint.path}: the k points are no mesh of {grid}.")
         self._steps = np.stack(np.unravel_index(np.arange(len(place)), grid), axis=1)
         centres = checkpoint.centres @ np.linalg.inv(checkpoint.lattice)
+        if np.abs(centres).max() > FARTHEST:
+            raise FileFormatError(f"{checkpoint.path}: a Wannier centre is far too far away.")
         which = minimal_distance(self._steps, grid, checkpoint.lattice, centres if replicas else 0 * centres)
         self._replicas: Replicas = which
         every = self._steps[which.element[:, 0]] + which.shift

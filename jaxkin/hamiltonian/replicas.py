@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxkin.hamiltonian.text_file import TextFile
+from jaxkin.hamiltonian.text_file import FARTHEST, TextFile
 
 NEAREST = 1e-3
 """Å: distances that differ by less are equal. Centres are off their sites by 1e-4 Å, and Wannier90's own 1e-5 then
@@ -94,10 +94,13 @@ def minimal_distance(steps: np.ndarray, grid: Sequence[int], lattice: np.ndarray
     return Replicas.of(np.concatenate(elements), np.concatenate(shifts), shape)
 
 
-def mesh_of(steps: np.ndarray, weights: np.ndarray) -> tuple[int, int, int] | None:
+def mesh_of(
+    steps: np.ndarray, weights: np.ndarray, said: tuple[int, int, int] | None = None
+) -> tuple[int, int, int] | None:
     """The mesh of k of which the R with degeneracies ``weights`` are a Wigner–Seitz cell; None if there is none.
 
-    Every class of R modulo the mesh must have Σ 1/n_R = 1. Of several meshes the most even one is taken.
+    Every class of R modulo the mesh must have Σ 1/n_R = 1. Of several meshes the one that is ``said`` to be theirs is
+    taken, or the most even one.
 
     >>> mesh_of(np.array([[-1, 0, 0], [0, 0, 0], [1, 0, 0]]), np.array([2, 1, 2]))
     (2, 1, 1)
@@ -108,7 +111,7 @@ def mesh_of(steps: np.ndarray, weights: np.ndarray) -> tuple[int, int, int] | No
         place = np.ravel_multi_index((steps % grid).T, grid)
         if np.allclose(np.bincount(place, 1 / weights, minlength=total), 1):
             found.append(grid)
-    return min(found, key=max, default=None)
+    return said if said in found else min(found, key=max, default=None)
 
 
 def _triples(total: int) -> list[tuple[int, int, int]]:
@@ -154,7 +157,7 @@ def _integers(text: TextFile, count: int, what: str) -> list[int]:
         values = [int(field) for field in fields]
     except ValueError:
         values = []
-    if len(values) != count:
+    if len(values) != count or max(map(abs, values)) > FARTHEST:
         text.fail(f"expected {count} integers ({what}), found {text.line().strip()[:60]!r}")
     text.skip()
     return values

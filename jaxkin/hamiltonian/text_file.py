@@ -12,14 +12,19 @@ from typing import NoReturn
 
 import numpy as np
 
+from jaxkin.checks import LARGEST, MOST_EXACT
 from jaxkin.errors import FileFormatError, FileFormatWarning, nearest_file
 from jaxkin.memory import demand
 
 LINE_ENDS = re.compile(r"\r\n|\n|\r")
 """str.splitlines also splits at form feeds and U+2028, which may stand in a comment."""
-ODD_EXPONENT = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))(?:[dD]([+-]?\d+)|([+-]\d+))")
+ODD_EXPONENT = re.compile(r"([+-]?(?:\d+(?:\.\d*)?|\.\d+))(?:[dD]([+-]?\d+)|([+-]\d+))")
 """1.0D+00, and 0.1-100 where the exponent left no room for its letter."""
+POSITIVE = re.compile(r"0*[1-9][0-9]{0,17}")
+"""Integers that are counts."""
 PACKED: dict[str, type[gzip.GzipFile] | type[bz2.BZ2File]] = {".gz": gzip.GzipFile, ".bz2": bz2.BZ2File}
+FARTHEST = 1e4
+"""Reduced coordinates, Å: more is damage."""
 CHUNK = 2**22
 """Bytes that are unpacked at once."""
 COPIES = 8
@@ -87,7 +92,7 @@ class TextFile:
             if not fields or len(found) + len(fields) > len(names):
                 self.fail(f"expected {names[len(found)]} (a positive integer), found {line.strip()[:60]!r}")
             for field in fields:
-                if not field.isascii() or not field.isdigit() or not int(field):
+                if not POSITIVE.fullmatch(field):
                     self.fail(f"expected {names[len(found)]} (a positive integer), found {field[:60]!r}")
                 found.append(int(field))
             self.cursor += 1
@@ -97,15 +102,20 @@ class TextFile:
         """The ``count`` numbers of the next line."""
         return self.table(1, count, what)[0]
 
-    def integers(self, what: str) -> tuple[int, ...]:
-        """The three of the next line."""
-        found = self.numbers(3, what)
-        if np.any(found != np.rint(found)):
-            self.fail(f"an R vector is three integers, found {found}", self.cursor - 1)
-        return tuple(found.astype(int).tolist())
+    def integers(self, what: str, count: int = 3) -> tuple[int, ...]:
+        """The ``count`` of the next line."""
+        return tuple(self.whole(self.table(1, count, what), what, self.cursor - 1)[0].tolist())
+
+    def whole(self, rows: np.ndarray, what: str, start: int) -> np.ndarray:
+        """``rows`` of numbers, of the lines from ``start``, as the integers that they must be."""
+        wrong = np.any((rows != np.rint(rows)) | (np.abs(rows) > MOST_EXACT), axis=1)
+        if wrong.any():
+            number = int(np.argmax(wrong))
+            self.fail(f"expected integers ({what}), found {' '.join(map(str, rows[number]))}", start + number)
+        return rows.astype(int)
 
     def table(self, rows: int, columns: int, what: str) -> np.ndarray:
-        """The next ``rows`` lines as numbers; checks count, format and NaN line by line on failure."""
+        """The next ``rows`` lines as numbers; checks count, format and size line by line on failure."""
         block = self.lines[self.cursor : self.cursor + rows]
         text = " ".join(block)
         try:
@@ -114,7 +124,7 @@ class TextFile:
             values = np.array(text.split(), dtype=float)
         except ValueError:
             values = self._fortran(text.split())
-        if values is None or values.size != rows * columns or not np.all(np.isfinite(values)):
+        if values is None or values.size != rows * columns or not np.all(np.abs(values) <= LARGEST):
             self._find_fault(block, columns, what)
             self.truncated()
         self.cursor += rows
@@ -140,8 +150,8 @@ class TextFile:
                     value = _number(field)
                 except ValueError:
                     self.fail(f"{field[:60]!r} is not a number ({what})", number)
-                if not np.isfinite(value):
-                    self.fail(f"{field} where {what} should stand", number)
+                if not abs(value) <= LARGEST:
+                    self.fail(f"{field[:60]} where {what} should stand", number)
 
     def finish(self) -> None:
         """Check that nothing but white space is left, and that the last number was not cut."""

@@ -15,7 +15,7 @@ from jaxkin.errors import FileFormatError, ModelError
 from jaxkin.hamiltonian.crystal_files import centres_from_xyz, lattice_from_win, mesh_from_win, replicas_of_win
 from jaxkin.hamiltonian.mesh_operators import read_operators
 from jaxkin.hamiltonian.replicas import Replicas, mesh_of, minimal_distance, read_wsvec, shifted_centres
-from jaxkin.hamiltonian.text_file import TextFile
+from jaxkin.hamiltonian.text_file import FARTHEST, POSITIVE, TextFile
 from jaxkin.hamiltonian.tight_binding import TightBinding, asymmetry, partners
 
 NAME = re.compile(r"(.+?)(?:_(tb|hr)\.dat(?:[._-].*?)?|\.(chk)(?:\.fmt)?)(?:\.gz|\.bz2)?")
@@ -95,8 +95,6 @@ def read_wannier90(
     cell = content.lattice if lattice is None else np.asarray(lattice, float)
     if cell is None:
         cell = lattice_from_win(win, path)
-        if not abs(np.linalg.det(cell)) > 1e-6:
-            raise FileFormatError(f"{path}: the lattice vectors of {win} are linearly dependent.")
     centres = content.positions if positions is None else np.asarray(positions, float)
     if centres is None:
         centres = centres_from_xyz(path.parent / f"{named[1]}_centres.xyz", path, cell, n)
@@ -105,6 +103,8 @@ def read_wannier90(
     r = _symmetrised(text, content) if position_matrices else None
     fits = np.shape(centres) == (n, 3) and np.shape(cell) == (3, 3) and np.all(np.isfinite(centres))
     replicas = None
+    if fits and np.abs(centres).max() > FARTHEST:
+        raise FileFormatError(f"{path}: a Wannier centre is far too far away.")
     if fits:  # else the model says what does not fit
         _note_moved_centres(text, content, cell, centres)
         replicas = _replicas(text, path.parent / named[1], content, cell, centres, minimal_distance)
@@ -168,6 +168,8 @@ def _read_tb(text: TextFile) -> _Content:
     text.line()
     text.skip()
     lattice = text.table(3, 3, "lattice vectors in Å")
+    if np.abs(lattice).max() > FARTHEST:
+        text.fail("a lattice vector is far too long", 1)
     if abs(np.linalg.det(lattice)) < 1e-6:
         text.fail("the lattice vectors are linearly dependent", 1)
     content = _header(text)
@@ -211,9 +213,8 @@ def _read_hr(text: TextFile) -> _Content:
         if mixed.size:
             text.fail(f"the R vector changes inside a block of {n}² lines", start + int(mixed[0]))
         text.cursor = start
-        if np.any(rows[0, :3] != np.rint(rows[0, :3])):
-            text.fail(f"an R vector is three integers, found {rows[0, :3]}", start)
-        content.steps[r] = _new_step(text, seen, tuple(rows[0, :3].astype(int).tolist()), start)
+        step = text.whole(rows[:1, :3], "R1 R2 R3", start)[0]
+        content.steps[r] = _new_step(text, seen, tuple(step.tolist()), start)
         content.hoppings[r], content.lines[r] = _block(text, n, 3, 2, "R1 R2 R3 i j Re H Im H")
     return replace(content, hoppings=content.hoppings / content.weights[:, None, None])
 
@@ -232,7 +233,7 @@ def _degeneracies(text: TextFile, count: int) -> np.ndarray:
     start, values = text.cursor, []
     while len(values) < count:
         fields = text.line().split()
-        if not all(field.isascii() and field.isdigit() and int(field) > 0 for field in fields):
+        if not all(map(POSITIVE.fullmatch, fields)):
             text.fail(f"degeneracy weights must be positive integers: {text.line().strip()[:60]!r}")
         values += [int(field) for field in fields]
         text.skip()
@@ -328,7 +329,7 @@ def _replicas(
     for name in (f"{seed.name}_wsvec.dat", f"{seed.name}_wsvec.dat.gz"):
         if (seed.parent / name).exists():
             return read_wsvec(seed.parent / name, content.steps, n)
-    grid = mesh_from_win(Path(f"{seed}.win")) or mesh_of(content.steps, content.weights)
+    grid = mesh_of(content.steps, content.weights, mesh_from_win(Path(f"{seed}.win")))
     if grid is None:
         if wanted:
             raise FileFormatError(
