@@ -7,11 +7,11 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from scipy import sparse
 
-from jaxkin.checks import check_kind
-from jaxkin.errors import FileFormatError, ModelError
+from jaxkin.checks import check_kind, numbers
+from jaxkin.errors import FileFormatError, JaxkinError, ModelError, in_one_line
 from jaxkin.hamiltonian.tight_binding import TightBinding
+from jaxkin.memory import demand
 
 SUFFIXES = (".hdf5", ".h5")
 
@@ -48,13 +48,21 @@ def read_tbmodels(path: str | Path, *, point_group: str | None = None) -> TightB
                     f"{path}: the model has no unit cell; give its `uc` in TBmodels and write it again."
                 )
             lattice, positions = _array(group, "uc"), _array(group, "pos")
-            hop = group["hop"]
+            d, n = len(lattice), len(positions)
+            for name, size in (("size", n), ("dim", d)):
+                if name in group and _array(group, name, int) != size:
+                    raise FileFormatError(f"{path}: `{name}` is not the {size} that `uc` and `pos` are of.")
+            hop, half = group["hop"], {}
             assert isinstance(hop, h5py.Group)
-            half = {tuple(_array(one, "R").astype(int).tolist()): _matrix(one) for one in hop.values()}
-    except (OSError, KeyError, AssertionError, TypeError, ValueError) as error:
-        if isinstance(error, FileFormatError):
-            raise
-        raise FileFormatError(f"{path}: could not be read ({' '.join(str(error).split())}).") from error
+            for one in hop.values():
+                step = tuple(_array(one, "R", int, (d,)).tolist())
+                if step in half:
+                    raise FileFormatError(f"{path}: R = {step} for the second time.")
+                half[step] = _matrix(one, n)
+    except JaxkinError as error:
+        raise error if str(path) in str(error) else FileFormatError(f"{path}: {error}") from error
+    except Exception as error:  # whatever HDF5 and SciPy say of a file that is none
+        raise FileFormatError(f"{path}: could not be read ({in_one_line(error)}).") from error
     if not half:
         raise FileFormatError(f"{path}: holds no hopping.")
     steps = list(dict.fromkeys(step for one in half for step in (one, tuple(-x for x in one))))
@@ -66,13 +74,27 @@ def read_tbmodels(path: str | Path, *, point_group: str | None = None) -> TightB
         raise FileFormatError(f"{path}: {error}") from error
 
 
-def _array(group: h5py.Group, name: str) -> np.ndarray:
-    return np.asarray(group[name])
+def _array(group: h5py.Group, name: str, dtype: type = float, shape: tuple[int, ...] | None = None) -> np.ndarray:
+    dataset = group[name]
+    assert isinstance(dataset, h5py.Dataset)
+    demand(dataset.nbytes, f"the values of `{name}`", "raise it")
+    found = numbers(name, dataset[()], "finite numbers", dtype)
+    if shape is not None and found.shape != shape:
+        raise FileFormatError(f"`{name}` has shape {found.shape}, not {shape}.")
+    return found
 
 
-def _matrix(group: h5py.Group) -> np.ndarray:
+def _matrix(group: h5py.Group, n: int) -> np.ndarray:
     """One R's, (n, n), of a dense or a sparse model."""
     if "mat" in group:
-        return _array(group, "mat")
-    parts = tuple(_array(group, name) for name in ("data", "indices", "indptr"))
-    return sparse.csr_array(parts, shape=tuple(_array(group, "shape").tolist())).toarray()
+        return _array(group, "mat", complex, (n, n))
+    if _array(group, "shape", int).tolist() != [n, n]:
+        raise FileFormatError(f"the shape of a matrix is not ({n}, {n}).")
+    data = _array(group, "data", complex)
+    columns, ends = (_array(group, name, int, shape) for name, shape in (("indices", data.shape), ("indptr", (n + 1,))))
+    lengths, inside = np.diff(ends, prepend=0), np.all((columns >= 0) & (columns < n))
+    if lengths[0] or np.any(lengths < 0) or ends[-1] != data.size or not inside:
+        raise FileFormatError("`indices` and `indptr` of a matrix do not fit.")
+    matrix = np.zeros((n, n), complex)
+    np.add.at(matrix, (np.repeat(np.arange(n), lengths[1:]), columns), data)
+    return matrix

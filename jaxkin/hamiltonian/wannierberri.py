@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import zipfile
+import warnings
 from os import PathLike
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from jaxkin.errors import FileFormatError, ModelError
+from jaxkin.checks import numbers
+from jaxkin.errors import FileFormatError, JaxkinError, ModelError, in_one_line
 from jaxkin.hamiltonian.tight_binding import TightBinding, partners
+from jaxkin.memory import demand
 
 
 def from_wannierberri(system: Any, *, position_matrices: bool = True, point_group: str | None = None) -> TightBinding:
@@ -35,7 +37,12 @@ def from_wannierberri(system: Any, *, position_matrices: bool = True, point_grou
     jaxkin.errors.ModelError: system=int must be a WannierBerri System_R with R vectors and a real-space H.
     """
     if isinstance(system, str | PathLike):
-        system = _saved(Path(system))
+        folder = Path(system)
+        try:
+            saved = _saved(folder)
+            return from_wannierberri(saved, position_matrices=position_matrices, point_group=point_group)
+        except ModelError as error:
+            raise FileFormatError(f"{folder}: {error}") from error
     if not (hasattr(system, "rvec") and hasattr(system, "has_R_mat") and system.has_R_mat("Ham")):
         raise ModelError(
             f"system={type(system).__name__} must be a WannierBerri System_R with R vectors and a real-space H."
@@ -52,15 +59,19 @@ def from_wannierberri(system: Any, *, position_matrices: bool = True, point_grou
 
     hoppings, spin = matrices("Ham"), matrices("SS")
     assert hoppings is not None
-    centres = np.asarray(system.wannier_centers_cart, float)
-    home, n = int(np.flatnonzero(~steps.any(axis=1))[0]), len(centres)
+    centres, n = np.asarray(system.wannier_centers_cart, float), hoppings.shape[-1]
+    home = np.flatnonzero(~steps.any(axis=1))
+    if not len(home):
+        raise ModelError("the WannierBerri system has no home cell R = 0.")
+    if not abs(np.linalg.det(lattice)) > 1e-6:
+        raise ModelError("the lattice vectors of the WannierBerri system are linearly dependent.")
     r = matrices("AA") if position_matrices else None
     more = (matrices("BB"), matrices("CC")) if r is not None and len(kept) == 3 else (None, None)
     if r is None and len(kept) < 3:
         r = np.zeros((*hoppings.shape, 3), complex)
     if r is not None:
         r = _hermitian(r, steps)
-        r[home, np.arange(n), np.arange(n)] += centres
+        r[home[0], np.arange(n), np.arange(n)] += centres
     if more[0] is None or more[1] is None:
         hr = rhr = None
     else:
@@ -84,34 +95,47 @@ def _saved(folder: Path) -> Any:
     if not folder.is_dir():
         raise FileFormatError(f"{folder}: no such folder; a WannierBerri system is saved as a folder of .npz files.")
 
-    def load(name: str) -> np.ndarray:
+    def load(name: str, dtype: type, *shape: int) -> np.ndarray:
+        """An array of ``shape``, where -1 is any length."""
         file = folder / f"{name}.npz"
+        content = _array(file)
         try:
-            with np.load(file) as content:
-                return content[content.files[0]]
-        except FileNotFoundError:
-            raise FileFormatError(f"{file}: missing in this WannierBerri system.") from None
-        except (OSError, ValueError, EOFError, KeyError, IndexError, zipfile.BadZipFile) as error:
-            raise FileFormatError(f"{file}: could not be read ({str(error)[:80]}).") from error
+            found = numbers(name, content, "integers" if dtype is int else "finite numbers", dtype)
+        except JaxkinError as error:
+            raise FileFormatError(f"{file}: {error}") from error
+        if len(found.shape) != len(shape) or any(a != b != -1 for a, b in zip(found.shape, shape, strict=True)):
+            raise FileFormatError(f"{file}: has shape {found.shape}, not {shape} (-1: of any length).")
+        return found
 
-    steps, centres = load("iRvec"), load("wannier_centers_cart")
-    shape, older = (len(steps), len(centres), len(centres)), (folder / "use_wcc_phase.npz").exists()
-    if older and not load("use_wcc_phase"):
+    steps, centres = load("iRvec", int, -1, 3), load("wannier_centers_cart", float, -1, 3)
+    count, n, older = len(steps), len(centres), (folder / "use_wcc_phase.npz").exists()
+    if older and not load("use_wcc_phase", int):
         raise FileFormatError(f"{folder}: saved without use_wcc_phase, the convention that is read; save it with that.")
 
     def matrices(name: str) -> np.ndarray:
-        found = load(f"_XX_R_{name}")
-        if older and found.ndim > 2:
-            found = np.moveaxis(found, 2, 0)
-        if found.shape[:3] != shape:
-            raise FileFormatError(f"{folder}: {name} has shape {found.shape}, which does not begin with {shape}.")
-        return found
+        components = () if name == "Ham" else (3,)
+        found = load(f"_XX_R_{name}", complex, *((n, n, count) if older else (count, n, n)), *components)
+        return np.moveaxis(found, 2, 0) if older else found
 
     return SimpleNamespace(
-        real_lattice=load("real_lattice"),
-        periodic=load("periodic"),
+        real_lattice=load("real_lattice", float, 3, 3),
+        periodic=load("periodic", int, 3),
         rvec=SimpleNamespace(iRvec=steps),
         wannier_centers_cart=centres,
         has_R_mat=lambda name: (folder / f"_XX_R_{name}.npz").exists(),
         get_R_mat=matrices,
     )
+
+
+def _array(file: Path) -> np.ndarray:
+    """The first one of an ``.npz``."""
+    try:
+        with warnings.catch_warnings(action="error"), file.open("rb") as opened, np.load(opened) as content:
+            demand(content.zip.infolist()[0].file_size, f"{file}: what is in it", "raise it")
+            return content[content.files[0]]
+    except FileNotFoundError:
+        raise FileFormatError(f"{file}: missing in this WannierBerri system.") from None
+    except JaxkinError:
+        raise
+    except Exception as error:  # whatever zipfile and NumPy say of a file that is none
+        raise FileFormatError(f"{file}: could not be read ({in_one_line(error)}).") from error
