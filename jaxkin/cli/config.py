@@ -15,7 +15,7 @@ from jaxkin.cli.impurities import Impurity
 from jaxkin.cli.phonons import Phonon
 from jaxkin.cli.refusal import refusal
 from jaxkin.cli.section import Floats, Range, Section, Vector
-from jaxkin.errors import ConfigError, nearest, nearest_file
+from jaxkin.errors import ConfigError, in_one_line, nearest, nearest_file
 from jaxkin.hamiltonian.eigensystem import DEGENERACY
 from jaxkin.hamiltonian.wannier90 import NAME
 from jaxkin.response.conductivity import HALL_BUDGET
@@ -167,8 +167,8 @@ def parse_file(path: Path) -> dict[str, Any]:
         tree = tomllib.loads(path.read_text())
     except FileNotFoundError:
         raise ConfigError(_no_source(str(path))) from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path}: {error}.") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: {in_one_line(error)}.") from error
     file = tree.get("model", {}).get("file") if isinstance(tree.get("model"), dict) else None
     if isinstance(file, str):
         tree["model"]["file"] = str(path.parent / Path(file).expanduser())  # relative to the configuration
@@ -210,7 +210,7 @@ def _apply(tree: dict[str, Any], setting: str) -> None:
         raise ConfigError(f"--set {setting!r}: no key {key!r}{nearest(key, [*keys, *_model_parameters(tree)])}.")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         value = text
     for part in path[:-1]:
         tree = tree.setdefault(part, {})
@@ -230,7 +230,7 @@ def convert(tree: dict[str, Any], source: str | None) -> Config:
     Raises:
         ConfigError: unknown key (names the nearest valid one), wrong type.
     """
-    where = source if source and source.endswith(".toml") else "configuration"
+    where = source if source and source.endswith((".toml", ".json", ".nc")) else "configuration"
     file = tree["model"].get("file") if isinstance(tree.get("model"), dict) else None
     if isinstance(file, str):  # so that what is written to a result's folder can be read from anywhere
         tree["model"]["file"] = str(Path(file).expanduser().absolute())

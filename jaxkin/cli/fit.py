@@ -16,7 +16,7 @@ from jaxkin.cli import levels
 from jaxkin.cli.defaults import completed
 from jaxkin.cli.ingredients import build_disorder, build_model, build_sampler
 from jaxkin.cli.section import Section, Vector
-from jaxkin.errors import AccuracyWarning, ConfigError, nearest
+from jaxkin.errors import AccuracyWarning, ConfigError, nearest, shortened
 from jaxkin.fitting import (
     Data,
     FitProblem,
@@ -94,7 +94,9 @@ def load(source: Path) -> tuple[cfg.Config, FitConfig]:
         unknown = message.partition("unknown field `")[2].rstrip("`")
         keys = {k for kind in (FitConfig, ParameterConfig, DataConfig) for k in kind.__struct_fields__}
         hint = nearest(unknown, keys) if unknown else ""
-        raise ConfigError(f"{source}: {message[0].lower()}{message[1:]}{hint} in [fit]{path.strip('`$')}.") from None
+        raise ConfigError(
+            f"{source}: {message[0].lower()}{shortened(message[1:])}{hint} in [fit]{path.strip('`$')}."
+        ) from None
     for key, value in _starts(wanted).items():  # a fitted or fixed parameter needs no other value
         place = tree.setdefault("surface" if key in ("fermi_level", "temperature") else "disorder", {})
         if isinstance(place, dict) and "impurities" not in place:

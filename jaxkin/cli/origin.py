@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxkin.cli.config import Config, applied, convert
-from jaxkin.errors import AccuracyWarning, FileFormatError, nearest_file
+from jaxkin.errors import AccuracyWarning, ConfigError, FileFormatError, in_one_line, nearest_file
 from jaxkin.output import dataset as ds
 
 
@@ -31,18 +31,20 @@ def origin(path: Path, settings: list[str]) -> Config:
         warnings.warn(text, AccuracyWarning, stacklevel=2)
     try:
         return convert(applied(tomllib.loads(config), settings), str(path))
-    except (tomllib.TOMLDecodeError, TypeError) as error:
-        raise FileFormatError(f"{path}: its configuration cannot be read ({error}).") from error
+    except ConfigError:
+        raise
+    except (ValueError, TypeError, RecursionError) as error:
+        raise FileFormatError(f"{path}: its configuration cannot be read ({in_one_line(error)}).") from error
 
 
 def _json(path: Path) -> tuple[str, dict[str, Any]]:
     try:
         document = json.loads(path.read_text())
-        return document["config"], document["versions"]
+        return document["config"], dict(document["versions"])
     except OSError as error:
         said = f"no such file{nearest_file(path)}" if isinstance(error, FileNotFoundError) else error.strerror
         raise FileFormatError(f"{path}: {said}.") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise FileFormatError(f"{path}: holds no configuration; give a result that `jaxkin run` wrote.") from error
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import msgspec
 
 from jaxkin.cli import impurities, phonons
-from jaxkin.errors import ConfigError, nearest
+from jaxkin.errors import ConfigError, nearest, shortened
 
 LISTS = {"impurities": impurities, "phonons": phonons}
 """Modules of the lists of tables in [disorder], which have ``KINDS`` and ``NEEDED``."""
@@ -36,7 +36,7 @@ def refusal(
         kind, said = _table(tree, root, steps)
         choices = [*(["kind"] if kind in kinds.values() else []), *kind.__struct_fields__]
         return ConfigError(
-            f"{where}: unknown key {unknown[1]!r}{said}{nearest(unknown[1], choices)}; "
+            f"{where}: unknown key {shortened(unknown[1], 60)!r}{said}{nearest(unknown[1], choices)}; "
             f"valid keys: {', '.join(choices)}."
         )
     if missing := re.search(r"missing required field `(.*)`", message):
@@ -49,7 +49,7 @@ def refusal(
     choices = _choices(_table(tree, root, steps[:-1])[0], steps)
     value = re.search(r"[Ii]nvalid (?:enum )?value '(.*)'", message)
     hint = f"; choose one of {', '.join(choices)}{nearest(value[1], choices)}" if value and choices else ""
-    return ConfigError(f"{where}: {message[0].lower()}{message[1:]} at {place or 'the top level'}{hint}.")
+    return ConfigError(f"{where}: {message[0].lower()}{shortened(message[1:])} at {place or 'the top level'}{hint}.")
 
 
 def _table(tree: Any, root: type[msgspec.Struct], steps: Sequence[str | int]) -> tuple[type[msgspec.Struct], str]:

@@ -60,7 +60,7 @@ def factor(where: str, name: str, unit: str) -> float:
     plain = unit.replace("^", "").replace("**", "").replace("²", "2").replace("µ", "u").replace("μ", "u")
     plain = {"1/cm": "cm-1", "cm⁻¹": "cm-1", "deg": "deg"}.get(plain, plain)
     if plain not in known:
-        raise FileFormatError(f"{where}: unit {unit!r} of {name!r} is unknown{nearest(plain, known)}; "
+        raise FileFormatError(f"{where}: unit {unit[:60]!r} of {name!r} is unknown{nearest(plain, known)}; "
                               f"choose from {', '.join(known)}.")  # fmt: skip
     return known[plain]
 
@@ -78,6 +78,6 @@ def split(where: str, header: str) -> tuple[str, str]:
     name, unit = (match[1], match[2] or "") if match else (header.strip(), "")
     known = [*FACTORS, *(f"{quantity}_error" for quantity in QUANTITIES)]
     if name not in known:
-        raise FileFormatError(f"{where}: column {name!r} is unknown{nearest(name, known)}; "
+        raise FileFormatError(f"{where}: column {name[:60]!r} is unknown{nearest(name, known)}; "
                               f"known: {', '.join(FACTORS)}, and an _error of each quantity.")  # fmt: skip
     return name, unit

@@ -12,8 +12,9 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from jaxkin.brief import plural, ranged
-from jaxkin.checks import cartesian, numbers
-from jaxkin.errors import FileFormatError, JaxkinError, nearest, nearest_file
+from jaxkin.checks import cartesian
+from jaxkin.checks import numbers as checked
+from jaxkin.errors import FileFormatError, JaxkinError, in_one_line, nearest, nearest_file
 from jaxkin.fitting.columns import CONDITIONS, FACTORS, QUANTITIES, factor, split
 
 
@@ -106,7 +107,7 @@ def _column(label: str, name: str, column: ArrayLike, size: int) -> np.ndarray:
     try:
         values = np.asarray(column, float).ravel()
     except (TypeError, ValueError):
-        values = numbers(f"{label}: {name}", column, "numbers")
+        values = checked(f"{label}: {name}", column, "numbers")
     if len(values) not in (1, size):
         raise JaxkinError(f"{label}: {name} has {len(values)} values, other columns {size}.")
     if not np.all(np.isfinite(values)):
@@ -208,10 +209,10 @@ def _netcdf(path: Path) -> dict[str, np.ndarray]:
     if not path.exists():
         raise FileFormatError(f"{path}: no such file{nearest_file(path)}.")
     try:
-        with xr.open_dataset(path, engine="h5netcdf") as opened:
+        with xr.open_dataset(path, engine="h5netcdf", phony_dims="access") as opened:
             dataset = opened.load()
-    except (OSError, ValueError) as error:
-        raise FileFormatError(f"{path}: not a NetCDF file ({error}).") from error
+    except Exception as error:  # whatever HDF5 and its readers say of a file that is none
+        raise FileFormatError(f"{path}: not a NetCDF file ({in_one_line(error)}).") from error
     known = [*FACTORS, *(f"{quantity}_error" for quantity in QUANTITIES)]
     columns = {}
     for name in [*dataset.coords, *dataset.data_vars]:
@@ -219,5 +220,9 @@ def _netcdf(path: Path) -> dict[str, np.ndarray]:
             unit = str(dataset[name].attrs.get("units", ""))
             if not unit:
                 raise FileFormatError(f"{path}: variable {name!r} has no `units` attribute; give it one.")
-            columns[str(name)] = dataset[name].values.astype(float).ravel() * factor(str(path), str(name), unit)
+            try:
+                values = checked(str(name), dataset[name].values, "finite numbers")
+            except JaxkinError as error:
+                raise FileFormatError(f"{path}: {error}") from error
+            columns[str(name)] = values.ravel() * factor(str(path), str(name), unit)
     return columns
