@@ -10,8 +10,10 @@ import jaxkin as jk
 CELL = np.array([[3.0, 0.2, 0.0], [-0.4, 3.3, 0.3], [0.5, 0.0, 2.8]])
 PAULI = np.array([[[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]])
 
+STEPS = [[0, 0, 1], [0, 1, 0], [1, 0, 0], [0, 1, 1], [1, 0, 1], [1, 1, 0], [1, 1, 1], [1, -1, 0], [1, 0, -1]]
 
-def crystal(seed: int = 3, gap: float = 6.0) -> jk.TightBinding:
+
+def crystal(seed: int = 3, gap: float = 6.0, lattice: np.ndarray = CELL) -> jk.TightBinding:
     """Two orbitals low, two high, with hoppings without any symmetry."""
     rng = np.random.default_rng(seed)
     steps = [(0, 0, 0), *((s * a, s * b, s * c) for a, b, c in ((1, 0, 0), (0, 1, 0), (0, 0, 1)) for s in (1, -1))]
@@ -21,7 +23,7 @@ def crystal(seed: int = 3, gap: float = 6.0) -> jk.TightBinding:
         hop[back] = hop[step].conj().T if step != back else 0.5 * (hop[step] + hop[step].conj().T)
     hop[0, 0, 0] = hop[0, 0, 0] + np.diag([-0.5, -0.25, 0.25, 0.5]) * gap
     positions = [[0.1, 0.2, 0.0], [0.6, 0.5, 0.4], [0.3, 0.8, 0.7], [0.9, 0.1, 0.5]]
-    return jk.TightBinding(CELL, steps, [hop[step] for step in steps], positions)
+    return jk.TightBinding(lattice, steps, [hop[step] for step in steps], positions)
 
 
 class Calculation:
@@ -34,9 +36,10 @@ class Calculation:
         functions: Wannier functions.
         frozen: bands that are in their space whole; the rest of it is what the projections like best.
         cell: lattice vector by which the first function is moved.
+        steps: of the mesh to one of each pair of neighbours k ± b.
     """
 
-    def __init__(self, model, mesh, bands=2, functions=2, frozen=None, cell=(0, 0, 0)):
+    def __init__(self, model, mesh, bands=2, functions=2, frozen=None, cell=(0, 0, 0), steps=STEPS):
         self.model, self.mesh, self.bands, self.functions = model, mesh, bands, functions
         self.k = np.stack(np.meshgrid(*(np.arange(n) / n for n in mesh), indexing="ij"), axis=-1).reshape(-1, 3)
         self.tau = np.asarray(model.positions)
@@ -45,8 +48,7 @@ class Calculation:
         rng = np.random.default_rng(5)
         self.states = states[:, :, :bands] * np.exp(2j * np.pi * rng.random((len(self.k), 1, bands)))
         self.energies = self.energies[:, :bands]
-        steps = [[0, 0, 1], [0, 1, 0], [1, 0, 0], [0, 1, 1], [1, 0, 1], [1, 1, 0], [1, 1, 1], [1, -1, 0], [1, 0, -1]]
-        self.steps = np.array(steps + [[-a for a in step] for step in steps])
+        self.steps = np.concatenate([steps, np.negative(steps)])
         moved = np.rint(self.k * mesh)[:, None] + self.steps
         self.cells = np.floor(moved / mesh + 1e-9).astype(int)
         self.neighbours = np.ravel_multi_index(np.moveaxis(np.rint(moved).astype(int) % mesh, -1, 0), mesh)
