@@ -16,6 +16,7 @@ from jaxkin.checks import cartesian
 from jaxkin.checks import numbers as checked
 from jaxkin.errors import FileFormatError, JaxkinError, in_one_line, nearest, nearest_file
 from jaxkin.fitting.columns import CONDITIONS, FACTORS, QUANTITIES, factor, split
+from jaxkin.hamiltonian.text_file import as_number
 
 
 @dataclass(frozen=True)
@@ -190,7 +191,7 @@ def _csv(path: Path) -> dict[str, np.ndarray]:
         if len(row) != len(names):
             raise FileFormatError(f"{path} line {line}: has {len(row)} columns, the first line names {len(names)}.")
         try:
-            numbers[index] = [float(cell) for cell in row]
+            numbers[index] = [as_number(cell.strip()) for cell in row]
         except ValueError:
             bad = next(name for name, cell in zip(names, row, strict=True) if not _is_number(cell))
             raise FileFormatError(f"{path} line {line}: {bad!r} is not a number.") from None
@@ -199,7 +200,7 @@ def _csv(path: Path) -> dict[str, np.ndarray]:
 
 def _is_number(text: str) -> bool:
     try:
-        float(text)
+        as_number(text.strip())
     except ValueError:
         return False
     return True

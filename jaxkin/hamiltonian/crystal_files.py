@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxkin.errors import FileFormatError
-from jaxkin.hamiltonian.text_file import FARTHEST, TextFile
+from jaxkin.hamiltonian.text_file import FARTHEST, TextFile, as_number
 from jaxkin.units import BOHR
 
 UNITS = {"bohr": BOHR, "ang": 1.0, "angstrom": 1.0, "angstroms": 1.0}
@@ -29,7 +29,7 @@ def lattice_from_win(win: Path, path: Path) -> np.ndarray:
         start = lines.index("begin unit_cell_cart") + 1
         block = [line.split() for line in lines[start : lines.index("end unit_cell_cart")] if line]
         unit = UNITS[block.pop(0)[0]] if len(block[0]) == 1 else 1.0
-        numbers = [[float(re.sub("d", "e", field)) for field in row] for row in block]
+        numbers = [[as_number(field) for field in row] for row in block]
         cell = unit * np.array(numbers).reshape(3, 3)
         if not np.all(np.abs(cell) <= FARTHEST):
             raise ValueError
@@ -57,7 +57,7 @@ def atoms_from_win(win: Path) -> tuple[np.ndarray, np.ndarray, list[str]] | None
         start = lines.index(f"begin atoms_{kind}") + 1
         block = [line.split() for line in lines[start : lines.index(f"end atoms_{kind}")] if line]
         unit = UNITS[block.pop(0)[0]] if len(block[0]) == 1 else 1.0
-        places = np.array([[float(re.sub("d", "e", field)) for field in row[1:4]] for row in block]).reshape(-1, 3)
+        places = np.array([[as_number(field) for field in row[1:4]] for row in block]).reshape(-1, 3)
         if not np.all(np.abs(places) <= FARTHEST):
             raise ValueError
     except (ValueError, KeyError, IndexError) as error:
@@ -111,7 +111,7 @@ def centres_from_xyz(xyz: Path, path: Path, lattice: np.ndarray, n: int) -> np.n
         fields = line.split()
         if fields and fields[0] == "X":
             try:
-                centres.append([float(field) for field in fields[1:4]])
+                centres.append([as_number(field) for field in fields[1:4]])
             except ValueError:
                 text.fail(f"not a centre: {line.strip()[:60]!r}", number)
     if len(centres) != n or any(len(centre) != 3 for centre in centres):

@@ -152,13 +152,13 @@ def read_wsvec(path: Path, steps: np.ndarray, n: int) -> Replicas:
 
 
 def _integers(text: TextFile, count: int, what: str) -> list[int]:
-    fields = text.line().split()
+    line = text.line()
     try:
-        values = [int(field) for field in fields]
+        values = [int(field) for field in line.split()] if line.isascii() and "_" not in line else []
     except ValueError:
         values = []
     if len(values) != count or max(map(abs, values)) > FARTHEST:
-        text.fail(f"expected {count} integers ({what}), found {text.line().strip()[:60]!r}")
+        text.fail(f"expected {count} integers ({what}), found {line.strip()[:60]!r}")
     text.skip()
     return values
 

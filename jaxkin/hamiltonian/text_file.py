@@ -18,7 +18,7 @@ from jaxkin.memory import demand
 
 LINE_ENDS = re.compile(r"\r\n|\n|\r")
 """str.splitlines also splits at form feeds and U+2028, which may stand in a comment."""
-ODD_EXPONENT = re.compile(r"([+-]?(?:\d+(?:\.\d*)?|\.\d+))(?:[dD]([+-]?\d+)|([+-]\d+))")
+ODD_EXPONENT = re.compile(r"([+-]?(?:\d+(?:\.\d*)?|\.\d+))(?:[dD]([+-]?\d+)|([+-]\d+))", re.ASCII)
 """1.0D+00, and 0.1-100 where the exponent left no room for its letter."""
 POSITIVE = re.compile(r"0*[1-9][0-9]{0,17}")
 """Integers that are counts."""
@@ -119,7 +119,7 @@ class TextFile:
         block = self.lines[self.cursor : self.cursor + rows]
         text = " ".join(block)
         try:
-            if "_" in text:  # Python would read 1_0 as ten
+            if "_" in text or not text.isascii():  # Python would read 1_0 as ten
                 raise ValueError
             values = np.array(text.split(), dtype=float)
         except ValueError:
@@ -132,7 +132,7 @@ class TextFile:
 
     def _fortran(self, fields: list[str]) -> np.ndarray | None:
         try:
-            values = np.array([_number(field) for field in fields])
+            values = np.array([as_number(field) for field in fields])
         except ValueError:
             return None
         self.note("exponents written with D, or without a letter, were read as Fortran means them")
@@ -147,7 +147,7 @@ class TextFile:
                 self.fail(f"expected {columns} numbers ({what}), found {len(fields)}: {line.strip()[:60]!r}", number)
             for field in fields:
                 try:
-                    value = _number(field)
+                    value = as_number(field)
                 except ValueError:
                     self.fail(f"{field[:60]!r} is not a number ({what})", number)
                 if not abs(value) <= LARGEST:
@@ -197,11 +197,16 @@ def _demand(size: int, path: Path) -> None:
     demand(COPIES * size, f"{path}: {size} bytes of text and what is made of them", "raise it, or split the file")
 
 
-def _number(field: str) -> float:
+def as_number(field: str) -> float:
+    """A number as Fortran or Python write it.
+
+    Raises:
+        ValueError: it is none; nor is what Python alone reads, 1_0 or digits of other scripts.
+    """
     odd = ODD_EXPONENT.fullmatch(field)
     if odd:
         return float(f"{odd[1]}e{odd[2] or odd[3]}")
-    if "_" in field:
+    if "_" in field or not field.isascii():
         raise ValueError
     return float(field)
 
