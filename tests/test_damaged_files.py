@@ -31,6 +31,7 @@ import jaxkin as jk
 from jaxkin.cli import config, fit
 from jaxkin.cli.origin import origin
 from jaxkin.fitting.data import read_data
+from jaxkin.hamiltonian.replicas import minimal_distance
 from jaxkin.hamiltonian.tight_binding import asymmetry, partners
 from jaxkin.output import dataset as ds
 
@@ -252,11 +253,15 @@ def texts() -> dict[str, Reader]:
     """Of Wannier90's Hamiltonians and what stands beside them, of measured data and of configurations."""
     tb, hr, atoms = w90.TB.encode(), w90.HR.encode(), b"begin atoms_frac\nTe 0 0 0\nTe 0.5 0.5 0.5\nend atoms_frac\n"
     beside = {"x.win": (w90.win() + "mp_grid = 2 1 1\n").encode() + atoms, "x_centres.xyz": w90.XYZ.encode()}
-    cells = [" ".join(map(str, [*step, i, j])) for step in w90.STEPS for i in (1, 2) for j in (1, 2)]
-    wsvec = "\n".join(["by a test", *(f"{cell}\n1\n 0 0 0" for cell in cells), ""]).encode()
-    table = (
-        b"frequency[THz], temperature[K], rotation[deg/mm], rotation_error[deg/mm]\n0.1, 77, -0.2, 0.01\n1, 77, 3, 0.02"
-    )
+    made = minimal_distance(w90.STEPS, (2, 1, 1), w90.LATTICE, np.asarray(w90.MODEL.positions))
+    rows = ["by a test"]
+    for r, i, j in np.ndindex(3, 2, 2):
+        shifts = made.shift[(made.element == [r, i, j]).all(axis=1)]
+        rows += [" ".join(map(str, [*w90.STEPS[r], i + 1, j + 1])), str(len(shifts))]
+        rows += [" ".join(map(str, shift)) for shift in shifts]
+    wsvec = "\n".join([*rows, ""]).encode()
+    table = b"frequency[THz], temperature[K], rotation[deg/mm], rotation_error[deg/mm]\n"
+    table += b"0.1, 77, -0.2, 0.01\n1, 77, 3, 0.02"
     impurity = "{kind = 'point', strength = 1.0, density = 1e-3, orbitals = [0, 1]}"
     settings = ["model.parameters.spin=true", "fermi_level=[0.1, 0.2]", f"disorder.impurities=[{impurity}]"]
     whole = config.as_toml(config.load("tellurium", settings))
@@ -367,7 +372,8 @@ FAULTS = [
     ("tb", "x_tb.dat", b"\n-1 0 1\n", b"\n-1 0 1e300\n", "1e300 where R vector should stand"),
     ("tb", "x_tb.dat", b"\n-1 0 1\n", b"\n-1 0 1e19\n", "expected integers"),
     ("tb", "x_tb.dat", b"2.000000000000000E+00", b"2e9", "a lattice vector is far too long"),
-    ("wsvec", "x_wsvec.dat", b" 0 0 0", b" 0 0 99999999999999999999999", "expected 3 integers"),
+    ("wsvec", "x_wsvec.dat", b"\n0 0 0\n", b"\n0 0 0_1\n", "expected 3 integers"),
+    ("wsvec", "x_wsvec.dat", b"\n0 0 0\n", b"\n0 0 99999999999999999999999\n", "expected 3 integers"),
     ("win", "x.win", b"mp_grid = 2 1 1", b"mp_grid = 2 0 1", "expected mp_grid = three positive integers"),
     ("win", "x.win", b"mp_grid = 2 1 1", b"mp_grid = 2 1 " + DIGITS, "expected mp_grid = three positive integers"),
     ("win", "x.win", b"2.000000000000000E+00", b"1e300", "block not found or malformed"),
@@ -377,6 +383,9 @@ FAULTS = [
     ("eig", "x.eig", b"    2    1", b" 1e30    1", "line 2: expected integers"),
     ("mmn", "x.mmn", b"\n3 2 6\n", b"\n3 2 6.5\n", "line 2: expected integers"),
     ("chk.fmt", "x.chk.fmt", b"\n3.0 ", b"\n3.1 ", "lattice and reciprocal lattice vectors do not belong together"),
+    ("tb", "x_tb.dat", b"\n1 1 ", "\n１ 1 ".encode(), "'１' is not a number"),
+    ("win", "x.win", b"2.000000000000000E+00", b"2_0", "block not found or malformed"),
+    ("csv", "x.csv", b"77", b"7_7", "line 2: 'temperature' is not a number"),
     ("csv", "x.csv", b"frequency", DIGITS, "column '9{60}' is unknown"),
     ("toml", "x.toml", b"seed = 0", b"seed = " + DIGITS, "x.toml: Exceeds the limit"),
     ("toml", "x.toml", b"seed = 0", b"seed = " + b"[" * 3000, "x.toml: maximum recursion depth"),
