@@ -20,7 +20,7 @@ def read_tbmodels(path: str | Path, *, point_group: str | None = None) -> TightB
     """Read a TBmodels HDF5 file, dense or sparse, into a :class:`TightBinding` model.
 
     The file holds a half h_R of the matrices, and H_R = h_R + h†_{−R}. TBmodels has no units: energies are taken in eV
-    and lengths in Å.
+    and lengths in Å. HDF5 has no digest of such a file, and its own library may crash where bytes of it are damaged.
 
     Args:
         path: as ``Model.to_hdf5_file`` writes it.
