@@ -137,3 +137,20 @@ def test_pivots_are_chosen_once_for_a_surface(tetragonal, monkeypatch):
     ):
         jk.FiniteRangeImpurity(jk.Gaussian(width), strength, density, **options).on(fresh)
         assert len(calls) == expected
+
+
+def test_points_of_a_level_that_others_fill_up_are_diagonalised_once(tetragonal, monkeypatch):
+    """Pivots of many levels are filled up with one point: pairs of it with itself once took the square in memory."""
+    seen = []
+    diagonalised = ShellStates._diagonalised
+    monkeypatch.setattr(
+        ShellStates, "_diagonalised", lambda self, points: seen.append(len(points)) or diagonalised(self, points)
+    )
+    points = np.array([7, 0, 3, *[0] * 40_000, 3])
+    k, u = ShellStates(tetragonal, bloch=True).some(points)
+    assert seen == [3]
+    alone = ShellStates(tetragonal, bloch=True).some(np.array([7, 0, 3]))
+    np.testing.assert_array_equal(k[:3], alone[0])
+    overlap = np.abs(np.einsum("mn,mn->m", u[:3].conj(), alone[1]))
+    np.testing.assert_allclose(overlap, 1, atol=1e-12)
+    np.testing.assert_array_equal(u[3:-1], np.broadcast_to(u[1], (40_000, u.shape[1])))

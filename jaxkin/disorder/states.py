@@ -130,9 +130,11 @@ class ShellStates:
         return self.surface.k @ (basis if is_traced(basis) else np.asarray(basis))
 
     def some(self, points: np.ndarray) -> tuple[AnyArray, AnyArray]:
-        """Cartesian k and |u⟩ of any points of the surface, (m, 3) and (m, n)."""
-        known = self.surface.bloch
-        return self._k[points], self._diagonalised(points)[0] if known is None else known[0][points]
+        """Cartesian k and |u⟩ of any points of the surface, (m, 3) and (m, n); each is diagonalised once."""
+        if self.surface.bloch is not None:
+            return self._k[points], self.surface.bloch[0][points]
+        different, place = np.unique(points, return_inverse=True)
+        return self._k[points], self._diagonalised(different)[0][place]
 
     def of(self, shell: Shell, size: int | None = None) -> States:
         """One shell's, filled up to ``size`` points."""
