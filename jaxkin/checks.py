@@ -125,6 +125,15 @@ def shown(value: Any) -> str:
     return shortened(repr(value.tolist() if isinstance(value, np.ndarray) else value), 60)
 
 
+def flat(lattice: np.ndarray) -> bool:
+    """Whether three vectors span less than 10⁻⁶ Å³; their triple product, as LU warns of denormal numbers.
+
+    >>> flat(np.eye(3)), flat(np.ones((3, 3)))
+    (False, True)
+    """
+    return not abs(lattice[0] @ np.cross(lattice[1], lattice[2])) > 1e-6
+
+
 def cartesian(values: Any, name: str) -> np.ndarray:
     """Three finite components as an array; an axis (a name that ends so) must not be zero.
 

@@ -44,16 +44,22 @@ NUMBERS = [np.nan, -np.inf, 1e300, 1e30, -1, 0, 0.5, 999999999999, 1e23]
 MATRICES = ("position_matrices", "hr_matrices", "rhr_matrices", "spin")
 
 
+def rearrange(parts: list, kind: int, one: int, other: int) -> None:
+    """One of the parts dropped, doubled, or swapped with another."""
+    if kind == 0:
+        del parts[one]
+    elif kind == 1:
+        parts.insert(other, parts[one])
+    else:
+        parts[one], parts[other] = parts[other], parts[one]
+
+
 def damaged_text(data: bytes, rng) -> bytes:
     """A line dropped, doubled, or swapped with another; a word replaced; else as :func:`damaged_bytes`."""
     kind, lines = rng.integers(6), data.splitlines(keepends=True)
     one, other = rng.integers(len(lines), size=2)
-    if kind == 0:
-        del lines[one]
-    elif kind == 1:
-        lines.insert(other, lines[one])
-    elif kind == 2:
-        lines[one], lines[other] = lines[other], lines[one]
+    if kind < 3:
+        rearrange(lines, kind, one, other)
     elif kind < 5 and (words := lines[one].split()):
         word = words[rng.integers(len(words))]
         lines[one] = lines[one].replace(word, WORDS[rng.integers(len(WORDS))])
@@ -80,12 +86,8 @@ def damaged_records(data: bytes, rng) -> bytes:
         records.append(bytearray(data[place + 4 : place + 4 + length]))
         place += length + 8
     one, other = rng.integers(len(records), size=2)
-    if kind == 1:
-        del records[one]
-    elif kind == 2:
-        records.insert(other, records[one])
-    elif kind == 3:
-        records[one], records[other] = records[other], records[one]
+    if kind < 4:
+        rearrange(records, kind - 1, one, other)
     elif kind == 4:
         del records[one][rng.integers(len(records[one]) + 1) :]
     else:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxkin.checks import flat
 from jaxkin.errors import FileFormatError
 from jaxkin.hamiltonian.fortran_file import FortranFile, fortran_file
 from jaxkin.hamiltonian.text_file import FARTHEST, PACKED, TextFile
@@ -87,7 +88,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     excluded = _count(file, "the number of excluded bands", least=0)
     file.integers(excluded, "excluded bands")
     lattice = file.reals(9, "lattice vectors in Å").reshape(3, 3).T
-    if not abs(np.linalg.det(lattice)) > 1e-6:
+    if flat(lattice):
         file.fail("the lattice vectors are linearly dependent")
     if np.abs(file.reals(9, "reciprocal lattice vectors").reshape(3, 3) @ lattice - 2 * np.pi * np.eye(3)).max() > 1e-3:
         file.fail("lattice and reciprocal lattice vectors do not belong together")

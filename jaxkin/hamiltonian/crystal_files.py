@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxkin.checks import flat
 from jaxkin.errors import FileFormatError
 from jaxkin.hamiltonian.text_file import FARTHEST, TextFile, as_number
 from jaxkin.units import BOHR
@@ -37,7 +38,7 @@ def lattice_from_win(win: Path, path: Path) -> np.ndarray:
         raise FileFormatError(
             f"{win}: unit_cell_cart block not found or malformed; pass lattice=... instead."
         ) from error
-    if not abs(np.linalg.det(cell)) > 1e-6:
+    if flat(cell):
         raise FileFormatError(f"{win}: the lattice vectors are linearly dependent.")
     return cell
 

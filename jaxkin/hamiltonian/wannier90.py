@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxkin.checks import check_kind
+from jaxkin.checks import check_kind, flat
 from jaxkin.errors import FileFormatError, ModelError
 from jaxkin.hamiltonian.crystal_files import centres_from_xyz, lattice_from_win, mesh_from_win, replicas_of_win
 from jaxkin.hamiltonian.mesh_operators import read_operators
@@ -170,7 +170,7 @@ def _read_tb(text: TextFile) -> _Content:
     lattice = text.table(3, 3, "lattice vectors in Å")
     if np.abs(lattice).max() > FARTHEST:
         text.fail("a lattice vector is far too long", 1)
-    if abs(np.linalg.det(lattice)) < 1e-6:
+    if flat(lattice):
         text.fail("the lattice vectors are linearly dependent", 1)
     content = _header(text)
     steps, n = content.steps, content.hoppings.shape[-1]

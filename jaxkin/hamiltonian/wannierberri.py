@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxkin.checks import numbers
+from jaxkin.checks import flat, numbers
 from jaxkin.errors import FileFormatError, JaxkinError, ModelError, in_one_line
 from jaxkin.hamiltonian.tight_binding import TightBinding, partners
 from jaxkin.memory import demand
@@ -63,7 +63,7 @@ def from_wannierberri(system: Any, *, position_matrices: bool = True, point_grou
     home = np.flatnonzero(~steps.any(axis=1))
     if not len(home):
         raise ModelError("the WannierBerri system has no home cell R = 0.")
-    if not abs(lattice[0] @ np.cross(lattice[1], lattice[2])) > 1e-6:
+    if flat(lattice):
         raise ModelError("the lattice vectors of the WannierBerri system are linearly dependent.")
     r = matrices("AA") if position_matrices else None
     more = (matrices("BB"), matrices("CC")) if r is not None and len(kept) == 3 else (None, None)
