@@ -4,7 +4,7 @@
 
 The ``te_sparse`` Wannier model (24 orbitals; the built-in tellurium where the data are not here), μ 20 meV below the
 valence-band top, T = 0, one replica: V = 1 eV on the orbitals of one atom and its partners, T-matrix, 26 frequencies.
-The number of lines is chosen for the number of points. Everything is compiled by a small run beforehand.
+The number of lines is chosen for the number of points. What is called in tiles is compiled by a small run beforehand.
 
 The floor of a stage is the larger of its operations at the rate of this machine's matrix products and its bytes at the
 rate of a copy, both measured here. Operations counted: H and ∂H from their phases 4 × 2 R n², as R and −R go together;
@@ -25,9 +25,9 @@ from record import save, shared_data
 
 import jaxkin as jk
 from jaxkin.disorder.point import located_orbitals, located_site
-from jaxkin.disorder.states import ShellStates, filled_size
-from jaxkin.response.shell import compiled_response
-from jaxkin.response.transport import COLUMNS
+from jaxkin.disorder.states import ShellStates, States, filled_size
+from jaxkin.response.shell import ShellResponse, compiled_response
+from jaxkin.response.transport import FEW
 from jaxkin.surface.green_rule import surface_green_function
 from jaxkin.surface.pair_green import surface_pair_green
 from jaxkin.surface.points import point_geometry
@@ -36,7 +36,8 @@ from jaxkin.surface.spectrum import Spectrum
 DEPTH = 0.020
 FREQUENCIES = np.linspace(0.0, 5.0, 26)
 POTENTIAL, DENSITY = 1.0, 1e-4
-TWO = "for two impurities"
+TWO, COMPILING = "for two impurities", "compiling, and once "
+KERNELS, OPERATOR = "kernels: rate, side jump", "collision operator at 26 frequencies"
 ROOT_ENERGIES = 3
 """Diagonalisations that a root takes, measured at N = 64 (tests/test_surface.py)."""
 
@@ -89,18 +90,18 @@ def job(model: jk.TightBinding, level: float, n: int, impurity: jk.PointImpurity
     whole = ShellStates(surface, True, scatterer.orbitals).of(shell, size)
     clock.done("states once more, with reduced resolvents")
     omega = 2 * np.pi * FREQUENCIES
-    jax.block_until_ready(compiled_response(scatterer, states, omega[:1], "rta", "first", "paper"))
-    clock.done("kernels: rate, side jump")
-    jax.block_until_ready(compiled_response(scatterer, whole, omega[:1], "rta", "first", "complete"))
-    clock.done("kernels once more, with all parts")
-    part = jax.block_until_ready(
-        compiled_response(scatterer, states, omega, "exact", "first", "paper", "krylov", COLUMNS[0])
-    )
-    clock.done("collision operator at 26 frequencies")
-    part = jax.block_until_ready(
-        compiled_response(scatterer, whole, omega, "exact", "first", "complete", "krylov", COLUMNS[0])
-    )
-    clock.done("collision operator once more, with all parts")
+
+    def respond(stage: str, with_states: States, *options: str | int) -> ShellResponse:
+        """Twice, as the size of the shell is compiled for: in a scan over impurities only the second time is spent."""
+        for name in (f"{COMPILING}{stage}", stage):
+            part = jax.block_until_ready(compiled_response(scatterer, with_states, omega, *options))
+            clock.done(name)
+        return part
+
+    respond(KERNELS, states, "rta", "first", "paper")
+    respond(f"{KERNELS}, all parts", whole, "rta", "first", "complete")
+    respond(OPERATOR, states, "exact", "first", "paper", "krylov", FEW)
+    part = respond(f"{OPERATOR}, all parts", whole, "exact", "first", "complete", "krylov", FEW)
     residual = float(part.measures.residual)
     return clock, surface, {"residual": residual, "g_zz": complex(part.gyrotropic["skew"][0, 2, 2]).imag}
 
@@ -137,9 +138,9 @@ def floors(model: jk.TightBinding, points: int, orbitals: int, sites: int) -> di
         "sampling the surface": (points * (roots + geometry), 2 * states),
         "of which geometry": (points * geometry, 2 * states),
         "states": (points * geometry, 2 * states),
-        "kernels: rate, side jump": (points * sites * apply * 6, sites * states),
+        KERNELS: (points * sites * apply * 6, sites * states),
         # three columns of S, A and of both again, a dozen steps at least
-        "collision operator at 26 frequencies": (points * sites * apply * 3 * 12, 12 * 3 * 8.0 * points * 4),
+        OPERATOR: (points * sites * apply * 3 * 12, 12 * 3 * 8.0 * points * 4),
     }
 
 

@@ -9,6 +9,7 @@ import jaxkin as jk
 from jaxkin.disorder import finite_range
 from jaxkin.disorder.collisions import DenseCollisions
 from jaxkin.disorder.finite_range_scatterers import MatrixScatterer, SmoothScatterer
+from jaxkin.disorder.orbital_moments import OrbitalMoments
 from jaxkin.disorder.smooth import SmoothCollisions
 from jaxkin.disorder.states import ShellStates
 from jaxkin.memory import memory_limit
@@ -154,3 +155,18 @@ def test_points_of_a_level_that_others_fill_up_are_diagonalised_once(tetragonal,
     overlap = np.abs(np.einsum("mn,mn->m", u[:3].conj(), alone[1]))
     np.testing.assert_allclose(overlap, 1, atol=1e-12)
     np.testing.assert_array_equal(u[3:-1], np.broadcast_to(u[1], (40_000, u.shape[1])))
+
+
+@pytest.mark.parametrize("columns", [1, 4])
+@pytest.mark.parametrize("d", [1, 5])
+def test_sums_over_states_on_few_orbitals(columns, d):
+    """Of few columns by products of states, of many by products of orbitals; over more than one tile."""
+    rng = np.random.default_rng(0)
+    u = rng.normal(size=(30_000, d)) + 1j * rng.normal(size=(30_000, d))
+    x = rng.normal(size=(30_000, columns))
+    jk.precision.use_double()
+    orbitals = OrbitalMoments(jnp.asarray(u))
+    moments = orbitals.moment(jnp.asarray(x))
+    np.testing.assert_allclose(moments, np.einsum("jm,ja,jb->mab", x, u, u.conj()), rtol=1e-10, atol=1e-9)
+    expected = np.einsum("ia,mab,ib->im", u.conj(), moments, u).real
+    np.testing.assert_allclose(orbitals.expected(moments), expected, rtol=1e-10, atol=1e-8)

@@ -45,7 +45,7 @@ from jaxkin.surface.surface import Shell, Surface
 
 COLUMNS = (160, 600)
 """Of the Krylov spaces that are tried, after one of ``FEW`` for shells of more than ``LARGE`` points ..."""
-FEW, LARGE = 96, 16384
+FEW, LARGE = 48, 16384
 CAPACITY = 288
 """... or that derivatives are taken through, ..."""
 DENSE = 4000
