@@ -39,7 +39,7 @@ class OrbitalMoments:
         """Σ_j x_j |j⟩⟨j| of every column."""
         d = self._count
         if self._multiplied(x.shape[1]):
-            sums = sum_over_tiles(lambda tile, x: _products(tile).T @ x, _rows(d**2), self._real, x)
+            sums = sum_over_tiles(lambda tile, x: _products(tile).T @ x, states_of_a_tile(d**2), self._real, x)
             return _matrices(sums, d)
         g = jnp.swapaxes(self.summed(_project, x), 0, 1)
         return g[:, :d, :d] + g[:, d:, d:] + 1j * (g[:, d:, :d] - g[:, :d, d:])
@@ -48,7 +48,7 @@ class OrbitalMoments:
         """⟨i|F|i⟩ of Hermitian matrices F."""
         if self._multiplied(len(forms)):
             numbers = _coefficients(forms)
-            return map_over_tiles(lambda tile: _products(tile) @ numbers, _rows(self._count**2), self._real)
+            return map_over_tiles(lambda tile: _products(tile) @ numbers, states_of_a_tile(self._count**2), self._real)
         a, b = forms.real, forms.imag
         whole = jnp.concatenate([jnp.concatenate([a, -b], axis=2), jnp.concatenate([b, a], axis=2)], axis=1)
         real = jnp.swapaxes(whole, 0, 1)  # on (Re u, Im u)
@@ -56,18 +56,18 @@ class OrbitalMoments:
 
     def summed(self, function: Callable, *columns: Array) -> Any:
         """Σ ``function(states, *columns)`` over tiles; :func:`complex_states` of what it gets first are states."""
-        return sum_over_tiles(function, _rows(2 * self._count), self._real, *columns)
+        return sum_over_tiles(function, states_of_a_tile(2 * self._count), self._real, *columns)
 
     def mapped(self, function: Callable, *columns: Array) -> Any:
         """``function(states, *columns)`` of all tiles as one."""
-        return map_over_tiles(function, _rows(2 * self._count), self._real, *columns)
+        return map_over_tiles(function, states_of_a_tile(2 * self._count), self._real, *columns)
 
     def _multiplied(self, columns: int) -> bool:
         return columns > self._count // 2
 
 
-def _rows(numbers: int) -> int:
-    """States of a tile, so many real numbers each."""
+def states_of_a_tile(numbers: int) -> int:
+    """How many, if each takes so many real numbers."""
     whole = TILE_NUMBERS.get(jax.default_backend(), LARGEST)
     return max(FEWEST, 1 << (whole // numbers).bit_length() - 1)
 

@@ -11,13 +11,10 @@ import numpy as np
 from jaxtyping import Array, Complex, Float
 
 from jaxkin.disorder.amplitude import golden_rule
-from jaxkin.disorder.orbital_moments import OrbitalMoments, hermitian
+from jaxkin.disorder.orbital_moments import OrbitalMoments, hermitian, states_of_a_tile
 from jaxkin.disorder.states import States
 from jaxkin.namespace import AnyArray, Number
 from jaxkin.surface.tiles import sum_over_tiles
-
-ROWS = 4096
-"""States of a tile."""
 
 Pairs = Sequence[Sequence[Complex[AnyArray, "a2 b2"]]]
 """F_ij of kinds i and j: F_{(m n),(m' n')} = ∫(dk) G_mm' G_n'n at ε + i0, m and n of i, m' and n' of j, so that
@@ -113,7 +110,9 @@ class TwoImpurities(TwoImpurityScattering):
 
     def step(self, x: Float[Array, "M m"], i: int, j: int) -> Complex[Array, "m a2 b2"]:
         """Σ_s x_s Q_s X P_s of X on kind j, on kind i: :func:`step`."""
-        return sum_over_tiles(step, ROWS, x, self._q[i][j], self._local[i], self._local[j])
+        q = self._q[i][j]
+        rows = states_of_a_tile(6 * q.shape[1] * q.shape[2])  # Q, P, and x P
+        return sum_over_tiles(step, rows, x, q, self._local[i], self._local[j])
 
     def apply(self, x: Float[Array, "M m"]) -> tuple[Float[Array, "M m"], Float[Array, "M m"]]:
         return self._combined(x, 1.0, 0.0), self._combined(x, 0.0, 1.0)
@@ -187,7 +186,7 @@ def density_matrix(states: States, local: Complex[Array, "M d"]) -> Complex[Arra
     def part(weights: Array, u: Array) -> Array:
         return (weights[:, None] * u).T @ u.conj()
 
-    return sum_over_tiles(part, ROWS, jnp.asarray(states.weights), local)
+    return sum_over_tiles(part, states_of_a_tile(4 * local.shape[1]), jnp.asarray(states.weights), local)
 
 
 def self_energies(kinds: Sequence[Amplitude], densities: Sequence[Complex[Array, "d d"]]) -> list[Array]:
