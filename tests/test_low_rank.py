@@ -1,6 +1,7 @@
 """Potentials of finite range through pivots: equality with the dense solve to the stated error, and what is chosen."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -170,3 +171,7 @@ def test_sums_over_states_on_few_orbitals(columns, d):
     np.testing.assert_allclose(moments, np.einsum("jm,ja,jb->mab", x, u, u.conj()), rtol=1e-10, atol=1e-9)
     expected = np.einsum("ia,mab,ib->im", u.conj(), moments, u).real
     np.testing.assert_allclose(orbitals.expected(moments), expected, rtol=1e-10, atol=1e-8)
+    slope = jax.grad(lambda u: jnp.sum(jnp.abs(OrbitalMoments(u).moment(jnp.asarray(x))) ** 2))
+    step = rng.normal(size=u.shape) + 1j * rng.normal(size=u.shape)
+    ends = [np.sum(np.abs(np.einsum("jm,ja,jb->mab", x, v, v.conj())) ** 2) for v in (u + 1e-4 * step, u - 1e-4 * step)]
+    assert np.sum(slope(jnp.asarray(u)) * step).real == pytest.approx((ends[0] - ends[1]) / 2e-4, rel=1e-5)

@@ -103,7 +103,7 @@ def _matrices(sums: Float[Array, "d*d m"], d: int) -> Complex[Array, "m d d"]:
     (i, j), (a, b) = np.triu_indices(d), np.triu_indices(d, 1)
     numbers = sums.T.astype(complex)
     upper = jnp.zeros((len(numbers), d, d), complex)
-    upper = upper.at[:, i, j].set(np.where(i == j, 0.5, 1.0) * numbers[:, : len(i)])
+    upper = upper.at[:, i, j].set(np.where(i == j, 0.5, 1.0) * numbers[:, : len(i)], unique_indices=True)
     upper = upper.at[:, a, b].add(1j * numbers[:, len(i) :])
     return upper + dagger(upper)
 
