@@ -18,7 +18,7 @@ TILE_NUMBERS = {"cpu": 2**18}
 LARGEST = 2**25
 """... and of one on an accelerator, where only the memory counts."""
 FEWEST = 256
-"""States of a tile."""
+"""States of a tile, at least."""
 
 
 class OrbitalMoments:
@@ -69,7 +69,7 @@ class OrbitalMoments:
 def states_of_a_tile(numbers: int) -> int:
     """How many, if each takes so many real numbers."""
     whole = TILE_NUMBERS.get(jax.default_backend(), LARGEST)
-    return max(FEWEST, 1 << (whole // numbers).bit_length() - 1)
+    return 1 << max(FEWEST, whole // numbers).bit_length() - 1
 
 
 def complex_states(tile: Float[Array, "N 2d"]) -> Complex[Array, "N d"]:
