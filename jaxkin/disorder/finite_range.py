@@ -180,7 +180,7 @@ class FiniteRangeImpurity(Disorder):
     ) -> list[Choice] | None:
         """Pivots for each position, whatever strength and density, once a surface; None where matrices are better."""
         largest = int(np.diff(sampled.layout.starts).max(initial=0))
-        most = largest // FULL if affordable(largest, len(group)) else largest
+        most = largest // FULL if affordable(largest, max(group) + 1) else largest
         kept, key = sampled.costly.value, (self._shape, self.rtol, most)
         if key not in kept:
             factors = self._factors(sampled, layouts, index)

@@ -17,7 +17,13 @@ from jaxkin.disorder.form_factors import FormFactors
 from jaxkin.disorder.kernels import MixedScatterer, Scatterer
 from jaxkin.disorder.off_shell import OffShell
 from jaxkin.disorder.onshell import demand_matrices, on_shell_collisions
-from jaxkin.disorder.onshell_pairs import DressedOrbitals, OnShellPairs, demand_orbitals, dressed_orbitals
+from jaxkin.disorder.onshell_pairs import (
+    DressedOrbitals,
+    FromOrbitals,
+    OnShellPairs,
+    demand_pairs,
+    dressed_orbitals,
+)
 from jaxkin.disorder.orbital_moments import hermitian
 from jaxkin.disorder.pivots import (
     Interpolation,
@@ -139,7 +145,7 @@ class MatrixScatterer(FiniteRangeScatterer):
         return on_shell_collisions(states, self.order, kind.potential, reaction, kind.slope, self.density)
 
     def amplitudes(self, states: States, kinds: Sequence[Matrices]) -> list[DressedOrbitals]:
-        demand_orbitals(states)
+        demand_pairs(len(states), max(self.group) + 1)
         return [
             dressed_orbitals(states, self.order, self.density, kind.reaction, self._from_orbitals(states, one, added))
             for kind, one, added in zip(kinds, self.factors, self._added, strict=True)
@@ -171,22 +177,15 @@ class MatrixScatterer(FiniteRangeScatterer):
         reaction, slope = v + beside @ back, slope + bent @ back
         return Matrices(hermitian(self.scale * v), hermitian(self.scale * reaction), self.scale * slope)
 
-    def _from_orbitals(self, states: States, factors: FormFactors, added: Separable | None) -> Array:
-        """⟨k_i α|K|p_j⟩, (α, M, M)."""
+    def _from_orbitals(self, states: States, factors: FormFactors, added: Separable | None) -> FromOrbitals:
         k, u, _ = _bloch(states)
-
-        def orbitals(k_others: Array, u_others: Array) -> Array:
-            f = map_over_tiles(
-                lambda mine: jnp.swapaxes(factors(mine, k_others)[0], 0, 1), factors.rows, k
-            )  # (I, s, J)
-            return jnp.swapaxes(f, 0, 1)[jnp.asarray(self.group)] * u_others.T[:, None, :]
-
-        found = orbitals(k, u)
+        at, back, there, there_u = members(self.group), None, k, u
         if added is not None:
-            there, there_u = map(jnp.asarray, added[:2])
-            beside = potential_rows(factors, (k, u), there, there_u, members(self.group))
-            found = found + orbitals(there, there_u) @ (added.q @ beside.conj().T)
-        return self.scale * found
+            beside = potential_rows(factors, (k, u), added.k, added.u, at)
+            there, there_u = jnp.concatenate([k, added.k]), jnp.concatenate([u, added.u])
+            back = added.q @ beside.conj().T
+        rows = map_over_tiles(lambda mine: jnp.swapaxes(factors(mine, there)[0], 0, 1), factors.rows, k)  # (I, s, J)
+        return FromOrbitals(jnp.swapaxes(rows, 0, 1), there_u, at, back, self.scale)
 
 
 class Interpolated(NamedTuple):
