@@ -51,11 +51,11 @@ class Cheap(study.Study):
                 done(Point(number, place))
 
 
-def life(out: Path) -> None:
+def life(out: Path, kind: type[Cheap] = Cheap) -> None:
     wanted = execution.Wanted(out, json=True, resume=True)
 
     def prepare(config, progress):
-        return Cheap(config, None, None, places(config.surface, None), np.ones((3, 3)))
+        return kind(config, None, None, places(config.surface, None), np.ones((3, 3)))
 
     execution.execute(CONFIG, prepare, wanted, Share())
 

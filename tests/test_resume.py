@@ -150,6 +150,35 @@ def test_a_signal_in_the_middle_of_a_point(begun, finished, monkeypatch, number,
     assert result(begun) == result(finished)
 
 
+ENDLESS = """
+import sys
+from pathlib import Path
+import jax, killed_runs
+
+class Endless(killed_runs.Cheap):
+    def run(self, progress, done, share, kept):
+        done(killed_runs.Point(0, self.places[0]))
+        Path("begun").touch()
+        jax.jit(lambda x: jax.lax.while_loop(lambda x: x > 0, lambda x: 0.5 * x + 1, x))(1.0).block_until_ready()
+
+killed_runs.life(Path("out"), Endless)
+"""
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_that_compiled_code_does_not_hear(tmp_path, number, status):
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    command = [sys.executable, "-c", ENDLESS]
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        wait_for(tmp_path / "begun", process)
+        time.sleep(1.0)  # it is compiled
+        process.send_signal(number)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == status
+    assert "interrupted after 1 of 10 points; what was computed is kept in out; go on with: jaxkin" in said
+    assert len(json.loads((tmp_path / "out" / "result.json").read_text())["g"]) == 2
+
+
 def test_progress_raises_what_a_callback_has_swallowed(monkeypatch):
     """Python cannot raise out of the callback of a weak reference; it says nothing of it either."""
 

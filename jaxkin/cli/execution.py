@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shlex
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
@@ -13,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import xarray as xr
-from rich.console import Group
+from rich.console import Console, Group
 
 from jaxkin.cli import config as cfg
 from jaxkin.cli import record as records
@@ -23,7 +25,7 @@ from jaxkin.cli.levels import Place
 from jaxkin.cli.page import Page
 from jaxkin.cli.progress import reporting
 from jaxkin.cli.record import Record
-from jaxkin.cli.stop import Stopped, stoppable
+from jaxkin.cli.stop import Stopped, stoppable, stopped_in_time
 from jaxkin.errors import JaxkinError
 from jaxkin.output import dataset as ds
 from jaxkin.output.folder import Folder, replace_file
@@ -81,6 +83,8 @@ def execute(config: cfg.Config, prepare: Prepare, wanted: Wanted, share: Share) 
         progress = stack.enter_context(stoppable(report, first))
         stack.enter_context(memory(config.resources))
         run = Execution(wanted, page, checkpoint)
+        if share.count == 1:
+            stack.enter_context(stopped_in_time(run.leave))
         try:
             run.compute(config, prepare, progress, share)
         except (KeyboardInterrupt, JaxkinError, MemoryError) as error:
@@ -100,6 +104,7 @@ class Execution:
         self.start = time.perf_counter()
         self.found: dict[int, Record] = {} if checkpoint is None else checkpoint.kept
         self.study: Study | None = None
+        self._ending = threading.Lock()
 
     def compute(self, config: cfg.Config, prepare: Prepare, progress: Progress, share: Share) -> None:
         """All points that are not there yet, each on disk before it is printed."""
@@ -153,8 +158,21 @@ class Execution:
             self.page.print("wrote " + ", ".join(map(str, written)), style="dim")
         self.page.print(f"{seconds:.1f} s in all", style="dim")
 
+    def leave(self, number: int) -> None:
+        """End the process as a signal ends it, in place of a main thread that does not hear it, unless that does now."""
+        if self._ending.acquire(blocking=False):
+            Console(stderr=True).show_cursor()  # a progress bar hides it
+            said = self._ended(Stopped("", number)).args[0]
+            print(f"jaxkin: {said}", file=sys.stderr, flush=True)
+            sys.stdout.flush()
+            os._exit(128 + number)
+
     def ended(self, error: BaseException) -> BaseException:
         """What to raise in place of an error, once all that is finished is written and printed."""
+        self._ending.acquire()
+        return self._ended(error)
+
+    def _ended(self, error: BaseException) -> BaseException:
         if self.checkpoint is not None:
             self.checkpoint.refresh()
         stopped, count = isinstance(error, KeyboardInterrupt), len(self.found)

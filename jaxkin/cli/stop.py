@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from jaxkin.surface.plan import Progress
+
+
+PATIENCE = 3.0
+"""Seconds in which a run may stop by itself."""
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stopped(KeyboardInterrupt):
@@ -58,7 +64,7 @@ def stoppable(progress: Progress, first: bool = True) -> Iterator[Progress]:
 
     before, unraisable = {}, sys.unraisablehook
     if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in SIGNALS:
             before[number] = signal.signal(number, hear if first else signal.SIG_IGN)
     sys.unraisablehook = drop
     try:
@@ -70,6 +76,36 @@ def stoppable(progress: Progress, first: bool = True) -> Iterator[Progress]:
         sys.unraisablehook = unraisable
         for number, one in before.items():
             signal.signal(number, one)
+
+
+@contextmanager
+def stopped_in_time(end: Callable[[int], None]) -> Iterator[None]:
+    """Call ``end`` with a signal's number, in another thread, where the main one does not hear it for PATIENCE.
+
+    Python hears signals between its own instructions, and a large compiled function may be one of many minutes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    heard, written = os.pipe()
+    os.set_blocking(written, False)
+    over = threading.Event()
+
+    def watch() -> None:
+        while number := os.read(heard, 1)[0]:
+            if number in SIGNALS and not over.wait(PATIENCE):
+                end(number)
+        os.close(heard)
+
+    before = signal.set_wakeup_fd(written, warn_on_full_buffer=False)
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+        signal.set_wakeup_fd(before)
+        os.write(written, b"\0")
+        os.close(written)
 
 
 def _let_go(error: BaseException) -> None:
