@@ -224,32 +224,89 @@ def test_dense_where_the_krylov_space_grows_without_end(collisions):
                 assert np.abs(x - y).max() < 1e-9 * np.abs(x).max()
 
 
-@pytest.mark.parametrize("labelled", [True, False])
-@pytest.mark.parametrize("between", [1e-2, 1e-4, 1e-6, 1e-7, 1e-8, 1e-12, 1e-16])
-def test_two_valleys_tend_to_the_uncoupled_answer(collisions, tetragonal, between, labelled):
-    """To the order of the coupling, whatever it is; also where both valleys are one sheet of the search.
+@pytest.fixture(scope="module")
+def shells(tetragonal, collisions):
+    """One at T = 0, and three of many at 300 K: states, weights in the current, and w^S."""
+    cold = ShellStates(tetragonal, bloch=False).of(tetragonal.shells[0])
+    found = {0.0: [(cold, matrices(collisions)[0] / collisions.weights)]}
+    warm = jk.fermi_surface(tetragonal.model, -1.2, 300.0, sampler=jk.Lines(8), replicas=1)
+    disorder = jk.FiniteRangeImpurity(jk.Gaussian(1.2), 3.0, 0.01)
+    states = ShellStates(warm, bloch=False)
+    found[300.0] = [
+        (states.of(shell), matrices(c)[0] / c.weights)
+        for shell in warm.shells[4::8]
+        for c in [disorder.collisions(warm, shell)]
+    ]
+    assert len(found[300.0]) == 3
+    return found
 
-    Between 1e-7 and the order of the coupling to 5e-4 by the shift of the points, as above.
-    """
+
+def drude(states, kernel):
+    """The conductivity of a shell, scattered by w^S only."""
     from jaxkin.disorder.collisions import DenseCollisions
 
-    states = ShellStates(tetragonal, bloch=False).of(tetragonal.shells[0])
-    count = len(states)
-    kernel = matrices(collisions)[0] / collisions.weights
-    # twice the same surface, at ±k, between which a rate is left
-    twice = jax.tree.map(lambda x: np.concatenate([x, x]) if np.ndim(x) and len(x) == count else x, states)
-    twice = eqx.tree_at(lambda s: s.velocity, twice, np.concatenate([states.velocity, -states.velocity]))
-    sheet = np.concatenate([states.sheet, states.sheet + states.sheets]) if labelled else twice.sheet
-    twice = replace(twice, sheet=sheet, sheets=2 * states.sheets if labelled else states.sheets)
-    whole = np.block([[kernel, between * kernel], [between * kernel.T, kernel]])
+    c, weight = DenseCollisions(states, kernel, None, np.zeros((3, *kernel.shape))), np.asarray(states.thermal)
+    response = shell_response(c, None, weight, c.velocity, np.array([0.0]), "exact", "first", "paper", "dense")
+    assert response.measures.residual < 1e-9
+    return np.real(response.conductivity["drude"][0])
 
-    def drude(states, kernel):
-        c = DenseCollisions(states, kernel, None, np.zeros((3, *kernel.shape)))
-        response = shell_response(c, None, c.weights, c.velocity, np.array([0.0]), "exact", "first", "paper", "dense")
-        assert response.measures.residual < 1e-9
-        return np.asarray(response.conductivity["drude"])
 
-    size = 2e-3 if between >= 1e-7 else 1e-6
-    if labelled or between < 1e-5:
-        expected = 2 * drude(states, kernel)
-        assert np.abs(drude(twice, whole) - expected).max() < max(50 * between, size) * np.abs(expected).max()
+@pytest.mark.parametrize("temperature", [0.0, 300.0])
+@pytest.mark.parametrize("labelled", [True, False])
+@pytest.mark.parametrize("between", [1.0, 1e-2, 1e-4, 1e-6, 1e-7, 1e-8, 1e-12, 1e-16])
+def test_two_valleys_tend_to_the_uncoupled_answer(shells, temperature, between, labelled):
+    """Twice the same surface, at ±k, between which a rate is left; also where both valleys are one sheet of the search.
+
+    What is odd in the valleys obeys [(1+b)Γ − (1−b)S]x = v. As the points have a mean velocity that the surface has
+    not, that is solved for v without it where the valleys are closed pieces, by their label or b.
+    """
+    total = expected = alone = 0.0
+    for states, kernel in shells[temperature]:
+        count, w, v = len(states), np.asarray(states.weights), np.asarray(states.velocity)
+        twice = jax.tree.map(lambda x, n=count: np.concatenate([x, x]) if np.ndim(x) and len(x) == n else x, states)
+        twice = eqx.tree_at(lambda s: s.velocity, twice, np.concatenate([v, -v]))
+        sheet = np.concatenate([states.sheet, states.sheet + states.sheets]) if labelled else twice.sheet
+        twice = replace(twice, sheet=sheet, sheets=2 * states.sheets if labelled else states.sheets)
+        total = total + drude(twice, np.block([[kernel, between * kernel], [between * kernel.T, kernel]]))
+        alone = alone + 2 * drude(states, kernel)
+        start = v
+        if labelled or between < 1e-5:
+            parts = np.asarray(states.sheet) == np.arange(states.sheets)[:, None]
+            start = v - sum(np.outer(part, (part * w) @ v / (part @ w)) for part in parts)
+        gain = kernel * w
+        operator = np.diag((1 + between) * gain.sum(axis=1)) - (1 - between) * gain
+        if between >= 1e-7:
+            expected = expected + 2 * (np.asarray(states.thermal)[:, None] * v).T @ np.linalg.solve(operator, start)
+    if between >= 1e-7:
+        assert np.abs(total - expected).max() < 1e-6 * np.abs(expected).max()
+    if between < 1e-7:
+        assert np.abs(total - alone).max() < 1e-6 * np.abs(alone).max()
+    elif labelled and between < 0.1:
+        assert np.abs(total - alone).max() < max(50 * between, 2e-3) * np.abs(alone).max()
+
+
+def test_a_rate_that_is_none_is_refused(shells):
+    """A kernel of negative rates, by either solver; and points of one velocity, which lose nothing but rounding."""
+    from jaxkin.disorder.collisions import DenseCollisions
+
+    model = jk.models.get("kramers-weyl-d4")
+    surface = jk.fermi_surface(model, -1.2, sampler=jk.Lines(6), replicas=1)
+    for solver in ("rta", "exact"):
+        with pytest.raises(jk.JaxkinError, match="it must be positive: the shells have too few points"):
+            jk.gyrotropic_response(surface, jk.KernelDisorder(lambda p, q: -1.0), [0.0], solver)
+    (states, kernel), *_ = shells[0.0]
+    one_way = replace(states, velocity=np.broadcast_to(states.velocity[:1], states.velocity.shape))
+    with pytest.raises(jk.JaxkinError, match="it must be positive"):
+        DenseCollisions(one_way, kernel, None, np.zeros((3, *kernel.shape))).transport_time  # noqa: B018
+
+
+def test_what_is_not_solved_is_refused(monkeypatch):
+    """A Krylov space that is too small, where matrices do not fit."""
+    from jaxkin.response import transport
+
+    monkeypatch.setattr(transport, "COLUMNS", (6, 6))
+    monkeypatch.setattr(transport, "DENSE", 0)
+    surface = jk.fermi_surface(jk.models.get("kramers-weyl-d4"), -1.2, sampler=jk.Lines(6), replicas=1)
+    impurity = jk.FiniteRangeImpurity(jk.Gaussian(1.2), 3.0, 0.01)
+    with pytest.raises(jk.JaxkinError, match=r"did not converge: residual .* Raise the memory budget or n"):
+        jk.gyrotropic_response(surface, impurity, [0.0], "exact", theory="paper")

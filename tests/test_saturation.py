@@ -12,7 +12,7 @@ from test_low_rank import by_matrices, states_of
 import jaxkin as jk
 from jaxkin.cli import app
 from jaxkin.disorder import finite_range_scatterers as scatterers
-from jaxkin.response.quality import SATURATION_LIMIT, Quality, mean_saturation, saturation_warning
+from jaxkin.response.quality import SATURATION_LIMIT, Quality, of_current, scattering_warnings
 
 WARNING = r"potential of finite range is so strong that unitarity takes \d\d % of its Born scattering away"
 WEAK, STRONG = 0.3, 60.0
@@ -143,12 +143,12 @@ def test_traced(tetragonal):
 def test_shells_count_as_they_carry_current():
     """One in the tail of the distribution does not shout, and one that carries everything does."""
     saturation = np.array([0.01, 0.9])
-    assert mean_saturation(saturation, np.array([1.0, 1e-3])) < 0.02
-    assert mean_saturation(saturation, np.array([1.0, 1e9])) == pytest.approx(0.9)
-    assert mean_saturation(np.zeros(0), np.zeros(0)) == 0
+    assert of_current(saturation, np.array([1.0, 1e-3])) < 0.02
+    assert of_current(saturation, np.array([1.0, 1e9])) == pytest.approx(0.9)
+    assert of_current(np.zeros(0), np.zeros(0)) == 0
     assert Quality(saturation=0.19).warnings() == ()
     assert len(Quality(saturation=0.21).warnings()) == 1
-    assert saturation_warning(None) == ()
+    assert scattering_warnings(None, 0.0) == ()
 
 
 def test_command_line(tmp_path, monkeypatch, capsys):

@@ -159,7 +159,7 @@ class Execution:
         self.page.print(f"{seconds:.1f} s in all", style="dim")
 
     def leave(self, number: int) -> None:
-        """End the process as a signal ends it, in place of a main thread that does not hear it, unless that does now."""
+        """End the process as a signal does, in place of a main thread that does not hear it, unless that does now."""
         if self._ending.acquire(blocking=False):
             Console(stderr=True).show_cursor()  # a progress bar hides it
             said = self._ended(Stopped("", number)).args[0]

@@ -226,6 +226,7 @@ def _document(response: GyrotropicResponse, conductivity: Conductivity, data: xr
             "continuity": float(quality.continuity),
             "optical_theorem": None if quality.optical_theorem is None else float(quality.optical_theorem),
             "saturation": None if quality.saturation is None else float(quality.saturation),
+            "coarseness": float(quality.coarseness),
             "residual": float(quality.residual),
         },
         "seconds": seconds,

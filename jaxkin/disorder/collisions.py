@@ -64,6 +64,17 @@ class Collisions(abc.ABC):
         """
 
     @property
+    @abc.abstractmethod
+    def own_rate(self) -> Float[Array, " M"]:
+        """W_p w^S_pp in 1/ps: what sums over points take for scattering from a point to itself. It relaxes nothing."""
+
+    @property
+    def coarseness(self) -> Float[Array, ""]:
+        """The part of Γ that is :attr:`own_rate`, weighted with v²: one over the number of points that a point sees."""
+        weight = self.weights * jnp.sum(self.velocity**2, axis=1)
+        return (weight @ self.own_rate) / jnp.maximum(jnp.abs(weight @ self.rate), 1e-300)
+
+    @property
     def optical_theorem(self) -> Array | None:
         """Largest violation of 2 Im T_pp = −ħΓ_p/n, relative; None where T has no imaginary part (Born)."""
         return None
@@ -104,7 +115,9 @@ class Collisions(abc.ABC):
         """
         loss = self.rate[:, None] * self.velocity - self._of_velocity[0][:, 1:]
         w = self.weights[:, None]
-        time = jnp.sum(w * self.velocity**2) / jnp.sum(w * self.velocity * loss)
+        lost, met = (jnp.sum(w * self.velocity * x) for x in (loss, self.rate[:, None] * self.velocity))
+        # of too few points nothing but rounding may be lost
+        time = jnp.sum(w * self.velocity**2) / jnp.where(jnp.abs(lost) > ROUNDING * jnp.abs(met), lost, -0.0)
         check_transport_time(time)
         return time
 
@@ -141,7 +154,7 @@ def check_transport_time(time: Array) -> None:
     if not is_traced(time) and not time > 0:
         raise JaxkinError(
             f"w^S gives the transport rate {1 / time:.3g}/ps; it must be positive: the shells have too few points "
-            "(raise n), or the kernel is not that of a rate."
+            "(raise n, or use Lines in place of Grid), or the kernel is not that of a rate."
         )
 
 
@@ -194,6 +207,10 @@ class DenseCollisions(Collisions):
         return jnp.clip(number[label], 0, PIECES - 1), PIECES
 
     @property
+    def own_rate(self) -> Array:
+        return self.weights * jnp.diagonal(self._s)
+
+    @property
     def antisymmetric_size(self) -> Array | float:
         return 0.0 if self._a is None else jnp.max(jnp.abs(self._a) @ jnp.abs(self.weights))
 
@@ -232,6 +249,10 @@ class SummedCollisions(Collisions):
 
     def for_solving(self) -> Collisions:
         return SummedCollisions(self._states, [part.for_solving() for part in self.parts])
+
+    @property
+    def own_rate(self) -> Array:
+        return sum((part.own_rate for part in self.parts), jnp.zeros(()))
 
     @property
     def antisymmetric_size(self) -> Array | float:

@@ -52,6 +52,19 @@ class FactorisedCollisions(Collisions):
             sandwiched(terms, self._orbitals.moment(self.weights[:, None] * x))
         )
 
+    @property
+    def own_rate(self) -> Array:
+        def own(tile: Array) -> Array:
+            u = complex_states(tile)
+
+            def within(form: Array) -> Array:
+                return jnp.sum(u.conj() * (u @ form.T), axis=1)
+
+            terms = (jnp.real(c * within(x) * within(y).conj()) for c, x, y in self._terms.symmetric)
+            return sum(terms, jnp.zeros(()))
+
+        return self._scale * self.weights * self._orbitals.mapped(own)
+
     @cached_property
     def antisymmetric_size(self) -> Array | float:  # pyright: ignore[reportIncompatibleMethodOverride]
         """∫|w^A|δ ≤ √(ν ∫(w^A)²δ), where w^A = ⟨p'|N|p'⟩ and ⟨p'|N|p'⟩² ≤ ⟨p'|p'⟩⟨p'|N²|p'⟩."""

@@ -44,9 +44,7 @@ class FromOrbitals(eqx.Module):
 
     def __call__(self, bra: Complex[Array, "M n"]) -> Complex[Array, "M M"]:
         """Σ_α x_i,α ⟨k_i α|K|p_j⟩."""
-        found = sum(
-            (f * ((bra * self.members[:, s]) @ self.u.T) for s, f in enumerate(self.factors)), jnp.zeros(())
-        )
+        found = sum((f * ((bra * self.members[:, s]) @ self.u.T) for s, f in enumerate(self.factors)), jnp.zeros(()))
         count = len(bra)
         return self.scale * (found if self.back is None else found[:, :count] + found[:, count:] @ self.back)
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from jaxkin import units
 from jaxkin.disorder.collisions import Collisions
-from jaxkin.disorder.pairs import Kernel, pair_apply, pair_integral
+from jaxkin.disorder.pairs import Kernel, TileKernel, pair_apply, pair_integral
 from jaxkin.disorder.states import States
+
+ROWS = 512
+"""States of a tile of single states."""
 
 
 class PairwiseCollisions(Collisions):
@@ -60,6 +64,15 @@ class PairwiseCollisions(Collisions):
     @property
     def _of_velocity(self) -> tuple[Array, Array]:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self._sized[:2]
+
+    @property
+    def own_rate(self) -> Array:
+        def own(one: Any) -> Array:
+            pair = jax.tree.map(lambda x: jnp.asarray(x)[None], one)
+            kernel = self._kernels[0]
+            return kernel.tile(pair, pair)[0, 0] if isinstance(kernel, TileKernel) else kernel(one, one)
+
+        return self.weights * jax.lax.map(own, self._arguments, batch_size=ROWS)
 
     @property
     def antisymmetric_size(self) -> Array | float:

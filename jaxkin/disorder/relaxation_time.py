@@ -157,6 +157,11 @@ class RelaxationCollisions(Collisions):
     def transport_time(self) -> Array:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self._tau
 
+    @property
+    def own_rate(self) -> Array:
+        """None: τ is what it is, however few points there are."""
+        return jnp.zeros_like(self.weights)
+
     @cached_property
     def antisymmetric_size(self) -> Array:  # pyright: ignore[reportIncompatibleMethodOverride]
         """∫|w^A|δ ≤ √(ν ∫(w^A)²δ)."""

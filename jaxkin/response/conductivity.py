@@ -18,7 +18,7 @@ from jaxkin.estimate import Estimate
 from jaxkin.namespace import AnyArray, is_traced, namespace
 from jaxkin.response import observables
 from jaxkin.response.observables import LEVI_CIVITA
-from jaxkin.response.quality import saturation_warning
+from jaxkin.response.quality import scattering_warnings
 from jaxkin.response.shell import SkewOrder, Solver
 from jaxkin.response.sums import Theory
 from jaxkin.response.transport import Transport, transport
@@ -165,7 +165,7 @@ def conductivity(
     check_number("hall_rtol", hall_rtol, "a number above 0 and below 1", least=1e-12, most=1)
     check_count("hall_budget", hall_budget)
     sums = transport(surface, disorder, frequency, solver, skew_order, theory, progress)
-    for line in saturation_warning(sums.quality.saturation):
+    for line in scattering_warnings(sums.quality.saturation, sums.quality.coarseness):
         warnings.warn(line, AccuracyWarning, stacklevel=2)
     return from_transport(surface, sums, hall=hall, hall_rtol=hall_rtol, hall_budget=hall_budget, progress=progress)
 

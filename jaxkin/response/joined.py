@@ -11,7 +11,7 @@ import numpy as np
 from jaxkin.estimate import Estimate
 from jaxkin.parallel.share import Share
 from jaxkin.response.gyrotropic import GyrotropicResponse, from_sums
-from jaxkin.response.quality import Quality, mean_saturation
+from jaxkin.response.quality import Quality, of_current
 from jaxkin.surface.surface import Kept, Layout, Surface
 from jaxkin.surface.thermal import Thermal
 
@@ -89,9 +89,10 @@ def _quality(own: Quality, share: Share, replicas: int) -> Quality:
     """Means weighted as those of shells, and the largest of what is a maximum."""
     optical = np.nan if own.optical_theorem is None else own.optical_theorem
     saturation = np.nan if own.saturation is None else own.saturation
-    row = [own.flux, own.flux_noise, own.continuity, optical, saturation, own.residual, own.weight, own.current]
+    row = [own.flux, own.flux_noise, own.continuity, optical, saturation, own.coarseness, own.residual, own.weight]
+    row.append(own.current)
     found = share.gather(np.array([row]), share.count).T
-    flux, noise, continuity, optical, saturation, residual, weight, current = found
+    flux, noise, continuity, optical, saturation, coarseness, residual, weight, current = found
     known = np.isfinite(saturation)  # a process without shells knows none
     total = float(weight.sum())
     return Quality(
@@ -99,7 +100,8 @@ def _quality(own: Quality, share: Share, replicas: int) -> Quality:
         flux_noise=float(weight @ noise) / (total or 1.0),
         lost=jax.tree.map(lambda x: share.gather(x, replicas), own.lost),
         optical_theorem=None if np.isnan(optical).any() else float(optical.max()),
-        saturation=float(mean_saturation(saturation[known], current[known])) if known.any() else None,
+        saturation=float(of_current(saturation[known], current[known])) if known.any() else None,
+        coarseness=float(of_current(coarseness, current)),
         reversal=jax.tree.map(lambda x: share.gather(x, replicas), own.reversal),
         continuity=float(weight @ continuity) / (total or 1.0),
         residual=float(residual.max()),

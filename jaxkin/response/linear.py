@@ -26,7 +26,7 @@ from jaxkin.memory import demand
 from jaxkin.namespace import AnyArray, is_traced
 from jaxkin.observable import Coupled, Observable
 from jaxkin.response.filled import filled_tensor
-from jaxkin.response.quality import check_residual, mean_saturation, saturation_warning
+from jaxkin.response.quality import check_residual, of_current, scattering_warnings
 from jaxkin.response.resolvent import Method, Resolvent
 from jaxkin.response.shell import Solver, check_solver
 from jaxkin.response.sums import CURRENTS, Theory, relaxed
@@ -230,7 +230,8 @@ class Induced(eqx.Module):
         parts: (frequency, m, 3) in eV Å ps times 1/(eV Å^d) and the observable's unit.
         tau: transport time in ps.
         residual: of the linear solves, relative.
-        saturation: the part of Born scattering that unitarity takes away, if T leaves out Re G, and ...
+        saturation: the part of Born scattering that unitarity takes away, if T leaves out Re G, ...
+        coarseness: ... that of scattering that is from a point to itself, and ...
         current: the shell's Drude conductivity in any unit, to weigh it with.
         known: whether what the operators gain by scattering is in it.
     """
@@ -239,6 +240,7 @@ class Induced(eqx.Module):
     tau: Float[AnyArray, ""]
     residual: Float[AnyArray, ""]
     saturation: Float[AnyArray, ""] | None
+    coarseness: Float[AnyArray, ""]
     current: Float[AnyArray, ""]
     known: bool = eqx.field(static=True)
 
@@ -270,17 +272,19 @@ def _scattered(
         one = replace(one, thermal=one.thermal * (one.energy - surface.fermi_level) ** power)
         return _compiled(len(one), here, one, couplings, values, omega, solver, theory, *how)
 
-    known, saturated, currents = True, [], []
+    known, saturated, coarse, currents = True, [], [], []
     for shell, part in solved_shells(surface, scatterer, states, solver, attempt, progress):
         check_residual(part.residual)
         known = part.known
-        if part.saturation is not None:
-            saturated, currents = [*saturated, part.saturation], [*currents, part.current]
+        saturated += [] if part.saturation is None else [part.saturation]
+        coarse, currents = [*coarse, part.coarseness], [*currents, part.current]
         for name, total in totals.items():
             total[shell.replica] += part.parts[name]
-    if saturated:
-        for line in saturation_warning(mean_saturation(np.array(saturated), np.array(currents))):
-            warnings.warn(line, AccuracyWarning, stacklevel=3)
+    weights = np.array(currents)
+    saturation = of_current(np.array(saturated), weights) if saturated else None
+    coarseness = of_current(np.array(coarse), weights) if surface.model.dimension > 1 else 0.0
+    for line in scattering_warnings(saturation, coarseness):
+        warnings.warn(line, AccuracyWarning, stacklevel=3)
     left_out: tuple[str, ...] = ()
     if not known:
         left_out = ("what scattering mixes into the states",)
@@ -318,7 +322,7 @@ def induced(
     own = jnp.concatenate(known, axis=1)[:, : values.shape[1]] if known else jnp.zeros_like(values)
     tau, all_known = collisions.transport_time, len(known) == len(jumps)
     current = jnp.maximum(tau, 0.0) * jnp.sum(jnp.abs(w) * v**2)
-    measured = collisions.saturation, current, all_known
+    measured = collisions.saturation, collisions.coarseness, current, all_known
     if solver == "rta":
         r = relaxed(tau, omega)[:, None, None]
         o = w * values

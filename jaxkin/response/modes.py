@@ -22,7 +22,7 @@ from jaxkin.errors import AccuracyWarning, JaxkinError
 from jaxkin.estimate import Estimate
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.memory import demand
-from jaxkin.response.quality import saturation_warning
+from jaxkin.response.quality import scattering_warnings
 from jaxkin.response.resolvent import Resolvent
 from jaxkin.response.transport import check_weights
 from jaxkin.surface.surface import Shell, Surface
@@ -149,7 +149,7 @@ def relaxation_modes(surface: Surface, disorder: Disorder, count: int = 16) -> R
     check_count("count", count)
     scatterer = disorder.on(surface)
     check_weights(surface, scatterer, "exact")
-    states, found, saturated = ShellStates(surface, scatterer.bloch), [], []
+    states, found, saturated, coarse = ShellStates(surface, scatterer.bloch), [], [], []
     for replica in range(surface.replicas):
         shells = [shell for shell in surface.shells if shell.replica == replica]
         shell = min(shells, key=lambda shell: abs(float(shell.energy) - float(surface.fermi_level)))
@@ -159,8 +159,10 @@ def relaxation_modes(surface: Surface, disorder: Disorder, count: int = 16) -> R
         one = states.of(shell, filled_size(size, scatterer.pairs))
         collisions = scatterer.at(shell.energy)(one)
         saturated += [] if collisions.saturation is None else [collisions.saturation]
+        coarse.append(collisions.coarseness)
         found.append((shell, *_slowest(collisions, size, count)))
-    for line in saturation_warning(np.mean(saturated) if saturated else None):
+    coarseness = float(np.mean(coarse)) if surface.model.dimension > 1 else 0.0
+    for line in scattering_warnings(np.mean(saturated) if saturated else None, coarseness):
         warnings.warn(line, AccuracyWarning, stacklevel=2)
     first: Shell = found[0][0]
     k = np.asarray(surface.k)[first.points]

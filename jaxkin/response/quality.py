@@ -23,6 +23,10 @@ SATURATION_LIMIT = 0.2
 a part of the order of tan δ: by a half, and a transport time by up to two, measured (docs/impurities.md)."""
 
 
+COARSENESS_LIMIT = 0.1
+"""Of the scattering that is from a point to itself: the rates are off by a part of this order."""
+
+
 class Quality(eqx.Module):
     """Relative violations, averaged over the shells with their density of states.
 
@@ -34,6 +38,8 @@ class Quality(eqx.Module):
             kernels), which does not contain it.
         saturation: the part of Born scattering that unitarity takes away, 0 to 1, where T leaves out Re G (potentials
             of finite range); averaged with the shells' shares of the current. Else None.
+        coarseness: the part of scattering that sums over points take for scattering from a point to itself, in the same
+            average: one over the number of points within a kernel's reach.
         reversal: λ_abc + λ_bac without w^A of each replica; time reversal says zero.
         continuity: |⟨1|D|v⟩ + ⟨v_sj|v⟩|, that electrons which jump are neither lost nor made; zero.
         residual: largest of the linear solves.
@@ -46,6 +52,7 @@ class Quality(eqx.Module):
     lost: Vanishing | None = None
     optical_theorem: Number | None = None
     saturation: Number | None = None
+    coarseness: Number = 0.0
     reversal: Vanishing | None = None
     continuity: Number = 0.0
     residual: Number = 0.0
@@ -59,11 +66,11 @@ class Quality(eqx.Module):
         return (
             f"Quality, relative violations: flux {float(self.flux):.1g} (noise {float(self.flux_noise):.1g}), Onsager "
             f"{float(self.onsager):.1g}, continuity {float(self.continuity):.1g}{optical}{saturated}; "
-            f"residual {float(self.residual):.1g}"
+            f"coarseness {float(self.coarseness):.1g}, residual {float(self.residual):.1g}"
         )
 
     @classmethod
-    def of(cls, measures: Measures, weight: AnyArray, current: AnyArray, member: AnyArray) -> Quality:
+    def of(cls, measures: Measures, weight: AnyArray, current: AnyArray, member: AnyArray, all_points: bool) -> Quality:
         """From those of all shells, leaves (shells, ...).
 
         Args:
@@ -71,6 +78,7 @@ class Quality(eqx.Module):
             weight: their densities of states.
             current: their Drude conductivities.
             member: 1 in the row of a shell's replica.
+            all_points: whether a shell's points are all that there are, as in one dimension.
         """
         xp = namespace(measures.flux, weight)
         total = xp.sum(weight)
@@ -81,7 +89,8 @@ class Quality(eqx.Module):
             flux_noise=LARGEST_OF_MANY * xp.sum(share * measures.spread),
             lost=measures.lost.gathered(member),
             optical_theorem=None if optical is None else xp.max(optical, initial=0.0),
-            saturation=None if measures.saturation is None else mean_saturation(measures.saturation, current),
+            saturation=None if measures.saturation is None else of_current(measures.saturation, current),
+            coarseness=xp.zeros(()) if all_points else of_current(measures.coarseness, current),
             reversal=measures.reversal.gathered(member),
             continuity=xp.sum(share * measures.continuity),
             residual=xp.max(measures.residual, initial=0.0),
@@ -123,18 +132,27 @@ class Quality(eqx.Module):
                 "surface are hardly coupled by the impurities; add a second kind of impurity, or use solver='rta' (or "
                 "the memory budget is small: raise it)."
             )
-        return (*found, *saturation_warning(self.saturation))
+        return (*found, *scattering_warnings(self.saturation, self.coarseness))
 
 
-def mean_saturation(saturation: AnyArray, current: AnyArray) -> Number:
-    """Of shells, weighted with their Drude conductivities: a shell that carries nothing does no harm."""
-    xp = namespace(saturation, current)
+def of_current(values: AnyArray, current: AnyArray) -> Number:
+    """The mean over shells, weighted with their Drude conductivities: a shell that carries nothing does no harm."""
+    xp = namespace(values, current)
     total = xp.sum(current)
-    return xp.sum(saturation * current) / xp.where(total == 0, 1.0, total)
+    return xp.sum(values * current) / xp.where(total == 0, 1.0, total)
 
 
-def saturation_warning(saturation: Number | None) -> tuple[str, ...]:
-    """One line where so much of Born scattering is taken away that T without Re G may be wrong; none while traced."""
+def scattering_warnings(saturation: Number | None, coarseness: Number) -> tuple[str, ...]:
+    """One line where points are too few for a kernel, or unitarity takes so much away that T without Re G may be wrong.
+
+    The second is not said with the first, which makes it; none while traced.
+    """
+    if not is_traced(coarseness) and coarseness > COARSENESS_LIMIT:
+        return (
+            f"where the current flows {100 * float(coarseness):.0f} % of the scattering is from a point of the surface "
+            "to itself: too few points lie within the reach of the potential, or on single shells at T > 0, and "
+            "carriers seem more mobile than they are. Raise n until this is small; Grid needs most.",
+        )
     if saturation is None or is_traced(saturation) or not saturation > SATURATION_LIMIT:
         return ()
     return (

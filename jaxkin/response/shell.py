@@ -52,6 +52,7 @@ class Measures(eqx.Module):
         spread: √(Σ W²)/Σ W: one over the root of the number of points.
         optical_theorem: its relative violation; None without an imaginary part of T.
         saturation: the part of Born scattering that unitarity takes away; None unless T leaves out Re G.
+        coarseness: the part of scattering that is from a point to itself.
         reversal: Σ w (Rv)_a v_c (Rv)_b, λ_abc + λ_bac in zeroth order in w^A, which time reversal forbids.
         continuity: |⟨1|D_c|v_b⟩ + ⟨v_sj,c|v_b⟩|, relative: electrons that jump leave one place and arrive at another.
         residual: of the linear solves, relative.
@@ -62,6 +63,7 @@ class Measures(eqx.Module):
     spread: Float[AnyArray, "..."]
     optical_theorem: Float[AnyArray, "..."] | None
     saturation: Float[AnyArray, "..."] | None
+    coarseness: Float[AnyArray, "..."]
     reversal: Vanishing
     continuity: Float[AnyArray, "..."]
     residual: Float[AnyArray, "..."]
@@ -255,6 +257,7 @@ def _measures(collisions: Collisions, theory: Theory, weight: Array, path: Array
         spread=jnp.linalg.norm(w) / jnp.maximum(jnp.abs(jnp.sum(w)), 1e-300),
         optical_theorem=collisions.optical_theorem,
         saturation=collisions.saturation,
+        coarseness=collisions.coarseness,
         reversal=_reversal(path, collisions.velocity, weight),
         continuity=_continuity(collisions) if theory == "complete" else jnp.zeros(()),
         residual=residual,
