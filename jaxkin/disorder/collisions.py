@@ -65,14 +65,18 @@ class Collisions(abc.ABC):
 
     @property
     @abc.abstractmethod
-    def own_rate(self) -> Float[Array, " M"]:
-        """W_p w^S_pp in 1/ps: what sums over points take for scattering from a point to itself. It relaxes nothing."""
+    def own_scattering(self) -> tuple[Float[Array, " M"], Float[Array, " M"]]:
+        """W_p w^S_pp, which sums over points take for scattering from a point to itself, and Γ_p, in 1/ps.
+
+        Of a potential of finite range in Born's approximation: a T-matrix that is saturated is forward by itself.
+        """
 
     @property
     def coarseness(self) -> Float[Array, ""]:
-        """The part of Γ that is :attr:`own_rate`, weighted with v²: one over the number of points that a point sees."""
+        """The part of scattering from a point to itself, weighted with v²: one over the number of points in reach."""
         weight = self.weights * jnp.sum(self.velocity**2, axis=1)
-        return (weight @ self.own_rate) / jnp.maximum(jnp.abs(weight @ self.rate), 1e-300)
+        own, whole = (weight @ part for part in self.own_scattering)
+        return own / jnp.maximum(jnp.abs(whole), 1e-300)
 
     @property
     def optical_theorem(self) -> Array | None:
@@ -167,6 +171,7 @@ class DenseCollisions(Collisions):
         displaced: W ħw^S δr_c W of all pairs, (3, M, M).
         optical_theorem: its relative violation, if T is complex.
         saturation: what unitarity takes away, if T leaves out Re G.
+        own_scattering: if it is not that of ``symmetric``.
     """
 
     def __init__(
@@ -177,9 +182,10 @@ class DenseCollisions(Collisions):
         displaced: Array,
         optical_theorem: Array | None = None,
         saturation: Array | None = None,
+        own_scattering: tuple[Array, Array] | None = None,
     ):
         super().__init__(states)
-        self._s, self._a = symmetric, antisymmetric
+        self._s, self._a, self._own = symmetric, antisymmetric, own_scattering
         self._displaced, self._optical, self._saturation = displaced, optical_theorem, saturation
 
     def symmetric(self, x: Array) -> Array:
@@ -207,8 +213,8 @@ class DenseCollisions(Collisions):
         return jnp.clip(number[label], 0, PIECES - 1), PIECES
 
     @property
-    def own_rate(self) -> Array:
-        return self.weights * jnp.diagonal(self._s)
+    def own_scattering(self) -> tuple[Array, Array]:
+        return self._own or (self.weights * jnp.diagonal(self._s), self.rate)
 
     @property
     def antisymmetric_size(self) -> Array | float:
@@ -251,8 +257,9 @@ class SummedCollisions(Collisions):
         return SummedCollisions(self._states, [part.for_solving() for part in self.parts])
 
     @property
-    def own_rate(self) -> Array:
-        return sum((part.own_rate for part in self.parts), jnp.zeros(()))
+    def own_scattering(self) -> tuple[Array, Array]:
+        own, whole = zip(*(part.own_scattering for part in self.parts), strict=True)
+        return sum(own, jnp.zeros(())), sum(whole, jnp.zeros(()))
 
     @property
     def antisymmetric_size(self) -> Array | float:

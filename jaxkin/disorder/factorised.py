@@ -53,7 +53,7 @@ class FactorisedCollisions(Collisions):
         )
 
     @property
-    def own_rate(self) -> Array:
+    def own_scattering(self) -> tuple[Array, Array]:
         def own(tile: Array) -> Array:
             u = complex_states(tile)
 
@@ -63,7 +63,7 @@ class FactorisedCollisions(Collisions):
             terms = (jnp.real(c * within(x) * within(y).conj()) for c, x, y in self._terms.symmetric)
             return sum(terms, jnp.zeros(()))
 
-        return self._scale * self.weights * self._orbitals.mapped(own)
+        return self._scale * self.weights * self._orbitals.mapped(own), self.rate
 
     @cached_property
     def antisymmetric_size(self) -> Array | float:  # pyright: ignore[reportIncompatibleMethodOverride]

@@ -35,7 +35,7 @@ from jaxkin.disorder.off_shell import OffShell, OffShellRule, decide, warn_of_tr
 from jaxkin.disorder.onshell_pairs import affordable
 from jaxkin.disorder.pivots import Choice, choose_pivots, located, members
 from jaxkin.disorder.potentials import Gaussian
-from jaxkin.disorder.real_space import RealSpace, cells_within
+from jaxkin.disorder.real_space import RealSpace, cell_count, cells_within
 from jaxkin.errors import JaxkinError
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.hamiltonian.tight_binding import TightBinding
@@ -252,9 +252,11 @@ class FiniteRangeImpurity(Disorder):
         vectors, missed = reciprocal_vectors(potential, np.asarray(model.basis))
         if isinstance(potential, Gaussian):
             local = potential.in_real_space(model.dimension)
-            size = sum(len(cells_within(lattice, one, local.radius)) for one in x)
-            if size and (missed or size < SITES_PER_VECTOR * len(vectors)):
-                return SiteLayout(*local.cells(lattice, x))
+            most = SITES_PER_VECTOR * len(vectors)
+            if missed or len(x) * cell_count(lattice, local.radius) < 2 * most:
+                size = sum(len(cells_within(lattice, one, local.radius)) for one in x)
+                if size and (missed or size < most):
+                    return SiteLayout(*local.cells(lattice, x))
         if missed:
             raise JaxkinError(
                 f"V(q) falls off too slowly to be summed over the reciprocal lattice: beyond {FARTHEST} vectors it is "

@@ -189,7 +189,7 @@ class MatrixScatterer(FiniteRangeScatterer):
 
 
 class Interpolated(NamedTuple):
-    """The states of a shell in the functions of the pivots, ⟨m|p⟩ and ⟨m|D_a p⟩, Σ W |p⟩⟨p| and the kernels there.
+    """The states of a shell in the functions of the pivots, ⟨m|p⟩ and ⟨m|D_a p⟩, Σ W |p⟩⟨p|, the kernels and V there.
 
     ``saturation`` is what unitarity takes away, None where Re G is known or T is V.
     """
@@ -199,6 +199,7 @@ class Interpolated(NamedTuple):
     derivative: Complex[Array, "M 3 r"]
     density: Complex[Array, "r r"]
     terms: Terms
+    potential: Complex[Array, "r r"]
     saturation: Array | None
 
 
@@ -239,10 +240,12 @@ class SmoothScatterer(FiniteRangeScatterer):
         density = density_matrix(states, local)
         terms = scattering_terms(self.order, v, v, density)
         taken = saturation(terms.amplitude, v, density) if terms.unitary and added is None else None
-        return Interpolated(through, local, derivative, density, terms, taken)
+        return Interpolated(through, local, derivative, density, terms, v, taken)
 
     def collisions(self, states: States, kind: Interpolated) -> Collisions:
-        return SmoothCollisions(states, kind.local, kind.derivative, kind.terms, self.density, kind.saturation)
+        return SmoothCollisions(
+            states, kind.local, kind.derivative, kind.terms, self.density, kind.potential, kind.saturation
+        )
 
     def amplitudes(self, states: States, kinds: Sequence[Interpolated]) -> list[SmoothKind]:
         del states

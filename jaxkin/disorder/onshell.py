@@ -61,7 +61,9 @@ def on_shell_collisions(
         taken = saturation(t, jnp.sqrt(weights[:, None] * weights) * potential) if reaction is None else None
         theorem = optical_theorem(t, scale, symmetric @ given, lambda m: jnp.real(jnp.diagonal(m)) / weights)
     odd = None if order == "born" else antisymmetric
-    return DenseCollisions(states, symmetric, odd, -units.HBAR * scale * jump, theorem, taken)
+    square = scale * jnp.abs(potential) ** 2
+    own = given * jnp.diagonal(square), square @ given
+    return DenseCollisions(states, symmetric, odd, -units.HBAR * scale * jump, theorem, taken, own)
 
 
 def _kernels(order: Order, weights: Array, potential: Array, reaction: Array, slope: Array, scale: Number):

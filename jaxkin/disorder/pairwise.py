@@ -66,13 +66,13 @@ class PairwiseCollisions(Collisions):
         return self._sized[:2]
 
     @property
-    def own_rate(self) -> Array:
+    def own_scattering(self) -> tuple[Array, Array]:
         def own(one: Any) -> Array:
             pair = jax.tree.map(lambda x: jnp.asarray(x)[None], one)
             kernel = self._kernels[0]
             return kernel.tile(pair, pair)[0, 0] if isinstance(kernel, TileKernel) else kernel(one, one)
 
-        return self.weights * jax.lax.map(own, self._arguments, batch_size=ROWS)
+        return self.weights * jax.lax.map(own, self._arguments, batch_size=ROWS), self.rate
 
     @property
     def antisymmetric_size(self) -> Array | float:

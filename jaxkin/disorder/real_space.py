@@ -11,11 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from scipy.special import jv
+from scipy.special import gamma, jv
 
 from jaxkin.checks import check_kind, check_positive
 from jaxkin.disorder.form_factors import SiteSum
 from jaxkin.errors import AccuracyWarning, JaxkinError
+from jaxkin.memory import demand
 from jaxkin.namespace import namespace
 
 EDGE = 1e-6
@@ -30,6 +31,8 @@ LEVELS = 4
 """Quadratures of V, each half as fine again as the last."""
 PANEL = 16
 """Gauss-Legendre points of a radial panel."""
+CELL_BYTES = 200
+"""That a cell takes while it is looked whether it is within the range."""
 ROWS = 4096
 """Points of a quadrature whose polynomials exist at a time."""
 
@@ -150,10 +153,22 @@ class RealSpace(eqx.Module):
             )
 
 
+def cell_count(lattice: Float[np.ndarray, "d 3"], radius: float) -> float:
+    """About how many cells are within ``radius`` (Å)."""
+    d = len(lattice)
+    return np.pi ** (d / 2) / gamma(d / 2 + 1) * radius**d / np.sqrt(np.linalg.det(lattice @ lattice.T))
+
+
 def cells_within(
     lattice: Float[np.ndarray, "d 3"], x: Float[np.ndarray, " 3"], radius: float
 ) -> Float[np.ndarray, "m d"]:
-    """The cells of all R + x no longer than ``radius`` (Å), as integers."""
+    """The cells of all R + x no longer than ``radius`` (Å), as integers.
+
+    Raises:
+        JaxkinError: they are beyond the memory budget.
+    """
+    count = cell_count(lattice, radius)
+    demand(CELL_BYTES * count, f"the {count:.2g} cells within {radius:.3g} Å", "raise it, or take a shorter range")
     dual = np.linalg.pinv(lattice)  # (3, d): reduced coordinates
     middle, reach = -(x @ dual), radius * np.linalg.norm(dual, axis=0)
     steps = [np.arange(np.ceil(m - r), np.floor(m + r) + 1) for m, r in zip(middle, reach, strict=True)]

@@ -158,9 +158,9 @@ class RelaxationCollisions(Collisions):
         return self._tau
 
     @property
-    def own_rate(self) -> Array:
+    def own_scattering(self) -> tuple[Array, Array]:
         """None: τ is what it is, however few points there are."""
-        return jnp.zeros_like(self.weights)
+        return jnp.zeros_like(self.weights), self.rate
 
     @cached_property
     def antisymmetric_size(self) -> Array:  # pyright: ignore[reportIncompatibleMethodOverride]

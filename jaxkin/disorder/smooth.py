@@ -13,6 +13,7 @@ from jaxkin.disorder.amplitude import Term, Terms, optical_theorem
 from jaxkin.disorder.collisions import Collisions, DenseCollisions
 from jaxkin.disorder.factorised import FactorisedCollisions
 from jaxkin.disorder.orbital_kernels import OrbitalKernel
+from jaxkin.disorder.orbital_moments import hermitian
 from jaxkin.disorder.states import States
 from jaxkin.memory import limit
 from jaxkin.namespace import Number
@@ -36,14 +37,23 @@ class SmoothCollisions(FactorisedCollisions):
         derivative: Complex[Array, "M 3 r"],
         terms: Terms,
         density: Number,
+        potential: Complex[Array, "r r"],
         saturation: Array | None = None,
     ):
         super().__init__(states, local, derivative, terms, density)
         self._states, self._local, self._saturation = states, local, saturation
+        self._potential = potential
 
     @property
     def saturation(self) -> Array | None:
         return self._saturation
+
+    @property
+    def own_scattering(self) -> tuple[Array, Array]:
+        v = self._potential
+        rho = self._orbitals.moment(self.weights[:, None])[0]
+        forward, square = self._orbitals.expected(jnp.stack([v, hermitian(v @ rho @ v)])).T
+        return self._scale * self.weights * forward**2, self._scale * square
 
     @cached_property
     def antisymmetric_size(self) -> Array | float:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -90,5 +100,11 @@ class SmoothCollisions(FactorisedCollisions):
             rate = even @ w
             theorem = optical_theorem(t, scale, rate, lambda form: jnp.real(jnp.sum((bra @ form) * local, axis=1)))
         return DenseCollisions(
-            self._states, even, odd, jax.lax.map(displaced, jnp.arange(3)), theorem, self._saturation
+            self._states,
+            even,
+            odd,
+            jax.lax.map(displaced, jnp.arange(3)),
+            theorem,
+            self._saturation,
+            self.own_scattering,
         )
