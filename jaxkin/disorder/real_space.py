@@ -16,6 +16,7 @@ from scipy.special import jv
 from jaxkin.checks import check_kind, check_positive
 from jaxkin.disorder.form_factors import SiteSum
 from jaxkin.errors import AccuracyWarning, JaxkinError
+from jaxkin.memory import demand
 from jaxkin.namespace import namespace
 
 EDGE = 1e-6
@@ -30,6 +31,8 @@ LEVELS = 4
 """Quadratures of V, each half as fine again as the last."""
 PANEL = 16
 """Gauss-Legendre points of a radial panel."""
+CELL_BYTES = 80
+"""That a cell takes while those within a radius are looked for."""
 ROWS = 4096
 """Points of a quadrature whose polynomials exist at a time."""
 
@@ -153,9 +156,16 @@ class RealSpace(eqx.Module):
 def cells_within(
     lattice: Float[np.ndarray, "d 3"], x: Float[np.ndarray, " 3"], radius: float
 ) -> Float[np.ndarray, "m d"]:
-    """The cells of all R + x no longer than ``radius`` (Å), as integers."""
+    """The cells of all R + x no longer than ``radius`` (Å), as integers.
+
+    Raises:
+        JaxkinError: more of them than the memory budget holds.
+    """
     dual = np.linalg.pinv(lattice)  # (3, d): reduced coordinates
     middle, reach = -(x @ dual), radius * np.linalg.norm(dual, axis=0)
+    count = float(np.prod(2 * reach + 1))
+    what = f"{count:.2g} cells round an impurity whose potential reaches {radius:.3g} Å"
+    demand(CELL_BYTES * count, what, "lower its width or radius")
     steps = [np.arange(np.ceil(m - r), np.floor(m + r) + 1) for m, r in zip(middle, reach, strict=True)]
     cells = np.stack(np.meshgrid(*steps, indexing="ij"), axis=-1).reshape(-1, len(lattice))
     return cells[np.linalg.norm(cells @ lattice + x, axis=1) <= radius]
