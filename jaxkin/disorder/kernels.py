@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Sequence
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import equinox as eqx
 import jax
@@ -230,7 +230,8 @@ class KernelDisorder(Disorder):
 def _check_kernel(name: str, kernel: Kernel, shape: tuple[int, ...]) -> None:
     """Try a kernel on two states without values."""
     check_kind(name, kernel, Callable, "a JAX function of two states")
-    number, vector = jax.ShapeDtypeStruct((), float), jax.ShapeDtypeStruct((3,), float)
+    number: Any = jax.ShapeDtypeStruct((), float)
+    vector: Any = jax.ShapeDtypeStruct((3,), float)
     state = State(vector, number, vector, vector, vector, number)
     try:
         value = jax.eval_shape(lambda p, q: jnp.asarray(kernel(p, q)), state, state)

@@ -263,8 +263,8 @@ class Surface(eqx.Module):
             numbers("values", values, "numbers at the points, or a function F(k, band)", complex)
         if values.shape[:1] != (len(self),):
             raise JaxkinError(f"values have shape {values.shape}; the first axis must be the {len(self)} points.")
-        if not is_traced(values) and not np.all(np.isfinite(values)):
-            point = np.argwhere(~np.isfinite(np.asarray(values)))[0][0]
+        if not is_traced(values) and not np.all(finite := np.isfinite(np.asarray(values))):
+            point = np.argwhere(~finite)[0][0]
             raise JaxkinError(
                 f"values must be finite; at point {point}, k = {np.asarray(self.k)[point]}, they are not."
             )
