@@ -14,6 +14,8 @@ from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.hamiltonian.structure import SYMMETRIC, Structure, optional
 from jaxkin.hamiltonian.tight_binding import TightBinding
 
+MOST_POINTS = 1_000_000
+"""Of a path."""
 SQUARE = {"Γ": (0, 0), "X": (0.5, 0), "M": (0.5, 0.5), "Y": (0, 0.5)}
 HEXAGON = {"Γ": (0, 0), "M": (0.5, 0), "K": (1 / 3, 1 / 3)}
 
@@ -69,7 +71,7 @@ def band_path(
     [0.0, 1.0472, 2.0944, 3.1416, 4.1888]
     """
     check_kind("model", model, BlochModel, "a Bloch model, such as jaxkin.models.get('tellurium')")
-    check_count("n", n, 2)
+    check_count("n", n, 2, most=MOST_POINTS)
     lines, origin = _standard(model, structure) if points is None else (_named(model, points, labels), "as given")
     vertices = [np.array([where for _, where in line], float) for line in lines]
     metric = np.asarray(model.basis)

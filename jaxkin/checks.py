@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -97,6 +98,23 @@ def check_kind(name: str, value: Any, kind: Any, meaning: str) -> None:
     """
     if not isinstance(value, kind):
         raise JaxkinError(f"{name}={shown(value)} must be {meaning}.")
+
+
+def check_flag(name: str, value: Any, *, optional: bool = False) -> None:
+    """Refuse what is not True or False, or None where that is allowed.
+
+    >>> check_flag("hall", "no")
+    Traceback (most recent call last):
+    jaxkin.errors.JaxkinError: hall='no' must be True or False.
+    """
+    if not (optional and value is None):
+        check_kind(name, value, (bool, np.bool_), "True, False or None" if optional else "True or False")
+
+
+def check_progress(progress: Any) -> None:
+    """Refuse what cannot be told how far a computation is."""
+    if progress is not None:
+        check_kind("progress", progress, Callable, "a function of (done, total, what)")
 
 
 def numbers(name: str, value: Any, meaning: str, dtype: type = float) -> np.ndarray:

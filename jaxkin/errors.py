@@ -62,6 +62,8 @@ def nearest_file(path: Path) -> str:
     >>> nearest_file(Path("results of yesterday/result.nc"))
     " (there is no folder 'results of yesterday')"
     """
+    if path.is_dir():
+        return " (it is a folder)"
     folder = path.parent
     if folder.is_dir():
         return nearest(path.name, (one.name for one in folder.iterdir()))

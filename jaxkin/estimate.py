@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import equinox as eqx
+import jax
 import numpy as np
 
 from jaxkin.brief import brief, plural
+from jaxkin.checks import shown
 from jaxkin.errors import JaxkinError
 from jaxkin.namespace import AnyArray, namespace
 from jaxkin.output.uncertainty import with_uncertainty
@@ -47,6 +49,13 @@ class Estimate(eqx.Module):
     samples: AnyArray
     evaluations: int = eqx.field(static=True, default=0)
     shared: AnyArray | None = None
+
+    def __check_init__(self):
+        x = self.samples
+        if not isinstance(x, np.ndarray | jax.Array) or x.dtype.kind not in "biufc" or not x.ndim or not len(x):
+            raise JaxkinError(
+                f"samples={shown(x)} must be an array of numbers, at least one replica in its first axis."
+            )
 
     @property
     def mean(self) -> AnyArray:

@@ -8,7 +8,8 @@ import pytest
 
 import jaxkin as jk
 from jaxkin.checks import MOST_REPLICAS
-from jaxkin.cli import config, study
+from jaxkin.cli import config, running, study
+from jaxkin.cli.execution import Wanted
 
 NAN, INF = float("nan"), float("inf")
 MODEL = jk.models.get("kramers-weyl-d4")
@@ -34,6 +35,11 @@ def scanned(**options):
 def run(*settings):
     quick = ["n=6", "replicas=2", "frequency=[0.0]", "fermi_level=-1.5"]
     return study.run(study.prepare(config.load("kramers-weyl-d4", [*quick, *settings])), lambda *_: None)
+
+
+def processes(count):
+    settings = ["n=6", "replicas=2", "fermi_level=-1.5"]
+    running.run(config.load("kramers-weyl-d4", settings), Wanted(), count, lambda words: pytest.fail("one was started"))
 
 
 def impurity(text):
@@ -124,6 +130,15 @@ OBJECTS = [
     *each("tolerance=", POSITIVE, lambda x: jk.find_symmetries(MODEL, tolerance=x)),
     *each("model=", ["te", None], jk.find_symmetries),
     *each("point group", [3, "X", None], lambda x: jk.verify_point_group(jk.models.get("helical-isotropic"), x)),
+    *each("tolerance=", [1e9], lambda x: jk.find_symmetries(MODEL, tolerance=x)),
+    *each("lattice=", [2.0, 1e200 * np.eye(3)], lambda x: jk.TightBinding(x, [[0, 0, 0]], [[[1]]], [[0, 0, 0]])),
+    *each("minimal_distance=", ["yes", 1], lambda x: jk.read_wannier90("a_tb.dat", minimal_distance=x)),
+    *each("samples=", ["abc", np.zeros(0), [1.0], np.array("a")], jk.Estimate),
+    *each("k=", ["a", [[0, 0, 0], [1]], [NAN, 0, 0]], MODEL.bands),
+    *each("k has shape", [0.0, [0, 0]], MODEL.bands),
+    *each("n=", [1, 10**9], lambda x: jk.band_path(MODEL, n=x)),
+    *each("density=", [[1e-3], None, NAN], lambda x: jk.fermi_level(MODEL, x)),
+    *each("densities=", [[]], lambda x: jk.fermi_levels(MODEL, x)),
     *each("memory=", ["1e400", NAN, INF, [1], "-1", "a"], lambda x: jk.memory_limit(x).__enter__()),
 ]  # fmt: skip
 
@@ -141,6 +156,8 @@ SURFACES = [
     *each("fermi_levels", [[], [NAN], "a", [[1, 2], [3]], np.zeros(10**6)], lambda x: scanned(fermi_levels=x)),
     *each("temperatures", [[], [NAN], "a"], lambda x: scanned(temperatures=x)),
     *each("n = 1000000", [jk.Lines(10**6), jk.Grid(10**6)], lambda x: sampled(sampler=x)),
+    *each("progress=", [3, "a"], lambda x: sampled(progress=x)),
+    *each("progress=", [3], lambda x: scanned(progress=x)),
     *each("memory budget", [jk.Lines(90_000)], lambda x: sampled(sampler=x)),
     *each("memory budget", [jk.ThermalGrid(10**6)], lambda x: sampled(sampler=x, temperature=300.0)),
 ]
@@ -156,6 +173,8 @@ COMMANDS = [
     *each("hall_budget=", [-1], lambda x: run(f"hall_budget={x}")),
     *each("[surface]: power=", ["nan"], lambda x: run(f"power={x}")),
     *each("[surface]: width=", ["nan"], lambda x: run("sampler=grid", f"width={x}")),
+    *each("--processes", [0, 3, 1_000_000], lambda x: processes(x)),
+    *each("folder", ["tests", "/tmp"], lambda x: config.load(x, [])),
     *each("replicas=", [10**9], lambda x: run(f"replicas={x}")),
     *each("n = 1000000", [10**6], lambda x: run(f"n={x}")),
     *each("seed=", [-1], lambda x: run(f"seed={x}")),
@@ -184,17 +203,18 @@ def test_commands(call, key):
 
 
 RESPONSES = {
-    "frequency": [[NAN], "a", [[1.0, 2.0]], []],
+    "frequency": [[NAN], "a", [[1.0, 2.0]], [], np.zeros(500_000)],
     "solver": ["x", 3],
     "disorder": [None, 1.0, jk.RelaxationTime],
+    "progress": [3],
 }
 
 
 @pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in RESPONSES.items() for value in values])
 def test_responses(surface, key, value):
     options = {"disorder": RELAX} | {key: value}
-    refused(lambda: jk.gyrotropic_response(surface, **options), f"{key}=")
-    refused(lambda: jk.conductivity(surface, **options), f"{key}=")
+    refused(lambda: jk.gyrotropic_response(surface, **options), key)
+    refused(lambda: jk.conductivity(surface, **options), key)
 
 
 @pytest.mark.parametrize("value", VECTORS)
@@ -210,8 +230,34 @@ def test_what_takes_a_surface(surface):
     refused(lambda: jk.conductivity(surface, RELAX, hall_rtol=NAN), "hall_rtol=")
     refused(lambda: jk.conductivity(surface, RELAX, hall_budget=-1), "hall_budget=")
     refused(lambda: surface.integrate("a"), "values=")
+    refused(lambda: surface.integrate(np.full(len(surface), NAN)), "values")
+    refused(lambda: jk.conductivity(surface, RELAX, hall="no"), "hall=")
+    refused(lambda: surface.export(None), "path=")
+    refused(lambda: surface.at(model="x"), "model=")
     refused(lambda: surface.at(fermi_level="a"), "fermi_level=")
     refused(lambda: surface.at(fermi_level=NAN), "fermi_level=")
+
+
+@pytest.mark.parametrize(("key", "kernels"), [
+    ("symmetric", [lambda p, q: p.velocity]),
+    ("symmetric", [lambda p: 1.0]),
+    ("symmetric", [3]),
+    ("symmetric", [lambda p, q: np.exp(p.energy)]),
+    ("antisymmetric", [lambda p, q: 1.0, lambda p, q: q.k]),
+    ("shift", [lambda p, q: 1.0, None, lambda p, q: 1.0]),
+])  # fmt: skip
+def test_kernels(surface, key, kernels):
+    refused(lambda: jk.conductivity(surface, jk.KernelDisorder(*kernels)), key)
+
+
+def test_potentials_of_too_many_cells(surface):
+    impurity = jk.FiniteRangeImpurity(jk.Gaussian(1e5), 1.0, 1e-3)
+    refused(lambda: jk.conductivity(surface, impurity), "memory budget")
+
+
+def test_sums_beyond_the_memory_budget_are_refused(surface):
+    with jk.memory_limit("64 MiB"):
+        refused(lambda: jk.conductivity(surface, RELAX, np.linspace(0, 1, 50_000)), "memory budget")
 
 
 def test_a_file_that_unpacks_beyond_the_memory_budget_is_refused(tmp_path):

@@ -139,6 +139,8 @@ def load(source: str | None, settings: list[str]) -> Config:
 
 def _no_source(source: str) -> str:
     path = Path(source)
+    if path.is_dir():
+        return f"{source}: is a folder; give a Wannier90 or TOML file in it, or the name of a built-in model."
     if path.parent != Path() or path.suffix:
         return f"{source}: no such file{nearest_file(path)}."
     names = models.available()

@@ -18,18 +18,22 @@ from jaxkin.errors import ConfigError
 from jaxkin.parallel import Share, cluster
 from jaxkin.parallel.launcher import launch
 
+MOST_PROCESSES = 1024
+"""That one run is shared by."""
+
 
 def run(config: cfg.Config, wanted: Wanted, processes: int, command: Callable[[list[str]], None]) -> None:
     """A configuration, here or in ``processes`` that each get the ``command``.
 
     Raises:
-        ConfigError: a number of processes that does not go with the launcher's, or the solver.
+        ConfigError: a number of processes that does not go with the launcher's, the replicas or the solver.
         Stopped: by a signal; says what is kept.
     """
     config = completed(config)
     alone = config.response.solver == "quantum"
     if alone and processes > 1:
         raise ConfigError(f"--processes {processes}: solver = 'quantum' runs in one process; leave --processes out.")
+    _check_processes(processes, config.surface.replicas)
     share = _share(processes)
     if share is not None:
         execute(config, quantum.prepare if alone else study.prepare, wanted, share)
@@ -60,10 +64,16 @@ def configuration(source: str | None, result: Path | None, settings: list[str], 
     return cfg.convert(cfg.applied(tomllib.loads(cfg.as_toml(before)), settings), None)
 
 
+def _check_processes(processes: int, replicas: int) -> None:
+    """Before any of them is started."""
+    if not 1 <= processes <= MOST_PROCESSES:
+        raise ConfigError(f"--processes {processes}: at least 1 is needed, and at most {MOST_PROCESSES} are started.")
+    if processes > 1 and replicas < processes:
+        raise ConfigError(f"--processes {processes} share {replicas} replicas: raise replicas, or use fewer processes.")
+
+
 def _share(processes: int) -> Share | None:
     """This process's share; None where the processes are still to be started."""
-    if processes < 1:
-        raise ConfigError(f"--processes {processes}: at least 1 is needed.")
     if processes == 1 or cluster.connected():
         return cluster.share()
     if cluster.tasks() == 1:

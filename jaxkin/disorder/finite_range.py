@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxkin.brief import brief, constructed
-from jaxkin.checks import check_kind, check_number, check_positive, numbers, shown
+from jaxkin.checks import check_flag, check_kind, check_number, check_positive, numbers, shown
 from jaxkin.disorder.amplitude import Order, check_order
 from jaxkin.disorder.finite_range_scatterers import (
     FiniteRangeMixture,
@@ -114,7 +114,8 @@ class FiniteRangeImpurity(Disorder):
         off_shell: bool = False,
     ):
         check_order(order)
-        check_kind("off_shell", off_shell, bool, "True or False")
+        check_flag("off_shell", off_shell)
+        check_flag("periodic", periodic)
         if off_shell and order != "tmatrix":
             raise JaxkinError(f"order={order!r} has no Green function: leave off_shell out, or ask for 'tmatrix'.")
         check_number("rtol", rtol, "a number above 0 and below 1", least=1e-14, most=1)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Sequence
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxkin.brief import brief, constructed
-from jaxkin.checks import check_positive
+from jaxkin.checks import check_kind, check_positive
 from jaxkin.disorder.collisions import Collisions, SummedCollisions
 from jaxkin.disorder.pairwise import PairwiseCollisions
 from jaxkin.disorder.states import ShellStates, State, States
 from jaxkin.disorder.two_impurities import TwoImpurityScattering
+from jaxkin.errors import JaxkinError, in_one_line
 from jaxkin.namespace import AnyArray, leaf
 from jaxkin.surface.surface import Shell, Surface
 
@@ -198,6 +200,9 @@ class KernelDisorder(Disorder):
         tau: transport time in ps for the relaxation-time solver; None takes it from w^S,
             1/τ = ⟨v·∫w^S(v−v')δ⟩/⟨v·v⟩.
 
+    Raises:
+        JaxkinError: a kernel that is no JAX function of two states, or has another shape (when it meets a surface).
+
     >>> import jaxkin as jk
     >>> isotropic = jk.KernelDisorder(lambda p, q: 1 / q.density_of_states)  # 1 per ps
     >>> model = jk.models.get("helical-isotropic")
@@ -215,8 +220,28 @@ class KernelDisorder(Disorder):
         check_positive("tau", self.tau, "a positive time in ps", optional=True)
 
     def on(self, surface: Surface) -> KernelScatterer:
+        for name, shape in (("symmetric", ()), ("antisymmetric", ()), ("shift", (3,))):
+            if (kernel := getattr(self, name)) is not None:
+                _check_kernel(name, kernel, shape)
         jump = None if self.shift is None else _Jump(self.symmetric, self.shift)
         return KernelScatterer(self.symmetric, self.antisymmetric, jump, self.tau)
+
+
+def _check_kernel(name: str, kernel: Kernel, shape: tuple[int, ...]) -> None:
+    """Try a kernel on two states without values."""
+    check_kind(name, kernel, Callable, "a JAX function of two states")
+    number: Any = jax.ShapeDtypeStruct((), float)
+    vector: Any = jax.ShapeDtypeStruct((3,), float)
+    state = State(vector, number, vector, vector, vector, number)
+    try:
+        value = jax.eval_shape(lambda p, q: jnp.asarray(kernel(p, q)), state, state)
+    except jax.errors.TracerArrayConversionError:
+        raise JaxkinError(f"{name} must be a JAX function: write it with jax.numpy instead of numpy.") from None
+    except (TypeError, AttributeError) as error:
+        raise JaxkinError(f"{name} must be a JAX function of two states (p, p'): {in_one_line(error)}.") from error
+    if value.shape != shape:
+        meaning = "three components" if shape else "a number"
+        raise JaxkinError(f"{name} of two states must be {meaning}, not of shape {value.shape}.")
 
 
 class KernelScatterer(Scatterer):

@@ -31,8 +31,8 @@ LEVELS = 4
 """Quadratures of V, each half as fine again as the last."""
 PANEL = 16
 """Gauss-Legendre points of a radial panel."""
-CELL_BYTES = 200
-"""That a cell takes while it is looked whether it is within the range."""
+CELL_BYTES = 80
+"""That a cell takes while those within a radius are looked for."""
 ROWS = 4096
 """Points of a quadrature whose polynomials exist at a time."""
 
@@ -165,12 +165,13 @@ def cells_within(
     """The cells of all R + x no longer than ``radius`` (Å), as integers.
 
     Raises:
-        JaxkinError: they are beyond the memory budget.
+        JaxkinError: more of them than the memory budget holds.
     """
-    count = cell_count(lattice, radius)
-    demand(CELL_BYTES * count, f"the {count:.2g} cells within {radius:.3g} Å", "raise it, or take a shorter range")
     dual = np.linalg.pinv(lattice)  # (3, d): reduced coordinates
     middle, reach = -(x @ dual), radius * np.linalg.norm(dual, axis=0)
+    count = float(np.prod(2 * reach + 1))
+    what = f"{count:.2g} cells round an impurity whose potential reaches {radius:.3g} Å"
+    demand(CELL_BYTES * count, what, "lower its width or radius")
     steps = [np.arange(np.ceil(m - r), np.floor(m + r) + 1) for m, r in zip(middle, reach, strict=True)]
     cells = np.stack(np.meshgrid(*steps, indexing="ij"), axis=-1).reshape(-1, len(lattice))
     return cells[np.linalg.norm(cells @ lattice + x, axis=1) <= radius]

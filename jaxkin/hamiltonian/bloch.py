@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, Complex, Float
 
 from jaxkin.brief import brief, lines, plural
+from jaxkin.checks import numbers
 from jaxkin.errors import ModelError
 from jaxkin.hamiltonian.eigensystem import eigenvalues
 from jaxkin.namespace import is_traced, known_array
@@ -146,17 +147,24 @@ class BlochModel(eqx.Module):
         >>> model.bands([0.0, 0.0]).shape, model.bands(np.zeros((5, 4, 2))).shape
         ((2,), (5, 4, 2))
         """
-        if jnp.ndim(k) < 2:
-            return eigenvalues(self.hamiltonian(k))
-        if is_traced(self, k):
-            return jnp.vectorize(self.bands, signature="(d)->(n)")(jnp.asarray(k, float))
+        if is_traced(k):
+            k = jnp.asarray(k, float)
+            return eigenvalues(self.hamiltonian(k)) if k.ndim < 2 else self._each(k)
+        points = numbers("k", k, f"finite model coordinates, {self.dimension} in each row")
+        if points.shape[-1:] != (self.dimension,):
+            raise ModelError(f"k has shape {points.shape}; its last axis must be the {self.dimension} coordinates.")
+        if points.ndim < 2:
+            return eigenvalues(self.hamiltonian(points))
+        if is_traced(self):
+            return self._each(jnp.asarray(points))
         from jaxkin.surface.spectrum import Spectrum  # which is built on models
 
-        points = np.asarray(k, float)
-        if points.shape[-1] != self.dimension:
-            raise ModelError(f"k has shape {points.shape}; its last axis must be the {self.dimension} coordinates.")
         energies = Spectrum(self)(points.reshape(-1, self.dimension))
         return jnp.asarray(energies.reshape(*points.shape[:-1], self.size))
+
+    def _each(self, k: Float[Array, "*batch d"]) -> Float[Array, "*batch n"]:
+        """Bands where something is traced."""
+        return jnp.vectorize(lambda one: eigenvalues(self.hamiltonian(one)), signature="(d)->(n)")(k)
 
     def cartesian(self, k: Float[Array | np.ndarray, "*batch d"]) -> Float[Array, "*batch 3"]:
         """Cartesian k in Å⁻¹ of model coordinates ``k``."""

@@ -12,7 +12,7 @@ from jaxtyping import Array, Complex, Float, Int
 from numpy.typing import ArrayLike
 
 from jaxkin.brief import plural
-from jaxkin.checks import MOST_EXACT
+from jaxkin.checks import MOST_EXACT, shown
 from jaxkin.errors import ModelError
 from jaxkin.hamiltonian.bloch import BlochModel, KPoint, Matrix, MomentFunction, VectorMatrix, jittable, spin_matrices
 from jaxkin.namespace import is_traced, known_array
@@ -22,6 +22,8 @@ HERMITIAN = 1e-5
 """eV (Å for positions) by which an element and its adjoint may differ ..."""
 HERMITIAN_RELATIVE = 1e-6
 """... or this part of it: files carry 6 to 15 digits."""
+LONGEST = 1e9
+"""Å that a lattice vector may have."""
 
 
 class TightBinding(BlochModel):
@@ -283,11 +285,15 @@ def _gathered(matrices: Any, place: np.ndarray, count: int) -> Array:
 def _lattice_rows(lattice: ArrayLike) -> Any:
     cell = known_array("lattice", lattice, float)
     numpy = jnp if is_traced(cell) else np
+    if not cell.ndim:
+        raise ModelError(f"lattice={shown(lattice)} must be 1 to 3 rows a_i of 3 components in Å.")
     cell = numpy.atleast_2d(cell)
     d = len(cell)
     if d not in (1, 2, 3) or cell.shape[1] not in (d, 3):
         raise ModelError(f"lattice has shape {cell.shape}; it needs 1 to 3 rows a_i of 3 components in Å.")
     cell = numpy.pad(cell, ((0, 0), (0, 3 - cell.shape[1])))
+    if not is_traced(cell) and np.any(np.isfinite(cell) & (np.abs(cell) > LONGEST)):
+        raise ModelError(f"lattice={shown(cell)} has vectors longer than {LONGEST:g} Å.")
     if not is_traced(cell) and not (np.all(np.isfinite(cell)) and np.linalg.det(cell @ cell.T) > 1e-12):
         raise ModelError("the lattice vectors are linearly dependent or not finite.")
     return cell

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxkin.checks import check_kind, flat
+from jaxkin.checks import check_flag, check_kind, flat
 from jaxkin.errors import FileFormatError, ModelError
 from jaxkin.hamiltonian.crystal_files import centres_from_xyz, lattice_from_win, mesh_from_win, replicas_of_win
 from jaxkin.hamiltonian.mesh_operators import read_operators
@@ -76,6 +76,9 @@ def read_wannier90(
             seem to have been moved by a lattice vector.
     """
     check_kind("path", path, (str, PathLike), "the path of a file")
+    check_flag("position_matrices", position_matrices, optional=True)
+    check_flag("equivariant", equivariant)
+    check_flag("minimal_distance", minimal_distance, optional=True)
     path = Path(path)
     named = NAME.fullmatch(path.name)
     if named is None:

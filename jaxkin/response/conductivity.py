@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from scipy import constants as si
 
 from jaxkin.brief import brief, lines, listed
-from jaxkin.checks import cartesian, check_count, check_number, shown
+from jaxkin.checks import cartesian, check_count, check_flag, check_number, shown
 from jaxkin.disorder.kernels import Disorder
 from jaxkin.errors import AccuracyWarning, JaxkinError
 from jaxkin.estimate import Estimate
@@ -162,6 +162,7 @@ def conductivity(
     >>> round(float(sigma.mean[0, 0, 0].real) / 1e7, 1)  # n e² τ/m for n = 8.03e26 m⁻³
     2.3
     """
+    check_flag("hall", hall)
     check_number("hall_rtol", hall_rtol, "a number above 0 and below 1", least=1e-12, most=1)
     check_count("hall_budget", hall_budget)
     sums = transport(surface, disorder, frequency, solver, skew_order, theory, progress)

@@ -30,7 +30,7 @@ from jaxkin.response.quality import check_residual, of_current, scattering_warni
 from jaxkin.response.resolvent import Method, Resolvent
 from jaxkin.response.shell import Solver, check_solver
 from jaxkin.response.sums import CURRENTS, Theory, relaxed
-from jaxkin.response.transport import angular_frequencies, check_bins, solved_shells, with_states
+from jaxkin.response.transport import angular_frequencies, check_bins, check_sums, solved_shells, with_states
 from jaxkin.surface.plan import Progress
 from jaxkin.surface.points import point_geometry
 from jaxkin.surface.surface import Shell, Surface
@@ -161,6 +161,7 @@ def linear_response(
         raise JaxkinError("heat and force='thermal' need a surface at T > 0: at T = 0 electrons at μ carry no heat.")
     driven = Driven(surface, operators, None if operators is not None else observable)
     f, omega = angular_frequencies(frequency)
+    check_sums(surface, len(f), 3 * len(driven.names) * len(PARTS))
     parts, left_out = _scattered(driven, disorder, omega, (solver, theory), force, progress)
     # e/ħ (eV Å) ps 1/(eV Å^d) per (V/m); −∇T drives with (ε−μ)/eT in its place
     scale = -1 / units.HBAR * si.angstrom * units.per_volume(surface.model.dimension) * driven.scale

@@ -16,14 +16,14 @@ from jaxtyping import Array
 from numpy.typing import ArrayLike
 
 from jaxkin import units
-from jaxkin.checks import check_kind, numbers, shown
+from jaxkin.checks import MOST_VALUES, check_count, check_kind, check_progress, numbers, shown
 from jaxkin.devices import spread
 from jaxkin.disorder.collisions import check_transport_time
 from jaxkin.disorder.kernels import Disorder, Scatterer
 from jaxkin.disorder.relaxation_time import RelaxationTime
 from jaxkin.disorder.states import ShellStates, States, filled_size
 from jaxkin.errors import JaxkinError
-from jaxkin.memory import limit
+from jaxkin.memory import demand, limit
 from jaxkin.namespace import AnyArray, is_traced, namespace
 from jaxkin.response.krylov import TOLERANCE
 from jaxkin.response.quality import Quality, check_residual
@@ -106,7 +106,9 @@ def transport(
     check_solver(solver, skew_order, theory)
     check_kind("surface", surface, Surface, "a surface, from jaxkin.fermi_surface")
     check_kind("disorder", disorder, Disorder, "disorder, such as jaxkin.RelaxationTime(tau=1.0)")
+    check_progress(progress)
     f, angular = angular_frequencies(frequency)
+    check_sums(surface, len(f), 9 * (len(MECHANISMS[theory]) + 1 + len(CURRENTS[theory])))
     omega = jnp.append(0.0, angular)
     check_bins(surface, disorder)
     if not len(surface.layout):  # a gap: no states to scatter, or to screen with
@@ -144,14 +146,28 @@ def angular_frequencies(frequency: ArrayLike) -> tuple[AnyArray, Array]:
     """f in THz, (frequency,), and ω = 2πf in 1/ps.
 
     Raises:
-        JaxkinError: they are no finite numbers.
+        JaxkinError: they are no finite numbers, or too many.
     """
     traced = is_traced(frequency)
     f: AnyArray = jnp.asarray(frequency, float) if traced else numbers("frequency", frequency, "finite numbers in THz")
     f = namespace(f).atleast_1d(f)
     if f.ndim != 1 or not f.size:
         raise JaxkinError(f"frequency={shown(frequency)} must be one number in THz or a list of them.")
+    check_count("frequency: the number of them", f.size, most=MOST_VALUES)
     return f, 2 * jnp.pi * jnp.asarray(f)
+
+
+def check_sums(surface: Surface, frequencies: int, numbers: int) -> None:
+    """Refuse more frequencies, and ω = 0, than the budget holds of so many complex ``numbers`` of each shell.
+
+    They are kept shell by shell, put together, and summed to replicas.
+    """
+    copies = 2 * len(surface.layout) + surface.replicas
+    demand(
+        16.0 * (1 + frequencies) * numbers * copies,
+        f"frequency: {frequencies} for each of {len(surface.layout)} shells",
+        "ask for fewer at a time",
+    )
 
 
 def check_weights(surface: Surface, scatterer: Scatterer, solver: Solver) -> None:

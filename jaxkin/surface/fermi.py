@@ -17,6 +17,7 @@ from jaxkin.checks import (
     check_count,
     check_kind,
     check_number,
+    check_progress,
     numbers,
     shown,
 )
@@ -93,6 +94,7 @@ def fermi_surface(
     Warns:
         AccuracyWarning: no state at the Fermi level, a surface that leaves a k·p model's box, or ``rtol`` not met.
     """
+    check_progress(progress)
     share = _checked(model, sampler, symmetry, share, replicas, seed, smallest_pocket, degeneracy, rtol, budget)
     (thermal,) = _thermals([fermi_level], [temperature])
     nodes = Nodes(Spectrum(model), zone_maps(model, symmetry))
@@ -146,6 +148,7 @@ def fermi_surfaces(
     >>> [round(float(surface.density_of_states().mean), 3) for surface in scan]
     [0.29, 0.304, 0.321, 0.346, 0.369]
     """
+    check_progress(progress)
     share = _checked(model, sampler, symmetry, share, replicas, seed, smallest_pocket, degeneracy, rtol, budget)
     levels = numbers("fermi_levels", fermi_levels, "finite energies in eV")
     kelvin = numbers("temperatures", temperatures, f"numbers of kelvin from 0 to {HOTTEST:g}")

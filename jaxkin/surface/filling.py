@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from scipy.optimize import root_scalar
 
 from jaxkin import units
-from jaxkin.checks import check_count, check_kind, check_number, numbers
+from jaxkin.checks import check_count, check_kind, check_number, check_progress, numbers
 from jaxkin.errors import AccuracyWarning, JaxkinError
 from jaxkin.estimate import Estimate
 from jaxkin.hamiltonian.bloch import BlochModel
@@ -89,6 +89,8 @@ def fermi_level(
     >>> bool(abs((found["electrons"].mean - found["holes"].mean) / 1e-2 - 1) < 1e-3)
     True
     """
+    if not isinstance(density, str):
+        check_number("density", density, "a number in Å^-d, or a text such as '1e18 cm^-3 holes' (many: fermi_levels)")
     return fermi_levels(
         model,
         [density],
@@ -143,7 +145,10 @@ def fermi_levels(
     check_count("replicas", replicas)
     check_count("budget", budget)
     check_number("rtol", rtol, "a number above 0 and below 1", least=1e-12, most=1)
+    check_progress(progress)
     given = np.asarray(densities, object)
+    if not given.size:
+        raise JaxkinError("densities=[] must be at least one density.")
     wanted = np.array([net_density(one, carriers, model.dimension) for one in given.ravel()]).reshape(given.shape)
     kelvin = numbers("temperatures", temperatures, f"numbers of kelvin from 0 to {HOTTEST:g}")
     for one in kelvin.ravel().tolist():

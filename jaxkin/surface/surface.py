@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from jaxkin import units
 from jaxkin.brief import brief, lines, plural
-from jaxkin.checks import check_count, check_number, check_positive, numbers
+from jaxkin.checks import check_count, check_kind, check_number, check_positive, numbers
 from jaxkin.errors import JaxkinError
 from jaxkin.estimate import Estimate
 from jaxkin.hamiltonian.bloch import BlochModel
@@ -210,6 +211,7 @@ class Surface(eqx.Module):
         if temperature is not None and not is_traced(source.temperature) and not source.temperature:
             raise JaxkinError("a surface at T = 0 has no temperature to vary: sample it at T > 0.")
         model = self.model if model is None else model
+        check_kind("model", model, BlochModel, "a Bloch model of the same bands")
         check_number("fermi_level", fermi_level, "a finite energy in eV", optional=True)
         check_positive("temperature", temperature, "a positive number of kelvin", optional=True)
         mu = self.fermi_level if fermi_level is None else fermi_level
@@ -261,6 +263,11 @@ class Surface(eqx.Module):
             numbers("values", values, "numbers at the points, or a function F(k, band)", complex)
         if values.shape[:1] != (len(self),):
             raise JaxkinError(f"values have shape {values.shape}; the first axis must be the {len(self)} points.")
+        if not is_traced(values) and not np.all(finite := np.isfinite(np.asarray(values))):
+            point = np.argwhere(~finite)[0][0]
+            raise JaxkinError(
+                f"values must be finite; at point {point}, k = {np.asarray(self.k)[point]}, they are not."
+            )
         terms = self.weight.reshape(-1, *(1,) * (values.ndim - 1)) * values
         samples = [xp.zeros(values.shape[1:], terms.dtype)] * self.replicas
         for shell in self.shells:
@@ -339,6 +346,7 @@ class Surface(eqx.Module):
         """
         from jaxkin.output import export
 
+        check_kind("path", path, (str, PathLike), "the path of a file")
         file, more = Path(path), dict(quantities or {})
         suffix = export.check_suffix(file)
         title = f"Fermi surface at {float(self.fermi_level):.6g} eV, k in 1/Angstrom"

@@ -10,7 +10,7 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from jaxkin.checks import check_kind, check_positive
+from jaxkin.checks import SMALLEST, check_kind, check_number
 from jaxkin.errors import SymmetryError
 from jaxkin.geometry import BandGeometry, band_geometry
 from jaxkin.hamiltonian.bloch import BlochModel
@@ -20,6 +20,8 @@ from jaxkin.symmetry.operations import Operation, lattice_rotations
 
 ENERGY_TOLERANCE = 2e-3
 """eV: Wannier models keep the symmetry of their crystal to about a meV."""
+MOST_TOLERANCE = 1.0
+"""eV, beyond which most bands have every symmetry."""
 VECTOR_TOLERANCE = 0.1
 """Of the vectors' root mean square over bands and k; a wrong sign or axis gives about 1."""
 _TEST_POINTS = 4
@@ -35,7 +37,8 @@ class _Probe:
 
     def __init__(self, model: BlochModel, tolerance: float, vectors: float = VECTOR_TOLERANCE):
         check_kind("model", model, BlochModel, "a Bloch model, such as jaxkin.models.get('tellurium')")
-        check_positive("tolerance", tolerance, "a positive energy in eV")
+        meaning = f"a positive energy in eV, at most {MOST_TOLERANCE:g}"
+        check_number("tolerance", tolerance, meaning, least=SMALLEST, most=MOST_TOLERANCE)
         self.model, self.tolerance, self.vectors = model, tolerance, vectors
         lo, hi = np.array(model.zone).T
         centre = np.zeros_like(lo) if model.periodic else 0.5 * (lo + hi)
