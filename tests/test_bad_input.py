@@ -251,8 +251,11 @@ def test_kernels(surface, key, kernels):
 
 
 def test_potentials_of_too_many_cells(surface):
-    impurity = jk.FiniteRangeImpurity(jk.Gaussian(1e5), 1.0, 1e-3)
-    refused(lambda: jk.conductivity(surface, impurity), "memory budget")
+    def scattered(form_factor):
+        return jk.conductivity(surface, jk.FiniteRangeImpurity(form_factor, 1.0, 1e-3))
+
+    refused(lambda: scattered(jk.RealSpace(lambda r: jnp.exp(-1e-4 * r), 1e5)), "memory budget")
+    refused(lambda: scattered(jk.Gaussian(1e5)), "too few points")  # one reciprocal vector
 
 
 def test_sums_beyond_the_memory_budget_are_refused(surface):

@@ -9,7 +9,8 @@ from test_low_rank import by_matrices
 import jaxkin as jk
 from jaxkin.disorder import finite_range
 from jaxkin.disorder.states import ShellStates
-from jaxkin.response.quality import COARSENESS_LIMIT, Quality
+from jaxkin.response.quality import COARSENESS_LIMIT, ONSAGER_LIMIT, Quality
+from jaxkin.response.vanishing import Vanishing
 
 WARNING = r"\d\d % of the scattering is from a point of the surface to itself: too few points"
 NARROW = jk.FiniteRangeImpurity(jk.Gaussian(4.0), 3.0, 1e-4, order="born")
@@ -111,6 +112,45 @@ def test_one_dimension():
     assert response.quality.coarseness == 0
     assert Quality(coarseness=0.26).warnings()
     assert not Quality(coarseness=0.24).warnings()
+
+
+def test_bins_of_few_points_are_joined():
+    """A thermal lattice of few points has no shells of two of them, on which nothing is lost."""
+    model, point = jk.models.get("kramers-weyl-d4"), jk.PointImpurity(1.5, [0], 0.01, order="third")
+    surface = jk.fermi_surface(model, -1.2, 100.0, sampler=jk.Grid(12), replicas=4)
+    counts = np.diff(surface.layout.starts)
+    assert 48 <= counts.min() < counts.sum() / 4
+    moved = surface.at()
+    for name in ("weight", "level_weight", "energy"):
+        np.testing.assert_allclose(getattr(moved, name), getattr(surface, name), rtol=1e-9)
+    response = jk.gyrotropic_response(surface, point)
+    assert response.quality.coarseness < 0.05
+    exact = jk.gyrotropic_response(jk.fermi_surface(model, -1.2, 100.0, sampler=jk.Lines(12), replicas=4), point)
+    assert abs(response.tau.mean - exact.tau.mean) < 5 * np.hypot(response.tau.stderr, exact.tau.stderr)
+    assert response.tau.stderr < 0.3 * exact.tau.mean
+    assert response.quality.onsager > ONSAGER_LIMIT  # a number of so few points, which is its own error
+    assert not response.warnings
+
+
+def test_an_alarm_is_above_its_error():
+    noise = np.array([[0.3], [-0.4], [0.2], [-0.25]])
+    assert not Quality(reversal=Vanishing(noise, np.ones(4))).warnings()
+    (line,) = Quality(reversal=Vanishing(0.3 + 0.1 * noise, np.ones(4))).warnings()
+    assert "Onsager" in line
+    assert not Quality(flux=0.3, flux_noise=0.4).warnings()
+    (line,) = Quality(flux=0.3, flux_noise=0.2).warnings()
+    assert "w^A does not conserve flux" in line
+
+
+def test_no_skew_scattering_is_no_violation_of_flux():
+    """One isotropic band, whose w^A is rounding."""
+    steps = np.concatenate([np.eye(3), -np.eye(3)])
+    model = jk.TightBinding(2.0 * np.eye(3), steps, -0.5 * np.ones((6, 1, 1)), [[0.0, 0.0, 0.0]])
+    surface = jk.fermi_surface(model, -2.0, sampler=jk.Lines(8), replicas=2)
+    for impurity in (jk.PointImpurity(1.5, [0], 0.01, rtol=0.1), jk.FiniteRangeImpurity(jk.Gaussian(1.2), 3.0, 0.01)):
+        response = jk.gyrotropic_response(surface, impurity)
+        assert response.quality.flux < 1e-3
+        assert not response.warnings
 
 
 @pytest.mark.slow  # four minutes

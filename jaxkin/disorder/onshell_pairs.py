@@ -11,15 +11,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
 from jaxkin.disorder.amplitude import Order, golden_rule, scattering_terms
-from jaxkin.disorder.onshell import PAIR_BYTES
 from jaxkin.disorder.orbital_moments import dagger
 from jaxkin.disorder.states import States
 from jaxkin.disorder.two_impurities import TwoImpurityScattering
 from jaxkin.memory import demand, limit
 from jaxkin.namespace import Number
 
-COPIES = 10
-"""Complex matrices of all pairs that exist beside the form factors of the positions."""
+COPIES = 20
+"""Complex matrices of all pairs that exist beside two of each position, scattering by one impurity included; measured."""
 
 
 class FromOrbitals(eqx.Module):
@@ -146,13 +145,13 @@ class OnShellPairs(TwoImpurityScattering):
 
 
 def pair_bytes(positions: int) -> int:
-    """What a pair of points takes in the matrices of two impurities, an estimate."""
-    return 16 * (positions + COPIES)
+    """What a pair of points takes in the matrices of two impurities: 415 bytes of three positions."""
+    return 16 * (2 * positions + COPIES)
 
 
 def affordable(count: int, positions: int) -> bool:
     """Whether half of the memory is enough for the matrices of so many points, of one impurity and of two."""
-    return max(PAIR_BYTES, pair_bytes(positions)) * count**2 <= limit() // 2
+    return pair_bytes(positions) * count**2 <= limit() // 2
 
 
 def demand_pairs(count: int, positions: int) -> None:

@@ -32,6 +32,10 @@ COARSEST = 0.5
 """How much less resolved the search may be for them."""
 FEW = 10
 """Points of a lattice that carry a replica's density of states: fewer are too few."""
+FEWEST_IN_BIN = 48
+"""Points, images included, that a bin of energies holds: neighbours are joined until they do ..."""
+GAP = 4
+"""... but not across so many empty ones."""
 COPIES = 3
 """Of the points that exist at once: by replica, joined, and sorted for one Fermi level."""
 
@@ -229,7 +233,7 @@ class Plan:
         chosen = [window for window, yes in zip(windows, relevant, strict=True) if yes]
         decided = Decided(
             start=columns["k"],
-            **{name: columns[name] for name in ("band", "pocket", "axis", "volume", "weight", "level_weight")},
+            **{name: columns[name] for name in ("band", "pocket", "axis", "volume", "width", "weight", "level_weight")},
             energy=np.repeat(energies, counts.astype(int)),
             boxes=np.array([box for window in chosen for box in window.boxes]).reshape(
                 -1, *(self.model.dimension,) * 2
@@ -320,9 +324,11 @@ def _thermal_part(sampler: Sampler, thermal: Thermal, replica: Replica, used: np
     columns, width = replica.columns, sampler.bin_width(thermal)
     share = sampler.share(thermal, columns["level"], columns["energy"])
     kept = np.flatnonzero(share > 0)
-    energy = columns["level"][kept]
+    energy, widths = columns["level"][kept], np.zeros(len(kept))
     if width:
-        energy = thermal.fermi_level + width * (np.floor((columns["energy"][kept] - thermal.fermi_level) / width) + 0.5)
+        first, last = _joined_bins(np.floor((columns["energy"][kept] - thermal.fermi_level) / width))
+        energy = thermal.fermi_level + 0.5 * width * (first + last + 1)
+        widths = width * (last - first + 1)
     order = np.argsort(energy, kind="stable")
     values, counts = np.unique(energy[order], return_counts=True)
     kept = kept[order]
@@ -330,8 +336,33 @@ def _thermal_part(sampler: Sampler, thermal: Thermal, replica: Replica, used: np
     part = {name: values[kept] for name, values in columns.items() if name not in ("level", "measure")}
     part["pocket"] = np.searchsorted(used, part["pocket"])
     part["weight"] = measure * share[kept]
-    part["level_weight"] = measure / width if width else measure
+    part["width"] = widths[order]
+    part["level_weight"] = measure / part["width"] if width else measure
     return _ThermalPart(part, (counts, values))
+
+
+def _joined_bins(number: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The first and the last of the bins that are joined with that of each point, by the points' numbers of bins.
+
+    >>> first, last = _joined_bins(np.repeat([-9, 0, 1, 2, 3], [1, 60, 20, 30, 5]))
+    >>> sorted(set(zip(first.tolist(), last.tolist())))
+    [(-9, -9), (0, 0), (1, 3)]
+    """
+    values, place, counts = np.unique(number, return_inverse=True, return_counts=True)
+    runs = np.split(np.arange(len(values)), np.flatnonzero(np.diff(values) > GAP) + 1)
+    starts = []
+    for run in runs if len(values) else []:
+        left, held, mine = counts[run].sum(), 0, [run[0]]
+        for n in run:
+            if min(held, left) >= FEWEST_IN_BIN:
+                mine.append(n)
+                held = 0
+            held, left = held + counts[n], left - counts[n]
+        starts += mine
+    first = np.array(starts, int)
+    group = np.searchsorted(first, np.arange(len(values)), side="right") - 1
+    last = np.append(first[1:], len(values)) - 1
+    return values[first[group]][place], values[last[group]][place]
 
 
 def _nothing(model: BlochModel) -> Samples:

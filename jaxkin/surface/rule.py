@@ -121,10 +121,10 @@ class LatticeRule(Rule):
     """Nodes of a thermal lattice, which stay where they are, each with the ``volume`` of a node.
 
     Attributes:
-        bin: width in kT of the energy bins that are its shells, in which every node stays.
+        width: in kT, (N,), of the energy bins that are its shells, in which every node stays.
     """
 
-    bin: float = eqx.field(static=True)
+    width: np.ndarray
 
     def at(self, model: BlochModel, mu: AnyArray, kt: AnyArray, degeneracy: float) -> Evaluated:
         rows = tile_rows(model, MATRICES)
@@ -132,7 +132,7 @@ class LatticeRule(Rule):
         xp = namespace(geometry.energy, mu, kt)
         density = 0.25 / xp.cosh(0.5 * xp.clip((geometry.energy - mu) / kt, -700, 700)) ** 2 / kt
         weight = xp.asarray(model.measure) * self.volume
-        return Evaluated(self.start, geometry, weight / (self.bin * kt), weight * density, np.array(True))
+        return Evaluated(self.start, geometry, weight / (self.width * kt), weight * density, np.array(True))
 
 
 class SmearedRule(Rule):

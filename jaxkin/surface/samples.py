@@ -43,7 +43,7 @@ class Decided(NamedTuple):
 
     Attributes:
         start, band, pocket, axis, volume: of each point, as in :class:`Samples`.
-        energy: of its shell in eV.
+        energy: of its shell in eV, and how wide that is where it is a bin of energies.
         weight, level_weight: as in :class:`jaxkin.Surface`.
         boxes: edges of each pocket's box, one a row, in model coordinates, (pockets, d, d).
     """
@@ -54,6 +54,7 @@ class Decided(NamedTuple):
     axis: np.ndarray
     volume: np.ndarray
     energy: np.ndarray
+    width: np.ndarray
     weight: np.ndarray
     level_weight: np.ndarray
     boxes: np.ndarray

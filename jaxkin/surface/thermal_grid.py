@@ -21,7 +21,7 @@ from jaxkin.surface.spectrum import Spectrum
 from jaxkin.surface.thermal import Thermal
 
 BIN = 0.5
-"""Width in kT of the energy bins in which scattering is taken to be elastic."""
+"""Width in kT of the energy bins in which scattering is taken to be elastic, if they hold enough points."""
 SPREAD = 0.05
 """Relative half width of the interval that a symmetric lattice's numbers of points are drawn from ..."""
 NARROWEST = 2
@@ -56,7 +56,7 @@ class ThermalGrid:
 
     −f⁰' is smooth, so the sum over a lattice converges faster than any power of ``n`` once kT is above the
     level spacing. All Fermi levels and temperatures take their weights from the same points. Scattering
-    kernels see bins of half a kT.
+    kernels see bins of half a kT, or wider ones where these hold few points.
 
     Only nodes are diagonalised at which the search's quadratic elements put a band into the window. The lattice
     is shifted at random, which is unbiased for every ``n``. Where symmetries map a pocket on itself one node
@@ -106,7 +106,7 @@ class ThermalGrid:
         return np.ones(len(distance))
 
     def rule(self, thermal: Thermal, decided: Decided) -> LatticeRule:
-        return LatticeRule(decided.start, decided.band, decided.pocket, decided.volume, BIN)
+        return LatticeRule(decided.start, decided.band, decided.pocket, decided.volume, decided.width / thermal.width)
 
     def sample(
         self,
