@@ -18,7 +18,7 @@ from jaxkin.memory import demand, limit
 from jaxkin.namespace import Number
 
 COPIES = 20
-"""Complex matrices of all pairs that exist beside two of each position, scattering by one impurity included; measured."""
+"""Complex matrices of all pairs beside two of each position, those of one impurity included; measured."""
 
 
 class FromOrbitals(eqx.Module):
