@@ -86,7 +86,7 @@ def test_processes_that_srun_started(one_process):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--set", "replicas=2", "--processes", "3"], "3 processes share 2 replicas: raise replicas, or use fewer"),
+        (["--set", "replicas=2", "--processes", "3"], "--processes 3 share 2 replicas: raise replicas, or use fewer"),
         (["--processes", "0"], "--processes 0: at least 1 is needed"),
     ],
 )
