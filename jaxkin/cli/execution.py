@@ -25,7 +25,7 @@ from jaxkin.cli.levels import Place
 from jaxkin.cli.page import Page
 from jaxkin.cli.progress import reporting
 from jaxkin.cli.record import Record
-from jaxkin.cli.stop import Stopped, stoppable, stopped_in_time
+from jaxkin.cli.stop import Stopped, cause, stoppable, stopped_in_time
 from jaxkin.errors import JaxkinError
 from jaxkin.output import dataset as ds
 from jaxkin.output.folder import Folder, replace_file
@@ -90,7 +90,7 @@ def execute(config: cfg.Config, prepare: Prepare, wanted: Wanted, share: Share) 
         except (KeyboardInterrupt, JaxkinError, MemoryError) as error:
             if not first:
                 raise
-            raise run.ended(error) from error
+            raise run.ended(cause(error, progress)) from error
         if first:
             run.results()
             page.check()

@@ -58,6 +58,8 @@ def stoppable(progress: Progress, first: bool = True) -> Iterator[Progress]:
             raise Stopped("", came[0])
         progress(done, total, what)
 
+    report.came = came  # pyright: ignore[reportFunctionMemberAccess]
+
     def drop(dropped: sys.UnraisableHookArgs) -> None:
         if not came:  # the signal's own is raised again by what follows; the others are of things half made
             unraisable(dropped)
@@ -76,6 +78,12 @@ def stoppable(progress: Progress, first: bool = True) -> Iterator[Progress]:
         sys.unraisablehook = unraisable
         for number, one in before.items():
             signal.signal(number, one)
+
+
+def cause(error: BaseException, progress: Progress) -> BaseException:
+    """The signal that came before an ``error``: libraries make errors of what is raised in their callbacks."""
+    came = getattr(progress, "came", ())
+    return Stopped("", came[0]) if came and not isinstance(error, KeyboardInterrupt) else error
 
 
 @contextmanager
