@@ -117,9 +117,8 @@ class Collisions(abc.ABC):
         Raises:
             JaxkinError: it is not positive, if it is known.
         """
-        loss = self.rate[:, None] * self.velocity - self._of_velocity[0][:, 1:]
-        w = self.weights[:, None]
-        lost, met = (jnp.sum(w * self.velocity * x) for x in (loss, self.rate[:, None] * self.velocity))
+        scattered, w = self.rate[:, None] * self.velocity, self.weights[:, None]
+        lost, met = (jnp.sum(w * self.velocity * x) for x in (scattered - self._of_velocity[0][:, 1:], scattered))
         # of too few points nothing but rounding may be lost
         time = jnp.sum(w * self.velocity**2) / jnp.where(jnp.abs(lost) > ROUNDING * jnp.abs(met), lost, -0.0)
         check_transport_time(time)
