@@ -3,9 +3,11 @@
 import json
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -105,7 +107,9 @@ def test_srun_must_agree():
 
 
 def fail_in_one(arguments):
-    """Process 1 fails, or is killed, while process 0 waits for it."""
+    """Process 1 fails, or is killed, while process 0 waits for it; or process 0 has been ended by SIGTERM."""
+    if arguments == ["143"]:
+        os._exit(143) if not cluster.share().index else threading.Event().wait()
     if cluster.share().index:
         if arguments:
             os.kill(os.getpid(), int(arguments[0]))
@@ -120,7 +124,30 @@ def test_one_failure_ends_all(monkeypatch):
         launcher.launch(2, fail_in_one, [])
     with pytest.raises(JaxkinError, match=r"^process 1 of 2 ended without a word \(exit code -9\)"):
         launcher.launch(2, fail_in_one, ["9"])
+    with pytest.raises(SystemExit, match=r"^143$"):
+        launcher.launch(2, fail_in_one, ["143"])
     assert multiprocessing.active_children() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_all_and_keeps_what_is_finished(tmp_path, number):
+    """SIGTERM to the process that started the others; SIGINT to all, as a terminal sends it."""
+    arguments = ["kramers-weyl-d4", "--set", "fermi_level=[-1.5, -1.45, -1.4]", "--set", "n=4", "--set", "replicas=2"]
+    start = [sys.executable, "-m", "jaxkin", "run", *arguments, "--processes", "2", "--out", str(tmp_path / "out")]
+    options = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+    with subprocess.Popen(start, env={**os.environ, "JAX_PLATFORMS": "cpu"}, **options) as process:
+        while not (tmp_path / "out" / "points" / "00000.nc").exists():
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.02)
+        (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
+        _, said = process.communicate(timeout=120)
+    if process.returncode == 0:
+        pytest.skip("the machine was too quick")
+    assert process.returncode == 128 + number, said
+    assert said.startswith("jaxkin: interrupted after ") and said.count("\n") == 1, said
+    assert said.endswith("--resume\n") and "--processes 2" in said
+    kept = len(list((tmp_path / "out" / "points").glob("0*.nc")))
+    assert f"interrupted after {kept} of 3 points" in said
 
 
 def test_every_replica_is_made_once():

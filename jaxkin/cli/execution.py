@@ -83,7 +83,7 @@ def execute(config: cfg.Config, prepare: Prepare, wanted: Wanted, share: Share) 
         progress = stack.enter_context(stoppable(report, first))
         stack.enter_context(memory(config.resources))
         run = Execution(wanted, page, checkpoint)
-        if share.count == 1:
+        if first:
             stack.enter_context(stopped_in_time(run.leave))
         try:
             run.compute(config, prepare, progress, share)

@@ -21,6 +21,8 @@ import numpy as np
 from jaxkin.errors import JaxkinError
 from jaxkin.parallel.cluster import initialize
 
+ENDED_BY_SIGNAL = (128 + signal.SIGINT, 128 + signal.SIGTERM)
+"""Exit codes of a process that has kept what it has and said how to go on."""
 Entry = Callable[[list[str]], Any]
 PATIENCE = 5.0
 """Seconds in which the others may still say, or keep, what they have after one has failed."""
@@ -29,16 +31,18 @@ PATIENCE = 5.0
 def launch(count: int, entry: Entry, arguments: list[str]) -> None:
     """Call ``entry(arguments)`` in ``count`` connected processes with equal shares of the cores.
 
-    What one of them raises ends all of them and is raised here.
+    What one of them raises ends all of them and is raised here. SIGTERM is for process 0, as Ctrl-C is, which a
+    terminal sends to all.
 
     Raises:
         JaxkinError: also for a process that was killed.
+        SystemExit: process 0 has ended by a signal, and has said so.
     """
     context = mp.get_context("spawn")
     address = f"127.0.0.1:{_free_port()}"
     receivers: list[Connection] = []
     members: list[BaseProcess] = []
-    with _uninterrupted():
+    with _signals_to_first(members):
         try:
             for index, cores in enumerate(_cores(count)):
                 receiver, sender = context.Pipe(duplex=False)
@@ -96,6 +100,8 @@ def _last_word(index: int, receiver: Connection, member: BaseProcess) -> Word | 
         member.join()
     if not member.exitcode:
         return None
+    if index == 0 and member.exitcode in ENDED_BY_SIGNAL:
+        return Word("0 said", index, SystemExit(member.exitcode))
     text = f"{member.name} ended without a word (exit code {member.exitcode})"
     return Word("1 silent", index, JaxkinError(f"{text}; too little memory is the usual cause: use fewer processes."))
 
@@ -146,13 +152,17 @@ def _on(cores: set[int]):
 
 
 @contextmanager
-def _uninterrupted():
-    """Ctrl-C does nothing here, nor in the processes started meanwhile."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _signals_to_first(members: list[BaseProcess]):
+    """Ctrl-C does nothing here, nor in the processes started meanwhile, but in process 0; SIGTERM is handed to it."""
+    before = {
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_IGN),
+        signal.SIGTERM: signal.signal(signal.SIGTERM, lambda *_: members[0].terminate() if members else sys.exit(143)),
+    }
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _free_port() -> int:
