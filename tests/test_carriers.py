@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import jaxkin as jk
+from jaxkin.surface.spectrum import Spectrum
 
 # The surfaces are sampled coarsely, and say so: densities do not depend on it.
 pytestmark = pytest.mark.filterwarnings("ignore::jaxkin.AccuracyWarning")
@@ -101,6 +102,18 @@ def test_minority_carriers(kelvin):
     for name, distance in (("electrons", 0.5 * gap - level), ("holes", level + 0.5 * gap)):
         x = (above + distance) / (jk.units.BOLTZMANN * kelvin)
         check(density[name], 8 * np.sum(1 / (np.exp(np.minimum(x, 700)) + 1)) / 400**3, 2e-2)
+
+
+def test_minority_carriers_of_tellurium():
+    """Electrons beyond the gap at a level in the valence band: the midpoint sum of 40³ k is good to 1e-4 of them."""
+    model, level, kelvin, n = jk.models.get("tellurium"), -0.0145, 300.0, 40
+    k = np.stack(np.meshgrid(*[(np.arange(n) + 0.5) / n] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+    x = (Spectrum(model)(k)[:, 12:] - level) / (jk.units.BOLTZMANN * kelvin)
+    exact = np.sum(1 / (np.exp(np.minimum(x, 700)) + 1)) / n**3 / abs(np.linalg.det(model.lattice))
+    assert abs(exact - 4.332e-11) < 1e-14
+    electrons = jk.fermi_surface(model, level, kelvin, jk.Grid(8), replicas=2).carrier_density()["electrons"]
+    assert abs(electrons.mean - exact) < 5 * electrons.stderr + 1e-4 * exact
+    assert electrons.stderr < 3e-4 * exact
 
 
 def test_nested_sheets_hold_what_lies_between():
