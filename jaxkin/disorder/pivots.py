@@ -127,8 +127,13 @@ class Interpolation(eqx.Module):
         return self._factors(k, self._sources[0])[0]
 
     def on_sources(self, forms: Complex[Array, "m r r"]) -> Complex[Array, "m t r"]:
-        """R⁻¹F: with it F y is Σ_q of :meth:`bra` on the sources themselves."""
-        forms = jax.scipy.linalg.solve_triangular(jnp.broadcast_to(self._triangle, forms.shape), forms)
+        """R⁻¹F: with it F y is Σ_q of :meth:`bra` on the sources themselves.
+
+        One equation: two batches of LAPACK calls in one compiled function can wait for each other's threads for ever.
+        """
+        m, r, _ = forms.shape
+        columns = jax.scipy.linalg.solve_triangular(self._triangle, forms.swapaxes(0, 1).reshape(r, m * r))
+        forms = columns.reshape(r, m, r).swapaxes(0, 1)
         return forms if self._mixing is None else self._mixing @ forms
 
     def bra(self, waves: Complex[Array, "s I t"], z: Complex[Array, "I m t"]) -> Complex[Array, "I m n"]:
