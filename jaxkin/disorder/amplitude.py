@@ -14,6 +14,7 @@ from jaxtyping import Array, Complex
 
 from jaxkin import units
 from jaxkin.errors import JaxkinError, nearest
+from jaxkin.hamiltonian.linear import solve_alone
 from jaxkin.namespace import Number
 
 Order = Literal["born", "third", "tmatrix"]
@@ -63,7 +64,7 @@ def scattering_terms(
         return Terms((Term(1, potential, potential),), (Term(-2j * jnp.pi, second, potential),), potential, False)
     identity = jnp.eye(len(reaction))
     # K(1 + iπρK)⁻¹ = (1 + iπKρ)⁻¹K
-    t = jnp.linalg.solve(identity + 1j * jnp.pi * reaction @ density, reaction)
+    t = solve_alone(identity + 1j * jnp.pi * reaction @ density, reaction)
     back = t.conj().T
     return Terms((Term(0.5, t, t), Term(0.5, back, back)), (Term(0.5, t, t), Term(-0.5, back, back)), t, True)
 

@@ -21,6 +21,7 @@ from jaxkin.disorder.finite_range_scatterers import (
 )
 from jaxkin.disorder.form_factors import (
     FARTHEST,
+    NEGLIGIBLE,
     ContinuumLayout,
     FormFactors,
     GivenLayout,
@@ -44,6 +45,8 @@ from jaxkin.surface.surface import Surface
 
 SITES_PER_VECTOR = 30
 """Sites of a potential that cost as much as one reciprocal vector of its transform, measured."""
+LEFT_OUT = 1e-3
+"""Of the accuracy that is asked for: what each reciprocal vector that is left out may take."""
 FULL = 4
 """Points of a shell for each pivot below which matrices of all pairs cost less."""
 
@@ -250,7 +253,7 @@ class FiniteRangeImpurity(Disorder):
         lattice = np.asarray(model.lattice)
         if isinstance(potential, RealSpace):
             return SiteLayout(*potential.cells(lattice, x))
-        vectors, missed = reciprocal_vectors(potential, np.asarray(model.basis))
+        vectors, missed = reciprocal_vectors(potential, np.asarray(model.basis), max(NEGLIGIBLE, LEFT_OUT * self.rtol))
         if isinstance(potential, Gaussian):
             local = potential.in_real_space(model.dimension)
             most = SITES_PER_VECTOR * len(vectors)

@@ -25,10 +25,10 @@ from jaxkin.namespace import namespace
 from jaxkin.surface.tiles import scanned, sum_over_tiles
 
 NEGLIGIBLE = 1e-13
-"""Reciprocal vectors on which V(q + G) is below this part of its largest value are left out."""
+"""Reciprocal vectors on which V(q + G) is below this part of its largest value are left out, whatever is asked for."""
 FARTHEST = 8
 """Shells of reciprocal vectors that are tried."""
-TOGETHER = 16
+TOGETHER = 64
 """Reciprocal vectors whose terms exist at a time."""
 CHUNK = 512
 """Sites whose phases exist at a time."""
@@ -292,8 +292,13 @@ def _value_and_slope(function: Callable) -> Callable:
     return jax.value_and_grad(function)
 
 
-def reciprocal_vectors(form_factor: Callable, basis: np.ndarray) -> tuple[np.ndarray, float]:
-    """All G on which V(q + G) counts for some q in the first cell, reduced, and the part of V that is left out."""
+def reciprocal_vectors(
+    form_factor: Callable, basis: np.ndarray, negligible: float = NEGLIGIBLE
+) -> tuple[np.ndarray, float]:
+    """All G on which V(q + G) counts for some q in the first cell, reduced, and the part of V that is left out.
+
+    ``negligible`` is the part of the largest V below which it does not count.
+    """
     d = len(basis)
     inside = np.array(list(product((-0.5, -0.25, 0.0, 0.25, 0.5), repeat=d))) @ basis
     largest, missed = float(np.max(np.abs(_values(form_factor, inside)))), 0.0
@@ -304,8 +309,8 @@ def reciprocal_vectors(form_factor: Callable, basis: np.ndarray) -> tuple[np.nda
         q = (g[:, None, :] + inside).reshape(-1, 3)
         size = np.abs(_values(form_factor, q)).reshape(len(g), -1).max(axis=1)
         missed = float(size[np.abs(steps).max(axis=1) == reach].max()) / largest
-        vectors = steps[size > NEGLIGIBLE * largest]
-        if missed <= NEGLIGIBLE:
+        vectors = steps[size > negligible * largest]
+        if missed <= negligible:
             return vectors, 0.0
     return vectors, missed
 

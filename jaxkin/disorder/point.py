@@ -25,6 +25,7 @@ from jaxkin.disorder.supercell import defect_potential
 from jaxkin.disorder.two_impurities import Amplitude, Kind, TwoImpurities, density_matrix
 from jaxkin.errors import JaxkinError
 from jaxkin.hamiltonian.bloch import BlochModel
+from jaxkin.hamiltonian.linear import solve_alone
 from jaxkin.hamiltonian.tight_binding import TightBinding
 from jaxkin.namespace import AnyArray, Number, is_traced, leaf, namespace
 from jaxkin.surface.green_rule import surface_green_function
@@ -279,7 +280,7 @@ class PointScatterer(Scatterer):
         if self.green is None or self.orders[number] != "tmatrix":
             return bare, bare
         # G stands for 𝒱 ∫(dk), so that VG is a number
-        dressed = jnp.linalg.solve(jnp.eye(len(bare)) - potential @ self.green.single[number][0], bare)
+        dressed = solve_alone(jnp.eye(len(bare)) - potential @ self.green.single[number][0], bare)
         return bare, hermitian(dressed)
 
     def _site(self, states: States, number: int) -> Collisions:

@@ -26,6 +26,7 @@ from jaxkin.disorder.states import ShellStates, States
 from jaxkin.disorder.two_impurities import Amplitude, TwoAmplitudes, self_energies
 from jaxkin.errors import JaxkinError
 from jaxkin.fitting.table import Table, Values, gather, shell_sums
+from jaxkin.hamiltonian.linear import solve_alone
 from jaxkin.response.observables import LEVI_CIVITA, magnetoelectric
 from jaxkin.response.sums import MAGNETON, RelaxedSums, Theory, rotated
 from jaxkin.surface.surface import Shell, Surface
@@ -231,7 +232,7 @@ def _stacked(rows: list[list[Any]], count: int) -> Any:
 def _terms(order: Order, volume: float, potential: Array, m: SiteMoments, strength: Array) -> Terms:
     v = strength * potential
     bare = volume * v
-    dressed = jnp.linalg.solve(jnp.eye(len(v)) - v @ m.green, bare) if order == "tmatrix" else bare
+    dressed = solve_alone(jnp.eye(len(v)) - v @ m.green, bare) if order == "tmatrix" else bare
     return scattering_terms(order, bare, hermitian(dressed), m.states)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,12 +26,31 @@ def solve(matrix: Complex[Array, "n n"], right: Complex[Array, "n r"]) -> Comple
     >>> float(x(2.0)), float(jax.grad(x)(2.0)), float(jax.grad(jax.grad(x))(2.0))
     (0.5, -0.25, 0.25)
     """
+    return _differentiable(_solved, matrix, right)
+
+
+def solve_alone(matrix: Complex[Array, "n n"], right: Complex[Array, "n r"]) -> Complex[Array, "n r"]:
+    """The same, one matrix after the other under ``vmap``: without Python, so that what is compiled can be kept."""
+
+    def solved(a: Array, b: Array) -> Array:
+        return jax.lax.platform_dependent(a, b, cpu=_one_by_one, default=jnp.linalg.solve)
+
+    kind = jnp.result_type(matrix, right)
+    return _differentiable(solved, matrix.astype(kind), right.astype(kind))
+
+
+@jax.custom_batching.sequential_vmap
+def _one_by_one(matrix: Array, right: Array) -> Array:
+    return jnp.linalg.solve(matrix, right)
+
+
+def _differentiable(solved: Callable[[Array, Array], Array], matrix: Array, right: Array) -> Array:
     constant = jax.lax.stop_gradient(matrix)
     return jax.lax.custom_linear_solve(
         lambda x: matrix @ x,
         right,
-        solve=lambda _, b: _solved(constant, b),
-        transpose_solve=lambda _, b: _solved(constant.T, b),
+        solve=lambda _, b: solved(constant, b),
+        transpose_solve=lambda _, b: solved(constant.T, b),
     )
 
 
