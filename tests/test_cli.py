@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import tomllib
@@ -26,7 +27,8 @@ def run(*arguments, code=0, out=None):
     import io
 
     out, err = out or io.StringIO(), io.StringIO()
-    sys_argv = sys.argv
+    sys_argv, at_once = sys.argv, os._exit
+    os._exit = sys.exit  # of a command that ends its process
     sys.argv = ["jaxkin", *map(str, arguments)]
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -36,7 +38,7 @@ def run(*arguments, code=0, out=None):
             except SystemExit as stop:
                 status = int(stop.code or 0)
     finally:
-        sys.argv = sys_argv
+        sys.argv, os._exit = sys_argv, at_once
     assert status == code, err.getvalue()
     return out.getvalue() if isinstance(out, io.StringIO) else out, err.getvalue()
 

@@ -133,7 +133,7 @@ def test_a_run_that_has_not_ended_is_not_overwritten(begun):
     assert (begun / "points" / "00001.nc").exists()
 
 
-@pytest.mark.parametrize("swallowed", [False, True])
+@pytest.mark.parametrize("swallowed", [None, jk.FileFormatError, ValueError])
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_in_the_middle_of_a_point(begun, finished, monkeypatch, number, status, swallowed):
     """It comes after the file is there and before the run knows of it; a library may make an error of it."""
@@ -146,15 +146,88 @@ def test_a_signal_in_the_middle_of_a_point(begun, finished, monkeypatch, number,
                 os.kill(os.getpid(), number)
                 time.sleep(0.1)
             except KeyboardInterrupt:
-                if not swallowed:
+                if swallowed is None:
                     raise
-                raise jk.FileFormatError("it cannot be read") from None
+                raise swallowed("it cannot be read") from None
         return read(cls, path)
 
     monkeypatch.setattr(Record, "read", classmethod(interrupted))
     _, error = run("run", "--resume", "--out", begun, "--json", code=status)
     assert "interrupted after 3 of 3 points" in error
     assert result(begun) == result(finished)
+
+
+def test_resuming_nothing_is_one_line(tmp_path):
+    _, error = run("run", "--resume", "--out", tmp_path / "nowhere", code=1)
+    assert "there is no run in" in error and error.count("\n") == 1 and not (tmp_path / "nowhere").exists()
+
+
+def test_all_points_are_there_before_the_run_is_read_again(finished, tmp_path, monkeypatch):
+    shutil.copytree(finished, tmp_path / "out")
+
+    def interrupted(*_):
+        raise stop.Stopped("", signal.SIGINT)
+
+    monkeypatch.setattr("jaxkin.cli.study.prepare", interrupted)
+    _, error = run("run", "--resume", "--out", tmp_path / "out", code=130)
+    assert "interrupted; the 3 points of before are kept in" in error and "go on with: jaxkin run" in error
+
+
+STARTING = """
+import os, signal, sys, weakref
+from jaxkin.cli import app
+
+class Thing:
+    pass
+
+@app.app.command
+def start():
+    thing = Thing()
+    kept = weakref.ref(thing, lambda _: os.kill(os.getpid(), signal.SIGINT))
+    del thing
+    print("went on")
+
+sys.argv = ["jaxkin", "start"]
+app.main()
+"""
+
+
+def test_ctrl_c_is_heard_where_python_drops_exceptions():
+    done = subprocess.run([sys.executable, "-c", STARTING], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "jaxkin: interrupted.\n")
+
+
+COMPUTING = """
+import os, signal, sys, threading
+from pathlib import Path
+import jax, jax.numpy as jnp, killed_runs
+from jaxkin.cli import app
+from jaxkin.hamiltonian.linear import solve
+
+class Computing(killed_runs.Cheap):
+    def run(self, progress, done, share, kept):
+        done(killed_runs.Point(0, self.places[0]))
+        solved, a = jax.jit(jax.vmap(solve)), jnp.eye(24) + jnp.zeros((4096, 1, 1)) + 0j
+        threading.Timer(1.0, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
+        while True:
+            [solved(a + x, a) for x in range(4)][-1].block_until_ready()
+
+@app.app.command
+def start():
+    killed_runs.life(Path("out"), Computing)
+
+sys.argv = ["jaxkin", "start"]
+app.main()
+"""
+
+
+def test_a_signal_while_compiled_code_works_in_other_threads(tmp_path):
+    """The exit code is the signal's: nothing is tidied up beneath them."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    command = [sys.executable, "-c", COMPUTING]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 143, done.stderr
+    assert done.stderr.count("\n") == 1 and "interrupted after 1 of 10 points; what was computed is kept" in done.stderr
 
 
 ENDLESS = """

@@ -16,7 +16,7 @@ from cyclopts import App, Parameter
 
 from jaxkin import __version__
 from jaxkin.cli.page import discard_output
-from jaxkin.cli.stop import Stopped
+from jaxkin.cli.stop import Stopped, end, interruptible
 from jaxkin.errors import ConfigError, FileFormatError, JaxkinError
 
 app = App(
@@ -192,7 +192,7 @@ def info(
     if out is not None:
         written = description.draw(found, out)
         if not json:
-            console().print(f"wrote {written}, along {found.path().origin}", style="dim", soft_wrap=True)
+            console().print(f"wrote {written}, along {found.path().origin}", style="dim", soft_wrap=True, markup=False)
 
 
 @app.command
@@ -247,15 +247,15 @@ def _show_warning(message: Warning | str, *_: object) -> None:
 def main() -> None:
     """Entry point: errors are one line on standard error and exit code 1, warnings one line each."""
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), interruptible():
             warnings.showwarning = _show_warning
             _command(sys.argv[1:])
     except JaxkinError as error:
         _leave(str(error), 1)
     except Stopped as error:
-        _leave(error.line, error.status)
+        end(error.line, error.status)
     except KeyboardInterrupt:
-        _leave("interrupted.", 130)
+        end("interrupted.", 130)
     except BrokenPipeError:  # a reader that has seen enough, such as head
         discard_output()
         _leave(None, 1)

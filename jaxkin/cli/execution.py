@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import shlex
 import signal
 import sys
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import xarray as xr
-from rich.console import Console, Group
+from rich.console import Group
 
 from jaxkin.cli import config as cfg
 from jaxkin.cli import record as records
@@ -25,7 +24,7 @@ from jaxkin.cli.levels import Place
 from jaxkin.cli.page import Page
 from jaxkin.cli.progress import reporting
 from jaxkin.cli.record import Record
-from jaxkin.cli.stop import Stopped, cause, stoppable, stopped_in_time
+from jaxkin.cli.stop import Stopped, cause, end, stoppable, stopped_in_time
 from jaxkin.errors import JaxkinError
 from jaxkin.output import dataset as ds
 from jaxkin.output.folder import Folder, replace_file
@@ -87,10 +86,11 @@ def execute(config: cfg.Config, prepare: Prepare, wanted: Wanted, share: Share) 
             stack.enter_context(stopped_in_time(run.leave))
         try:
             run.compute(config, prepare, progress, share)
-        except (KeyboardInterrupt, JaxkinError, MemoryError) as error:
-            if not first:
+        except (KeyboardInterrupt, Exception) as error:
+            known = cause(error, progress)
+            if not first or not isinstance(known, (KeyboardInterrupt, JaxkinError, MemoryError)):
                 raise
-            raise run.ended(cause(error, progress)) from error
+            raise run.ended(known) from error
         if first:
             run.results()
             page.check()
@@ -161,11 +161,7 @@ class Execution:
     def leave(self, number: int) -> None:
         """End the process as a signal does, in place of a main thread that does not hear it, unless that does now."""
         if self._ending.acquire(blocking=False):
-            Console(stderr=True).show_cursor()  # a progress bar hides it
-            said = self._ended(Stopped("", number)).args[0]
-            print(f"jaxkin: {said}", file=sys.stderr, flush=True)
-            sys.stdout.flush()
-            os._exit(128 + number)
+            end(self._ended(Stopped("", number)).args[0], 128 + number)
 
     def ended(self, error: BaseException) -> BaseException:
         """What to raise in place of an error, once all that is finished is written and printed."""
@@ -177,7 +173,9 @@ class Execution:
             self.checkpoint.refresh()
         stopped, count = isinstance(error, KeyboardInterrupt), len(self.found)
         cause = "too little memory" if isinstance(error, MemoryError) else str(error)
-        if self.study is None or not count:
+        if self.study is None and count:
+            said = f"interrupted; the {count} points of before are kept in {self.wanted.out}" if stopped else cause
+        elif self.study is None or not count:
             said = "interrupted before the first result" if stopped else cause
         else:
             said = f"{'interrupted' if stopped else 'stopped'} after {count} of {len(self.study.places)} points"

@@ -52,15 +52,17 @@ def configuration(source: str | None, result: Path | None, settings: list[str], 
     """From SOURCE, or a result, or what was ``begun`` in a folder.
 
     Raises:
-        ConfigError: both a SOURCE and a result, or what :func:`jaxkin.cli.config.load` refuses.
+        ConfigError: both a SOURCE and a result, a folder without a run, or what :func:`jaxkin.cli.config.load` refuses.
     """
     if result is not None and source is not None:
         raise ConfigError(f"--from {result}: leave out SOURCE {source!r}; a result has its own configuration.")
     if result is not None:
         return origin(result, settings)
-    before = None if source is not None or begun is None else stored(begun)
-    if before is None:
+    if source is not None or begun is None:
         return cfg.load(source, settings)
+    before = stored(begun)
+    if before is None:
+        raise ConfigError(f"--resume: there is no run in {begun}; name its folder, or give SOURCE to begin one.")
     return cfg.convert(cfg.applied(tomllib.loads(cfg.as_toml(before)), settings), None)
 
 

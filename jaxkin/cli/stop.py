@@ -9,9 +9,9 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     from jaxkin.surface.plan import Progress
@@ -38,6 +38,28 @@ class Stopped(KeyboardInterrupt):
     def status(self) -> int:
         """The exit code by which shells know the signal."""
         return 128 + int(self.args[1])
+
+
+def end(line: str, status: int) -> NoReturn:
+    """Say why and leave at once: an exit that tidies up would crash what compiled code still does in other threads."""
+    cursor = "\x1b[?25h" if sys.stderr.isatty() else ""  # a progress bar hides it
+    print(f"{cursor}jaxkin: {line}", file=sys.stderr, flush=True)
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+    os._exit(status)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Ctrl-C ends the process at once, also where Python drops exceptions, until :func:`stoppable` takes over."""
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, lambda number, frame: end("interrupted.", 130))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextmanager
