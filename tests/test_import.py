@@ -44,3 +44,11 @@ def test_every_name_is_there_and_is_what_it_is_called():
         assert getattr(jk, name).__name__.rpartition(".")[2] == name or name == "Disorder"
     with pytest.raises(AttributeError, match="no_such"):
         _ = jk.no_such
+
+
+def test_brackets_are_printed(capsys):
+    """Rich takes words in brackets as styles, and prints none of them; axes and extras of the package have some."""
+    from jaxkin.cli.page import console
+
+    console().print('C2 about [0 1 0], pip install "jaxkin[structure]"', style="dim")
+    assert capsys.readouterr().out == 'C2 about [0 1 0], pip install "jaxkin[structure]"\n'

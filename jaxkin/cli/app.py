@@ -192,7 +192,7 @@ def info(
     if out is not None:
         written = description.draw(found, out)
         if not json:
-            console().print(f"wrote {written}, along {found.path().origin}", style="dim", soft_wrap=True, markup=False)
+            console().print(f"wrote {written}, along {found.path().origin}", style="dim", soft_wrap=True)
 
 
 @app.command

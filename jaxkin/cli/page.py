@@ -71,9 +71,9 @@ class _Console(Console):
 
 
 def console(quiet: bool = False) -> Console:
-    """Standard output, wide enough for the tables when it is not a terminal."""
-    made = _Console(highlight=False, quiet=quiet)
-    return made if made.is_terminal else _Console(highlight=False, quiet=quiet, width=WIDTH)
+    """Standard output, wide enough for the tables when it is not a terminal; brackets are brackets."""
+    made = _Console(highlight=False, markup=False, quiet=quiet)
+    return made if made.is_terminal else _Console(highlight=False, markup=False, quiet=quiet, width=WIDTH)
 
 
 def discard_output() -> None:

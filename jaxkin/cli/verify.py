@@ -9,6 +9,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 from rich.table import Table
+from rich.text import Text
 from scipy import constants as si
 
 import jaxkin as jk
@@ -142,6 +143,6 @@ def table(found: list[Check]) -> Table:
         made.add_column(name, justify="left" if name in ("closed form", "unit", "") else "right", no_wrap=True)
     for one in found:
         off = f"{abs(one.found - one.exact) / abs(one.exact):.1e}"
-        verdict = "[green]pass[/]" if one.passed else "[bold red]FAIL[/]"
+        verdict = Text("pass", "green") if one.passed else Text("FAIL", "bold red")
         made.add_row(one.name, with_uncertainty(one.found, one.error), f"{one.exact:.7g}", off, one.unit, verdict)
     return made
