@@ -185,17 +185,20 @@ def spectrum(dataset: xr.Dataset) -> Figure | None:
             )
         rho = one.rotatory_power.sel(mechanism=name).values.real
         error = one.rotatory_power_stderr.sel(mechanism=name).values.real
-        right.semilogx(f, rho, **style)
-        right.fill_between(f, rho - error, rho + error, color=colour, alpha=0.25)
+        if np.abs(rho).max() > NOTHING * np.abs(one.rotatory_power.values.real).max():
+            right.semilogx(f, rho, **style)
+            right.fill_between(f, rho - error, rho + error, color=colour, alpha=0.25)
     crossover = float(one.crossover_frequency)
     for ax in (left, right):
         if f[0] < crossover < f[-1]:
             ax.axvline(crossover, color="0.6", ls=":", lw=1.2)
         ax.set_xlabel("frequency $\\omega/2\\pi$ (THz)")
         ax.grid(alpha=0.25, which="major")
-    left.set_ylabel(f"$|g_{{{XYZ[a]}{XYZ[b]}}}|$ ({one.g.attrs['units']})")
+    left.set_ylabel(f"$|g_{{{XYZ[a]}{XYZ[b]}}}|$, the largest component ({one.g.attrs['units']})")
     right.set_ylabel("rotation Re $\\rho$ (rad/m)")
-    left.legend(frameon=False)
+    for ax in (left, right):
+        if ax.lines:
+            ax.legend(frameon=False)
     figure.suptitle(f"{_title(one)}; dotted: skew-to-intrinsic crossover" if f[0] < crossover < f[-1] else _title(one))
     return figure
 
