@@ -147,6 +147,8 @@ def _observables(response: GyrotropicResponse, sigma: Conductivity, drive: Drive
     if model.spin is not None and "intrinsic" in columns:
         spin = drive.along(response.of_moment("spin"), sigma)["intrinsic"][static].real
         table.add_row("  of spin", *(str(spin) if name == "intrinsic" else "" for name in columns))
+    if model.spin is None:
+        table.caption, table.caption_justify = "of orbital moments alone: the model has no spin operators", "left"
     add(f"Im Tr g (S){f0}", (response.trace()[name][static].imag for name in columns))
     rotation = response.rotatory_power(axis)
     for index in _few(response.frequency):
