@@ -187,6 +187,7 @@ def start():
     del thing
     print("went on")
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored in what a shell starts in the background
 sys.argv = ["jaxkin", "start"]
 app.main()
 """
