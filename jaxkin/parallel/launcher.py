@@ -156,7 +156,9 @@ def _signals_to_first(members: list[BaseProcess]):
     """Ctrl-C does nothing here, nor in the processes started meanwhile, but in process 0; SIGTERM is handed to it."""
     before = {
         signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_IGN),
-        signal.SIGTERM: signal.signal(signal.SIGTERM, lambda *_: members[0].terminate() if members else sys.exit(143)),
+        signal.SIGTERM: signal.signal(
+            signal.SIGTERM, lambda *_: members[0].terminate() if members else sys.exit(128 + signal.SIGTERM)
+        ),
     }
     try:
         yield
