@@ -18,6 +18,8 @@ MOST_POINTS = 1_000_000
 """Of a path."""
 SQUARE = {"Γ": (0, 0), "X": (0.5, 0), "M": (0.5, 0.5), "Y": (0, 0.5)}
 HEXAGON = {"Γ": (0, 0), "M": (0.5, 0), "K": (1 / 3, 1 / 3)}
+ABOVE = {"Γ": "A", "M": "L", "K": "H"}
+"""The points half a reciprocal vector above those of the hexagon."""
 
 Line = list[tuple[str, Sequence[float]]]
 """Labelled points that straight pieces join."""
@@ -132,9 +134,8 @@ def _standard(model: BlochModel, structure: Structure | None) -> tuple[list[Line
     try:
         seekpath = optional("seekpath", "structure")
     except JaxkinError:
-        corners = [(0, 0, 0), (0.5, 0, 0), (0.5, 0.5, 0), (0, 0, 0), (0, 0, 0.5), (0.5, 0, 0.5), (0.5, 0.5, 0.5)]
-        line: Line = [(_name(np.array(corner)), corner) for corner in corners]
-        return [line], 'edges of the reduced coordinates (the standard path needs pip install "jaxkin[structure]")'
+        lines, origin = _solid(np.asarray(model.lattice))
+        return lines, f'{origin} (the path of the space group needs pip install "jaxkin[structure]")'
     atoms = structure or Structure(np.asarray(model.lattice), np.zeros((1, 3)), ["X"])
     cell = (np.asarray(model.lattice), *atoms.cell[1:])
     with warnings.catch_warnings():
@@ -162,6 +163,17 @@ def _plane(lattice: np.ndarray) -> tuple[list[Line], str]:
         return [[(name, SQUARE[name]) for name in "ΓXMYΓ"]], "Γ X M Y Γ in reduced coordinates"
     corner = HEXAGON | ({"K": (2 / 3, 1 / 3)} if cosine > 0 else {})
     return [[(name, corner[name]) for name in "ΓMKΓ"]], "of the hexagonal lattice"
+
+
+def _solid(lattice: np.ndarray) -> tuple[list[Line], str]:
+    """Γ–M–K–Γ–A–L–H–A where the third axis is that of a hexagonal prism, else edges of the reduced coordinates."""
+    slanted = np.abs(lattice[:2] @ lattice[2]).max() > 1e-3 * np.linalg.norm(lattice[2]) * np.linalg.norm(lattice[0])
+    (bottom,), origin = _plane(lattice[:2])
+    if slanted or "K" not in dict(bottom):
+        corners = [(0, 0, 0), (0.5, 0, 0), (0.5, 0.5, 0), (0, 0, 0), (0, 0, 0.5), (0.5, 0, 0.5), (0.5, 0.5, 0.5)]
+        return [[(_name(np.array(corner)), corner) for corner in corners]], "edges of the reduced coordinates"
+    bases = ((bottom, 0.0), ([(ABOVE[name], where) for name, where in bottom], 0.5))
+    return [[(name, (*where, height)) for base, height in bases for name, where in base]], origin
 
 
 def _axes(model: BlochModel) -> list[Line]:

@@ -109,7 +109,11 @@ def test_standard_path_with_and_without_seekpath(monkeypatch):
     model = jk.models.get("tellurium")
     monkeypatch.setitem(sys.modules, "seekpath", None)
     path = jk.band_path(model)
-    assert path.labels[0] == "Γ" and 'pip install "jaxkin[structure]"' in path.origin
+    assert path.labels == ("Γ", "M", "K", "Γ", "A", "L", "H", "A") and 'pip install "jaxkin[structure]"' in path.origin
+    corner = path.k[int(np.argmin(np.abs(path.distance - path.ticks[6])))]
+    np.testing.assert_allclose(corner, [1 / 3, 1 / 3, 0.5], atol=1e-12)
+    cubic = jk.TightBinding(np.eye(3), [[0, 0, 0]], [[[0.0]]], [[0, 0, 0]])
+    assert jk.band_path(cubic).labels[:2] == ("Γ", "(0.5 0 0)")
     monkeypatch.undo()
     pytest.importorskip("seekpath")
     path = jk.band_path(model)

@@ -133,6 +133,16 @@ def test_a_run_that_has_not_ended_is_not_overwritten(begun):
     assert (begun / "points" / "00001.nc").exists()
 
 
+def test_a_finished_run_is_replaced_with_a_word(finished, tmp_path):
+    """Named are the settings that differ; the same run again says nothing, and its log counts the points."""
+    out = tmp_path / "out"
+    shutil.copytree(finished, out)
+    text, _ = run(*SCAN, "--out", out)
+    assert "replaces" not in text and [f"\n{n} of 3\n" in f"\n{text}" for n in (1, 2, 3, 4)] == [True] * 3 + [False]
+    text, _ = run(*SCAN, "--set", "tau=1.0", "--out", out)
+    assert "holds a finished run with other disorder.tau: this one replaces it" in text.replace("\n", " ")
+
+
 @pytest.mark.parametrize("swallowed", [None, jk.FileFormatError, ValueError])
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_in_the_middle_of_a_point(begun, finished, monkeypatch, number, status, swallowed):

@@ -35,6 +35,8 @@ class Checkpoint:
         self.kept: dict[int, Record] = {}
         self.damaged: list[str] = []
         """What was there and could not be read: those points are computed again."""
+        self.replaced = ""
+        """What is said of a run with other settings that was there, and ends when this one has results."""
         self._place = folder.part(POINTS)
         before, files = stored(folder.path), self._files()
         if before is not None and resume:
@@ -46,6 +48,11 @@ class Checkpoint:
             raise ConfigError(
                 f"--out {folder.path}: holds {len(files)} of {wanted} points of a run that has not ended; "
                 f"go on with --resume, or remove {self._place} to begin anew."
+            )
+        if files and before is not None and (keys := self._others(before, config)):
+            self.replaced = (
+                f"{folder.path} holds a finished run with other {', '.join(keys)}: this one replaces it "
+                "(--out names another folder)"
             )
         (self._place / CONFIG).unlink(missing_ok=True)  # first: without it the files mean nothing
         for file in files.values():
@@ -71,9 +78,12 @@ class Checkpoint:
         found = {int(match[1]): one for one in self._place.iterdir() if (match := NAME.fullmatch(one.name))}
         return dict(sorted(found.items()))
 
+    @staticmethod
+    def _others(before: cfg.Config, config: cfg.Config) -> list[str]:
+        return [key for key in cfg.differing(before, config) if not key.startswith(FREE)]
+
     def _compare(self, before: cfg.Config, config: cfg.Config, path: Path) -> None:
-        keys = [key for key in cfg.differing(before, config) if not key.startswith(FREE)]
-        if keys:
+        if keys := self._others(before, config):
             raise ConfigError(
                 f"--resume: {', '.join(keys)} differ{'s' * (len(keys) == 1)} from the run in {path}; leave out SOURCE "
                 "and --set to go on as it began, or give another --out."

@@ -112,6 +112,8 @@ class Execution:
         self.study = study = prepare(config, progress)
         if self.checkpoint is not None:
             study.warnings += self.checkpoint.damaged
+            if self.checkpoint.replaced:
+                self.page.print(self.checkpoint.replaced, style="yellow")
         for number in sorted(self.found):
             mu, kelvin, _ = study.places[number]
             self.page.print(f"μ = {mu:g} eV, T = {kelvin:g} K: kept from before", style="dim")
@@ -121,6 +123,8 @@ class Execution:
                 self.found[point.number] = point.record
             else:
                 self.checkpoint.save(point.number, point.record)  # among what is found, too
+            if len(study.places) > 1:
+                self.page.print(f"{len(self.found)} of {len(study.places)}", style="dim")
             self.page.print(point.summary())
             self.page.print("")
 

@@ -10,7 +10,7 @@ from rich.console import Console, RenderableType
 
 from jaxkin.errors import JaxkinError
 
-WIDTH = 130
+WIDTH = 140
 """Of tables where standard output is no terminal: their numbers have to fit."""
 
 

@@ -16,6 +16,9 @@ matplotlib.use("Agg")
 NEAR = 1.0
 """eV on either side of a Fermi level that its own panel shows, where the bands reach farther."""
 
+LONG = 5
+"""Letters of a label above which they are set aslant, so that neighbours do not overlap."""
+
 
 def draw(path: BandPath, energies: np.ndarray, levels: np.ndarray, folder: Path) -> Path:
     """Write ``bands.png``: energies (N, n) in eV along a path, with Fermi levels (L,), magnified about them.
@@ -35,7 +38,7 @@ def draw(path: BandPath, energies: np.ndarray, levels: np.ndarray, folder: Path)
             ax.axvline(tick, color="0.8", lw=0.8, zorder=0)
         for level in levels:
             ax.axhline(level, color="#c0392b", lw=0.9, ls="--")
-        ax.set_xticks(path.ticks, path.labels)
+        ax.set_xticks(path.ticks, path.labels, rotation=30 if max(map(len, path.labels)) > LONG else 0)
         ax.set_xlim(path.distance[0], path.distance[-1])
         ax.set_ylabel("energy (eV)")
         if window:

@@ -26,6 +26,8 @@ _COLOURS = {
 }
 MOST_CURVES = 6
 """Of a scan in one panel."""
+STEEP = 300
+"""Largest over smallest above which a positive quantity is drawn against a logarithm."""
 NOTHING = 1e-10
 """Of the largest part of a component: rounding, which a logarithmic axis has no place for."""
 
@@ -92,22 +94,24 @@ def scan(dataset: xr.Dataset, along: str | None = None) -> Figure | None:
     figure = Figure(figsize=(4.1 * min(len(names), 3), 3.4 * -(-len(names) // 3)), layout="constrained")
     panels = figure.subplots(-(-len(names) // 3), min(len(names), 3), squeeze=False).ravel()
     colours = matplotlib.colormaps["viridis"](np.linspace(0, 0.85, len(curves)))
-    for ax, name in zip(panels, names, strict=False):
-        for curve, values, colour in zip(curves, known, colours, strict=True):
-            shown = next((one for one in values if one.name == name), None)
-            if shown is not None:
-                where = f"{symbol} = {float(curve[other]):g} {unit}" if len(curves) > 1 else ""
-                style = {"color": colour, "label": where, "marker": "o", "ms": 3.5, "lw": 1.3, "capsize": 2}
-                ax.errorbar(curve[along].values, shown.mean, yerr=shown.stderr, **style)
-                ax.set_ylabel(f"{shown.name} ({shown.unit})")
+    for ax, values in zip(panels, zip(*known, strict=True), strict=False):  # of one quantity, for each curve
+        for curve, one, colour in zip(curves, values, colours, strict=True):
+            where = f"{symbol} = {float(curve[other]):g} {unit}" if len(curves) > 1 else ""
+            style = {"color": colour, "label": where, "marker": "o", "ms": 3.5, "lw": 1.3, "capsize": 2}
+            ax.errorbar(curve[along].values, one.mean, yerr=one.stderr, **style)
+        ax.set_ylabel(f"{values[0].name} ({values[0].unit})")
         ax.set_xlabel(label)
         if along == "density":
             ax.set_xscale("log")
+        size = np.concatenate([one.mean for one in values])
+        if size.min() > 0 and size.max() > STEEP * size.min():
+            ax.set_yscale("log")
         ax.grid(alpha=0.25)
     for ax in panels[len(names) :]:
         ax.set_axis_off()
     if len(curves) > 1:
-        panels[0].legend(frameon=False, fontsize=8)
+        handles = panels[0].get_legend_handles_labels()
+        figure.legend(*handles, loc="outside lower center", ncols=min(len(curves), 4), frameon=False, fontsize=8)
     frequency = float(np.min(np.abs(dataset.frequency.values)))
     place = "" if len(curves) > 1 else f"{symbol} = {float(curves[0][other]):g} {unit}, "
     figure.suptitle(f"{place}{frequency:g} THz{driven(dataset)}")

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
-from rich.table import Table
 
 from jaxkin import units
 from jaxkin.output.dataset import XYZ
+from jaxkin.output.sheets import Sheets
 from jaxkin.output.uncertainty import with_uncertainty
 
 MOST = {"g": 3, "σ": 1}
@@ -100,17 +100,22 @@ def driven(one: xr.Dataset) -> str:
     return f", M for {one.induced_field.attrs['drive']}" if "induced_field" in one else ""
 
 
-def scan_table(points: Sequence[xr.Dataset]) -> Table:
+def scan_table(points: Sequence[xr.Dataset]) -> Sheets:
     """One row for each point, values with their standard error."""
     f, shown = float(np.min(np.abs(points[0].frequency.values))), quantities(points)
-    table = Table(title=f"scan at {f:g} THz{driven(points[0])}", title_justify="left")
     density = points[0].coords.get("density")
-    made = () if density is None else (f"n ({density.attrs['units']})",)
-    for name in (*made, "μ (eV)", "T (K)", *(f"{one.name}\n({one.unit})" for one in shown)):
-        table.add_column(name, justify="right", no_wrap=True)
-    for number, point in enumerate(points):
-        temperature = float(point.temperature) if "temperature" in point.coords else 0.0
-        row = (with_uncertainty(float(one.mean[number]), float(one.stderr[number])) for one in shown)
-        by = () if density is None else (f"{float(point.density):g}",)
-        table.add_row(*by, f"{float(point.fermi_level):g}", f"{temperature:g}", *row)
-    return table
+    made = [] if density is None else [(f"n ({density.attrs['units']})", [f"{float(one.density):g}" for one in points])]
+    kelvin = [float(one.temperature) if "temperature" in one.coords else 0.0 for one in points]
+    front = [
+        *made,
+        ("μ (eV)", [f"{float(one.fermi_level):g}" for one in points]),
+        ("T (K)", [f"{temperature:g}" for temperature in kelvin]),
+    ]
+    columns = [
+        (
+            f"{one.name}\n({one.unit})",
+            [with_uncertainty(*pair) for pair in zip(map(float, one.mean), map(float, one.stderr), strict=True)],
+        )
+        for one in shown
+    ]
+    return Sheets(f"scan at {f:g} THz{driven(points[0])}", front, columns)

@@ -13,6 +13,7 @@ from jaxkin import units
 from jaxkin.estimate import Estimate
 from jaxkin.output.dataset import XYZ
 from jaxkin.output.drive import Drive
+from jaxkin.output.sheets import Sheets
 from jaxkin.response import Conductivity, GyrotropicResponse
 from jaxkin.response.scales import fermi_wave_vector
 
@@ -35,20 +36,29 @@ def summary(response: GyrotropicResponse, sigma: Conductivity, allowed: np.ndarr
 _NONE = Text("gyrotropic tensor: zero in all components that the point group allows")
 
 
-def _hall(sigma: Conductivity) -> list[Table]:
+def _hall(sigma: Conductivity) -> list[Sheets]:
     """The Hall conductivity by mechanism, where time reversal is broken and it is not zero."""
     if not sigma.time_reversal.startswith("broken"):
         return []
     index, hall = int(np.argmin(np.abs(sigma.frequency))), sigma.hall
     title = f"Hall conductivity, Re (σ_ab − σ_ba)/2 in {sigma.unit} at {sigma.frequency[index]:g} THz"
-    table = Table(title=title, title_justify="left")
-    for name in ("ab", *hall):
-        table.add_column(name.replace("_", " "), justify="right" if name != "ab" else "left", no_wrap=True)
+    rows = {}
     for a, b in ((0, 1), (1, 2), (2, 0)):
         parts = [one[index, a, b].real for one in hall.values()]
         if any(np.any(part.mean) for part in parts):
-            table.add_row(XYZ[a] + XYZ[b], *_row(parts))
-    return [table] if table.row_count else []
+            rows[XYZ[a] + XYZ[b]] = _row(parts)
+    return [_sheets(title, "ab", list(hall), rows)] if rows else []
+
+
+def _sheets(
+    title: str, what: str, mechanisms: list[str], rows: dict[str, list[str]], caption: str | None = None
+) -> Sheets:
+    """A row for each component or quantity, a column for each mechanism."""
+    columns = [
+        (name.replace("_", " "), list(cells))
+        for name, cells in zip(mechanisms, zip(*rows.values(), strict=True), strict=True)
+    ]
+    return Sheets(title, [(what, list(rows))], columns, caption)
 
 
 def _state(response: GyrotropicResponse, sigma: Conductivity) -> Table:
@@ -106,15 +116,12 @@ def _where(surface) -> str:
     return f"in {len(surface.pockets)} pocket{'s' * (len(surface.pockets) != 1)}"
 
 
-def _tensor(response: GyrotropicResponse, allowed: np.ndarray) -> Table:
+def _tensor(response: GyrotropicResponse, allowed: np.ndarray) -> Sheets:
     """g at the lowest frequency: the components that symmetry allows."""
     index = int(np.argmin(np.abs(response.frequency)))
     f = response.frequency[index]
     part = "Re, Im" if f else "Im"
-    table = Table(title=f"gyrotropic tensor, {part} g_ab in S at {f:g} THz", title_justify="left")
-    table.add_column("ab")
-    for name in _columns(response):
-        table.add_column(name.replace("_", " "), justify="right")
+    rows = {}
     for a, b in np.argwhere(allowed):
         components = [response.g[name][index, a, b] for name in _columns(response)]
         imaginary = _row([one.imag for one in components])
@@ -122,40 +129,34 @@ def _tensor(response: GyrotropicResponse, allowed: np.ndarray) -> Table:
         if f:
             pairs = zip(_row([one.real for one in components]), imaginary, strict=True)
             cells = [", ".join(pair) for pair in pairs]
-        table.add_row(XYZ[a] + XYZ[b], *cells)
-    if not allowed.all():
-        table.caption = "components not shown are forbidden by the point group, verified on H(k)"
-        table.caption_justify = "left"
-    return table
+        rows[XYZ[a] + XYZ[b]] = cells
+    hidden = None if allowed.all() else "components not shown are forbidden by the point group, verified on H(k)"
+    return _sheets(f"gyrotropic tensor, {part} g_ab in S at {f:g} THz", "ab", _columns(response), rows, hidden)
 
 
-def _observables(response: GyrotropicResponse, sigma: Conductivity, drive: Drive, axis) -> Table:
+def _observables(response: GyrotropicResponse, sigma: Conductivity, drive: Drive, axis) -> Sheets:
     columns, model = _columns(response), response.surface.model
     what = f"observables: M for {drive.label(model.dimension)}, rotation ρ along the optic axis"
-    table = Table(title=what, title_justify="left")
-    table.add_column("", no_wrap=True)
-    for name in columns:
-        table.add_column(name.replace("_", " "), justify="right", no_wrap=True)
+    rows: dict[str, list[str]] = {}
     static = int(np.argmin(np.abs(response.frequency)))
     magnetization, symbol = drive.along(response, sigma), "j" if drive.current else "E"
 
     def add(label: str, values: Iterable[Estimate]) -> None:
-        table.add_row(label, *_row(list(values)))
+        rows[label] = _row(list(values))
 
     f0 = f" at {response.frequency[static]:g} THz"
     add(f"μ₀M∥{symbol} (G){f0}", (magnetization[name][static].real for name in columns))
     if model.spin is not None and "intrinsic" in columns:
         spin = drive.along(response.of_moment("spin"), sigma)["intrinsic"][static].real
-        table.add_row("  of spin", *(str(spin) if name == "intrinsic" else "" for name in columns))
-    if model.spin is None:
-        table.caption, table.caption_justify = "of orbital moments alone: the model has no spin operators", "left"
+        rows["  of spin"] = [str(spin) if name == "intrinsic" else "" for name in columns]
+    without = "of orbital moments alone: the model has no spin operators" if model.spin is None else None
     add(f"Im Tr g (S){f0}", (response.trace()[name][static].imag for name in columns))
     rotation = response.rotatory_power(axis)
     for index in _few(response.frequency):
         f = f"{response.frequency[index]:.3g} THz"
         add(f"Re ρ (rad/m) at {f}", (rotation[name][index].real for name in columns))
         add(f"Im ρ (rad/m) at {f}", (rotation[name][index].imag for name in columns))
-    return table
+    return _sheets(what, "", columns, rows, without)
 
 
 def _few(frequency: np.ndarray) -> list[int]:
