@@ -228,3 +228,26 @@ def test_info_names_atoms_of_a_win_and_what_forbids(tmp_path):
     assert "no σ_yz, σ_zx, σ_xy: time reversal" in page and "g_xx, g_yy, g_zz, and those of χ" in page
     assert "closed, holes" in page and "0.434933" in page
     assert [line.split("│")[3].strip() for line in page.splitlines() if line.startswith(("│ B ", "│ N "))] == ["0", "1"]
+
+
+def test_info_states_by_how_much_operations_are_violated():
+    """Haldane's flux φ breaks time reversal and mirrors by at most 2·2t₂ sin φ·3√3/2 eV, and not their product."""
+    bound = {flux: 1e3 * 2 * 0.15 * 3 * 3**0.5 * np.sin(flux) for flux in (1e-4, 0.1)}
+    found = json.loads(told("haldane", "--set", "model.parameters.flux=1e-4", "--json"))
+    off = {one["name"]: one["violation"] for one in found["operations"]}
+    assert 0.05 * bound[1e-4] < off["time reversal"] <= bound[1e-4]
+    assert 0.05 * bound[1e-4] < off["mirror perpendicular to [1 0 0]"] <= bound[1e-4]
+    assert max(off["C3 about [0 0 1]"], off["mirror perpendicular to [1 0 0] with time reversal"]) < 1e-9
+    page = told("haldane", "--set", "model.parameters.flux=0.1")
+    said = float(page.split("time reversal violated by ")[1].split(" meV")[0])
+    assert 0.05 * bound[0.1] < said <= bound[0.1]
+
+
+def test_the_order_of_spins_is_named():
+    places = np.array([[0.0, 0, 0], [0.5, 0.5, 0.5]])
+    for positions, order in (
+        (np.repeat(places, 2, axis=0), "in turn"),
+        (np.concatenate([places, places]), "halves"),
+        (np.random.default_rng(0).random((4, 3)), None),
+    ):
+        assert spin_order(jk.TightBinding(4 * np.eye(3), [[0, 0, 0]], [np.eye(4)], positions)) == order

@@ -157,3 +157,20 @@ def test_grid_cells_that_pockets_share_count_once(cell):
     energy = -1.0 + 0.2 * np.cos(2 * np.pi * (np.arange(4000) + 0.5) / 4000)
     exact = np.mean(1 / (np.pi * np.sqrt(4 - energy**2)))
     assert abs(found.mean - exact) < 1e-4 * exact
+
+
+@pytest.mark.parametrize("sampler", [None, jk.Lines(16), jk.Grid(32)])
+@pytest.mark.parametrize("cell", CELLS[2][:2])
+def test_open_lines_whatever_the_sampler(sampler, cell):
+    """They were closed by their boxes: electrons 0.0218 and holes 0.0211 in one cell, 0.846 and 0.149 in the other."""
+    density = jk.fermi_surface(crystal((1.0, 0.1), cell), -1.0, sampler=sampler, replicas=4).carrier_density()
+    assert filled((1.0, 0.1), -1.0) == pytest.approx(0.3327, abs=5e-5)
+    check(density["electrons"], filled((1.0, 0.1), -1.0), 1e-3)
+    assert np.all(density["holes"].samples == 0)
+
+
+def test_the_default_near_a_saddle_at_room_temperature():
+    assert filled((1.0, 1.0), 0.1, 300.0) == pytest.approx(0.5301, abs=5e-5)
+    density = jk.fermi_surface(crystal((1.0, 1.0)), 0.1, 300.0, replicas=4).carrier_density()
+    check(density["holes"], 1 - filled((1.0, 1.0), 0.1, 300.0), 1e-3)
+    assert np.all(density["electrons"].samples == 0)

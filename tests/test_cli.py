@@ -521,3 +521,41 @@ def test_hall_conductivity_by_mechanism():
 def test_quantum_runs_in_one_process():
     _, error = run("run", "kramers-weyl-o", "--set", "solver=quantum", "--processes", "2", code=1)
     assert "--processes 2: solver = 'quantum' runs in one process" in error and error.count("\n") == 1
+
+
+def test_the_intrinsic_hall_part_can_be_left_out_and_time_reversal_is_stated():
+    """Its error is in the files where it is computed."""
+    options = ("run", "haldane", "--set", "fermi_level=-1.5", *QUICK, "--json")
+    whole, without = (json.loads(run(*options, *more)[0]) for more in ((), ("--set", "hall=false")))
+    assert "intrinsic" in whole["sigma_mechanisms"] and "intrinsic" not in without["sigma_mechanisms"]
+    assert np.array(whole["sigma_mechanisms_stderr"]["intrinsic"])[0, 0, 1, 0] > 0
+    assert whole["time_reversal"].startswith("broken: energies differ by 0.2 eV")
+    assert without["time_reversal"] == "not looked at"
+
+
+def test_the_distance_at_which_bands_are_one_set_is_stated(folder):
+    assert "bands closer than 1 meV count as one set" in folder.with_suffix(".txt").read_text()
+    assert ds.load(folder / "result.nc").attrs["degeneracy_eV"] == 1e-3
+
+
+def test_a_scan_with_impurities_goes_on_past_a_gap():
+    """Below all bands, in the gap, in a band."""
+    impurity = 'disorder.impurities=[{kind="coulomb",strength=1.0,density=1e-3,dielectric=10.0}]'
+    levels = ["--set", "fermi_level=[-50.0, 0.0, -2.0]", "--set", impurity, *QUICK]
+    found = json.loads(run("run", "haldane", *levels, "--json")[0])["points"]
+    assert [point["fermi_level"] for point in found] == [-50.0, 0.0, -2.0]
+    assert [np.array(point["sigma"])[0, 0, 0, 0] > 0 for point in found] == [False, False, True]
+    for point in found[:2]:
+        assert not np.any(point["sigma_mechanisms"]["drude"]) and not np.any(point["g"]["total"])
+    assert ["lies in a gap or outside the bands" in " ".join(point["warnings"]) for point in found] == [
+        True,
+        True,
+        False,
+    ]
+
+
+def test_the_memory_of_the_command_holds_for_lines():
+    """8.8 GiB of points, refused before they are made."""
+    settings = ["--memory", "500MB", "--set", "n=4000", "--set", "replicas=1"]
+    _, error = run("run", "tellurium", *settings, code=1)
+    assert "the memory budget is 477 MiB: raise it, or ask for a smaller n" in error and error.count("\n") == 1

@@ -105,3 +105,12 @@ def test_levels_that_share_their_lattices():
     assert levels[-1].estimate.evaluations < sum(one.estimate.evaluations for one in alone) / 2
     with pytest.raises(jk.JaxkinError, match="do not fit together"):
         jk.fermi_levels(model, [1e-3, 2e-3], [100.0, 200.0, 300.0])
+
+
+@pytest.mark.parametrize(("carriers", "sign"), [("electrons", 1), ("holes", -1)])
+def test_densities_per_cubic_centimetre(carriers, sign):
+    """The cubic lattice of 1 Å, whose bands are mirror images: f Å⁻³ = f·10²⁴ cm⁻³."""
+    filling = filled((1.0, 1.0, 1.0), -2.5)
+    found = jk.fermi_level(crystal((1.0, 1.0, 1.0)), density=f"{1e24 * filling:.8e} cm^-3 {carriers}")
+    assert found.stderr < 2e-3
+    assert abs(found + sign * 2.5) < 5 * found.stderr + 1e-5

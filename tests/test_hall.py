@@ -91,3 +91,24 @@ def test_a_shared_error_goes_through_functions_and_into_the_standard_error():
     np.testing.assert_allclose(estimate.stderr[1].imag, np.hypot(plain.stderr[1].imag, 4.0))
     np.testing.assert_allclose(estimate.map(lambda x: 2 * x).stderr, 2 * estimate.stderr)
     assert estimate.stderr[0].imag == plain.stderr[0].imag
+
+
+@pytest.mark.parametrize("solver", ["rta", "exact"])
+def test_the_total_has_no_noise_of_the_drude_part(solver):
+    """A metal on few lines: σ_xy is known to 5e-4 S, its antisymmetric part, where the Drude part has none, to 1e-5."""
+    surface = jk.fermi_surface(jk.models.get("haldane"), -1.5, sampler=jk.Lines(6), replicas=4)
+    found = jk.conductivity(surface, jk.PointImpurity(0.3, [0], 1e-2, order="third"), solver=solver, theory="paper")
+    parts = [part.samples for name, part in found.hall.items() if name != "total"]
+    total = found.hall["total"].samples
+    np.testing.assert_allclose(total, sum(parts), atol=1e-10 * np.abs(found.sigma["drude"].samples).max())
+    errors = [float(one.stderr[0, 0, 1].real) for one in (found.hall["total"], found.sigma["total"])]
+    assert errors[0] < 0.05 * errors[1]  # worst 0.004
+    assert "drude" not in found.hall
+
+
+def test_progress_is_told_of_the_intrinsic_part():
+    reports = []
+    surface = jk.fermi_surface(jk.models.get("haldane"), -1.5, sampler=jk.Lines(6), replicas=2)
+    jk.conductivity(surface, IMPURITY, hall_budget=50_000, progress=lambda *one: reports.append(one))
+    told = [(done, total) for done, total, what in reports if what.startswith("Hall integral")]
+    assert told[-1][1] == 50_000 and told[-1][0] <= 50_000

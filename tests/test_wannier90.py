@@ -146,6 +146,11 @@ def no_letter(text):
     return re.sub(r"E([+-])(\d\d)\b", r"\g<1>0\2", text)
 
 
+def tiny_without_a_letter(text):
+    """One imaginary part on the diagonal at R = 0, which is zero, as Fortran prints what rounding has left of it."""
+    return edited(text, line_number(text, "0 0 0 1 1"), last_field("0.1-100"))
+
+
 USUAL = [
     ("rows of H swapped", "x_tb.dat", lambda: swapped(TB, 10, 12), "rows in another order"),
     ("rows of hr swapped", "x_hr.dat", lambda: swapped(HR, 4, 6), "rows in another order"),
@@ -155,6 +160,7 @@ USUAL = [
     ("exponents with D", "x_tb.dat", lambda: fortran(TB), "written with D, or without a letter"),
     ("exponents with d", "x_hr.dat", lambda: fortran(HR).replace("D", "d"), "written with D, or without a letter"),
     ("exponent without a letter", "x_hr.dat", lambda: no_letter(HR), "written with D, or without a letter"),
+    ("number without a letter", "x_hr.dat", lambda: tiny_without_a_letter(HR), "written with D, or without a letter"),
     ("no last newline", "x_tb.dat", lambda: TB[:-1], "the last line has no end"),
     ("no last newline, hr", "x_hr.dat", lambda: HR[:-1], "the last line has no end"),
 ]
@@ -275,6 +281,7 @@ WRONG = {
     "tb not Hermitian": ("w_tb.dat", TB, TB_ROW, "2 1 9 9", None, r"line \d+: .*not Hermitian"),
     "tb R twice": ("w_tb.dat", TB, TB_ROW + 4, "0 0 0", TB_ROW + 4, r"R = \(0, 0, 0\) for the second time"),
     "hr no R = 0": ("w_hr.dat", re.sub(r"(?m)^0 0 0 ", "0 0 5 ", HR), 1, "x", None, "must appear once, found 0"),
+    "hr R twice": ("w_hr.dat", HR.replace("\n1 0 -1 ", "\n0 0 0 "), 1, "x", HR_ROW + 3, "for the second time"),
     "tb trailing content": ("w_tb.dat", TB + "\n", len(TB.splitlines()) + 1, "0 0 9", None, "content after the end"),
     "hr trailing content": ("w_hr.dat", HR + "\n", len(HR.splitlines()) + 1, "1 0 0 1 1 0 0", None, "content after"),
     "counts three": ("w_tb.dat", TB, 5, "2 3 4", 5, "expected"),
