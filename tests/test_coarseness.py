@@ -110,8 +110,8 @@ def test_one_dimension():
     surface = jk.fermi_surface(chain, -0.5, replicas=2)
     response = jk.gyrotropic_response(surface, jk.PointImpurity(0.3, [0], 0.01, order="born"))
     assert response.quality.coarseness == 0
-    assert Quality(coarseness=0.26).warnings()
-    assert not Quality(coarseness=0.24).warnings()
+    assert Quality(coarseness=COARSENESS_LIMIT + 0.01).warnings()
+    assert not Quality(coarseness=COARSENESS_LIMIT - 0.01).warnings()
 
 
 def test_bins_of_few_points_are_joined():

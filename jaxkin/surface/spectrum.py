@@ -11,8 +11,10 @@ from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.memory import batch_bytes
 from jaxkin.surface.eigensolvers import batched_eigenvalues
 
-TILE_BYTES = 2**26
-"""Size of one batch of Hamiltonians, less if the memory budget says so: larger ones leave the cache."""
+TILE_BYTES = {"cpu": 2**26}
+"""Size of one batch of Hamiltonians by backend, less if the memory budget says so: larger ones leave a CPU's cache."""
+DEVICE_BYTES = 2**32
+"""On other backends, which launches and transfers cost more: 32,768 points of 24 orbitals, twelve matrices each."""
 SMALLEST_BUCKET, LARGEST_BUCKET = 64, 2**16
 
 
@@ -35,7 +37,8 @@ class Spectrum:
 def tile_rows(model: BlochModel, arrays: int = 1) -> int:
     """How many k a tile holds when each needs ``arrays`` complex (n, n) matrices; a power of two."""
     each = 16 * arrays * model.size**2
-    rows = min(max(TILE_BYTES // each, SMALLEST_BUCKET), LARGEST_BUCKET, max(batch_bytes() // each, 1))
+    size = TILE_BYTES.get(jax.default_backend(), DEVICE_BYTES)
+    rows = min(max(size // each, SMALLEST_BUCKET), LARGEST_BUCKET, max(batch_bytes() // each, 1))
     return 1 << (rows.bit_length() - 1)
 
 
