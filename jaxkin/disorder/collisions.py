@@ -148,15 +148,15 @@ class Collisions(abc.ABC):
         return jnp.where(largest > 0, largest / jnp.maximum(size, 1e-300), 0.0)
 
 
-def check_transport_time(time: Array) -> None:
-    """Refuse a transport time that is not positive, if it has a value yet.
+def check_transport_time(time: Array, source: str = "w^S") -> None:
+    """Refuse a transport time that is not positive, if it has a value yet; ``source`` is what gives it.
 
     Raises:
         JaxkinError: it is not.
     """
     if not is_traced(time) and not time > 0:
         raise JaxkinError(
-            f"w^S gives the transport rate {1 / time:.3g}/ps; it must be positive: the shells have too few points "
+            f"{source} gives the transport rate {1 / time:.3g}/ps; it must be positive: the shells have too few points "
             "(raise n, or use Lines in place of Grid), or the kernel is not that of a rate."
         )
 

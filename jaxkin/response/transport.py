@@ -137,7 +137,7 @@ def transport(
     currents = np.array([np.trace(part.conductivity["drude"][0].real) for part in parts])
     worst = int(np.argmin(currents))
     if not currents[worst] >= -BACKWARD * np.maximum(currents, 0).sum():  # of few points in a bin of energies
-        check_transport_time(parts[worst].tau)
+        check_transport_time(parts[worst].tau, "the current that the exact solver finds on one shell")
     check_residual(found.quality.residual)
     return replace(found, left_out=left_out)
 
