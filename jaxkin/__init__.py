@@ -1,5 +1,8 @@
 """jaxkin: gyrotropic response of disordered noncentrosymmetric metals, from a Bloch Hamiltonian.
 
+The theory, whose equations docstrings number, is that of J. Rou, C. Şahin, J. Ma, D. A. Pesin, "Kinetic orbital moments
+and nonlocal transport in disordered metals with nontrivial geometry" (2017): "the paper". Other sources are named.
+
 The names stand in ``__init__.pyi`` in the order of the pipeline: model → band geometry → surface points → disorder →
 response → fit. Each is loaded when it is used first, so that the import itself costs next to nothing.
 """

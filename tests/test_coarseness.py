@@ -31,9 +31,9 @@ def test_a_constant_rate(tetragonal):
     """Σ W²v²/(Σ W v² Σ W)."""
     shell = tetragonal.shells[0].points
     w, square = tetragonal.level_weight[shell], np.sum(tetragonal.velocity[shell] ** 2, axis=1)
-    found = collisions(tetragonal, jk.KernelDisorder(lambda p, q: 0.7)).coarseness
+    found = collisions(tetragonal, jk.KernelDisorder(lambda p, q: 0.7)).coarseness()
     np.testing.assert_allclose(found, (w**2 @ square) / (w @ square) / w.sum(), rtol=1e-12)
-    assert collisions(tetragonal, jk.RelaxationTime(1.0)).coarseness == 0
+    assert collisions(tetragonal, jk.RelaxationTime(1.0)).coarseness() == 0
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_is_the_diagonal(tetragonal, disorder):
     own, whole = c.own_scattering
     np.testing.assert_allclose(own, np.diag(matrix), rtol=1e-6)  # that of V by pivots
     np.testing.assert_allclose(whole, matrix.sum(axis=1), rtol=1e-6)
-    assert 1e-3 < c.coarseness < 0.3
+    assert 1e-3 < c.coarseness() < 0.3
 
 
 @pytest.mark.parametrize("strength", [0.3, 60.0])

@@ -90,18 +90,18 @@ def fit(source: Path, /, *, out: Path | None = None, json: Annotated[bool, Param
     from jaxkin.cli.page import console
     from jaxkin.cli.progress import reporting
     from jaxkin.cli.record import as_json
+    from jaxkin.output.folder import folder
 
-    with reporting(quiet=json) as progress:
+    with folder(out), reporting(quiet=json) as progress:
         outcome = fits.run(source, progress)
-    result, document = outcome.result, fits.document(outcome)
+        result, document = outcome.result, fits.document(outcome)
+        written = [] if out is None else fits.write(outcome, document, out)  # before anything that may not be printed
     if json:
         print(as_json(document))
     else:
         fits.show(outcome, console())
-    if out is not None:
-        written = fits.write(outcome, document, out)
-        if not json:
-            console().print("wrote " + ", ".join(map(str, written)), style="dim", soft_wrap=True)
+    if written and not json:
+        console().print("wrote " + ", ".join(map(str, written)), style="dim", soft_wrap=True)
     if not result.converged:
         raise JaxkinError(f"{source}: the fit did not converge: {result.reason}.")
 
@@ -182,17 +182,17 @@ def info(
     from jaxkin.cli.page import console
     from jaxkin.cli.progress import reporting
     from jaxkin.cli.record import as_json
+    from jaxkin.output.folder import folder
 
-    with reporting(quiet=json) as progress:
+    with folder(out), reporting(quiet=json) as progress:
         found = description.describe(load(source, set_ or []), progress)
+        written = None if out is None else description.draw(found, out)
     if json:
         print(as_json(description.document(found)))
     else:
         console().print(info_tables.page(found))
-    if out is not None:
-        written = description.draw(found, out)
-        if not json:
-            console().print(f"wrote {written}, along {found.path().origin}", style="dim", soft_wrap=True)
+    if written and not json:
+        console().print(f"wrote {written}, along {found.path().origin}", style="dim", soft_wrap=True)
 
 
 @app.command
@@ -226,10 +226,11 @@ def plot(
             print(export_result(file, data, path))
         return
     from jaxkin.output import pictures
+    from jaxkin.output.folder import folder
 
-    folder = out or file.parent
-    folder.mkdir(parents=True, exist_ok=True)
-    drawn = pictures.draw(data, folder)
+    place = out or file.parent
+    with folder(place):
+        drawn = pictures.draw(data, place)
     if not drawn:
         raise FileFormatError(f"{file}: holds nothing to draw.")
     for path in drawn:
@@ -259,6 +260,9 @@ def main() -> None:
     except BrokenPipeError:  # a reader that has seen enough, such as head
         discard_output()
         _leave(None, 1)
+    except OSError as error:  # such as a full disk beneath standard output
+        discard_output()
+        _leave(f"{error.filename or 'standard output'}: {error.strerror or error}.", 1)
 
 
 def _leave(line: str | None, status: int) -> NoReturn:

@@ -203,10 +203,6 @@ def write(outcome: Outcome, text: dict[str, Any], folder: Path) -> list[Path]:
     from jaxkin.output.pictures import png
 
     result = outcome.result
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"--out {folder}: {error}.") from error
     written = [
         ds.save(result.to_dataset(), folder / "fit.nc"),
         replace_file(folder / "fit.json", (json.dumps(text, ensure_ascii=False, indent=1) + "\n").encode()),

@@ -178,7 +178,7 @@ def _level(model: BlochModel, level: float, seed: int, progress: Progress | None
 
 
 def draw(info: Info, folder: Path) -> Path:
-    """``bands.png`` in a folder, made if it is not there.
+    """``bands.png`` in a folder.
 
     Raises:
         JaxkinError: it cannot be written.
@@ -186,7 +186,6 @@ def draw(info: Info, folder: Path) -> Path:
     from jaxkin.output import bands as picture
 
     path = info.path()
-    folder.mkdir(parents=True, exist_ok=True)
     levels = np.array([level.fermi_level for level in info.levels])
     return picture.draw(path, np.asarray(info.model.bands(path.k)), levels, folder)
 

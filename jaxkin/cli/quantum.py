@@ -27,7 +27,11 @@ from jaxkin.output import dataset as ds
 from jaxkin.output.uncertainty import with_uncertainty
 from jaxkin.parallel import Share
 from jaxkin.quantum import QuantumResponse, gyrotropic
+from jaxkin.response.conductivity import UNITS
 from jaxkin.surface.plan import Progress
+
+QUALITY = ("ward", "onsager", "residual", "grid")
+"""What a result says of how well it is known."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +67,7 @@ class Point:
             "seed": self.study.config.surface.seed,
             "error_budget": {
                 "replicas": self.study.config.surface.replicas,
-                "ward": response.quality.ward,
-                "onsager": response.quality.onsager,
-                "residual": response.quality.residual,
-                "grid": response.quality.grid,
+                **{name: getattr(response.quality, name) for name in QUALITY},
             },
             "seconds": self.seconds,
             "warnings": list(response.warnings),
@@ -85,9 +86,14 @@ class Point:
                 "config": cfg.as_toml(self.study.config),
             },
         )
+        dimension = self.study.model.dimension
+        units = {"g": ds.tensor_unit(dimension), "sigma": UNITS[dimension]}
         for name, values in (("g", response.g), ("sigma", response.sigma)):
-            data[name] = (dims, np.stack([one.mean for one in values.values()]))
-            data[f"{name}_stderr"] = (dims, np.stack([one.stderr for one in values.values()]))
+            unit = {"units": units[name]}
+            data[name] = (dims, np.stack([one.mean for one in values.values()]), unit)
+            data[f"{name}_stderr"] = (dims, np.stack([one.stderr for one in values.values()]), unit)
+        for name in QUALITY:
+            data[name] = ((), getattr(response.quality, name), {"units": "1"})
         return ds.with_density(data.assign_coords(fermi_level=self.place.fermi_level), self.place.density)
 
     def summary(self) -> Group:

@@ -71,12 +71,15 @@ class Collisions(abc.ABC):
         Of a potential of finite range in Born's approximation: a T-matrix that is saturated is forward by itself.
         """
 
-    @property
-    def coarseness(self) -> Float[Array, ""]:
-        """The part of scattering from a point to itself, weighted with v²: one over the number of points in reach."""
-        weight = self.weights * jnp.sum(self.velocity**2, axis=1)
-        own, whole = (weight @ part for part in self.own_scattering)
-        return own / jnp.maximum(jnp.abs(whole), 1e-300)
+    def coarseness(self, path: Float[Array, "M 3"] | None = None) -> Float[Array, ""]:
+        """The part of scattering that is from a point to itself: one over the number of points in reach.
+
+        Each point counts by the current W v·``path`` that it carries; by W v² if its mean free path is left out.
+        """
+        current = jnp.abs(self.weights * jnp.sum(self.velocity * (self.velocity if path is None else path), axis=1))
+        own, whole = self.own_scattering
+        share = own / jnp.maximum(jnp.abs(whole), 1e-300)
+        return current @ share / jnp.maximum(jnp.sum(current), 1e-300)
 
     @property
     def optical_theorem(self) -> Array | None:

@@ -43,7 +43,7 @@ NEIGHBOURS = 10
 def gyrotropic_dataset(response: GyrotropicResponse, axis: ArrayLike) -> xr.Dataset:
     """One response: dimensions mechanism, frequency and Cartesian a, b, c; complex in memory."""
     surface, d = response.surface, response.surface.model.dimension
-    tensor = "S" if d == 3 else f"S m{_superscript(3 - d)}"
+    tensor = tensor_unit(d)
     names = list(response.g)
 
     def by_mechanism(each: dict[str, Estimate]) -> Estimate:
@@ -263,8 +263,13 @@ def versions() -> dict[str, str]:
     }
 
 
-def _superscript(power: int) -> str:
-    return "" if power == 1 else f"^{power}"
+def tensor_unit(dimension: int) -> str:
+    """Of g and χ: of a volume, and of a layer or a chain by length or area.
+
+    >>> tensor_unit(3), tensor_unit(2), tensor_unit(1)
+    ('S', 'S m', 'S m^2')
+    """
+    return {3: "S", 2: "S m", 1: "S m^2"}[dimension]
 
 
 def complex_parts(values: ArrayLike) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import TracebackType
 
@@ -103,6 +104,15 @@ class Folder:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
         self.close()
+
+
+def folder(path: Path | None) -> AbstractContextManager[Folder | None]:
+    """:class:`Folder`, or nothing where no results are wanted in files.
+
+    >>> with folder(None) as nothing:
+    ...     nothing
+    """
+    return nullcontext() if path is None else Folder(path)
 
 
 def _locked(path: Path) -> int:

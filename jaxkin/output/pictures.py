@@ -35,7 +35,7 @@ NOTHING = 1e-10
 def draw(dataset: xr.Dataset, folder: Path) -> list[Path]:
     """Write ``fermi_surface.png``, ``spectrum.png``, ``convergence.png`` and a scan's pictures; return their paths.
 
-    What the result has no numbers for is left out.
+    What the result has no numbers for is left out, and removed where an earlier result had it.
 
     Raises:
         JaxkinError: they cannot be written.
@@ -48,6 +48,9 @@ def draw(dataset: xr.Dataset, folder: Path) -> list[Path]:
         "scan_temperature.png": scan(dataset, "temperature") if min(_counts(dataset)) > 1 else None,
         "scan_map.png": scan_map(dataset),
     }
+    for name, figure in pictures.items():
+        if figure is None:
+            (folder / name).unlink(missing_ok=True)  # of a result that was there before
     return [replace_file(folder / name, png(figure)) for name, figure in pictures.items() if figure is not None]
 
 
@@ -78,13 +81,16 @@ def scan(dataset: xr.Dataset, along: str | None = None) -> Figure | None:
         along: ``"fermi_level"``, ``"density"`` or ``"temperature"``; by default not T, where there is more than one.
     """
     axes, counts = _axes(dataset), _counts(dataset)
+    if "temperature" not in dataset.coords:
+        dataset = dataset.assign_coords(temperature=0.0)  # of the quantum solver
     if max(counts) < 2:
         return None
     along = along or next(dim for dim, count in zip(axes, counts, strict=True) if count > 1)
     other = next(dim for dim in axes if dim != along)
     label, (symbol, unit) = "{} ({})".format(*axes[along]), axes[other]
     curves = [
-        dataset.isel({other: number}, missing_dims="ignore") for number in _spread(dataset.sizes[other], MOST_CURVES)
+        dataset.isel({other: number}, missing_dims="ignore")
+        for number in _spread(dataset.sizes.get(other, 1), MOST_CURVES)
     ]
     count = dataset.sizes[along]
     shown = quantities([curve.isel({along: n}) for curve in curves for n in range(count)])  # the same for all

@@ -13,7 +13,7 @@ from jaxkin.output.dataset import XYZ
 from jaxkin.output.sheets import Sheets
 from jaxkin.output.uncertainty import with_uncertainty
 
-MOST = {"g": 3, "σ": 1}
+MOST = {"g": 3, "σ": 1, "Hall σ": 1}
 """Numbers of a tensor that are shown."""
 SMALL = 1e-3
 """Components below this part of the largest, at every point, are not shown."""
@@ -54,13 +54,21 @@ def quantities(points: Sequence[xr.Dataset]) -> list[Quantity]:
     sigma, error = ([one[name] for one in points] for name in ("sigma", "sigma_stderr"))
     if mechanism == "side":
         sigma, error = ([one.sel(side="total") for one in each] for each in (sigma, error))
-    return found + _components(
-        np.stack([one.values[lowest] for one in sigma]),
-        np.stack([one.values[lowest] for one in error]),
-        "σ",
-        str(points[0].sigma.attrs.get("units", "S/m")),
-        (np.real,),
-    )
+    mean, error = (np.stack([one.values[lowest] for one in each]) for each in (sigma, error))
+    unit = str(points[0].sigma.attrs.get("units", "S/m"))
+    found += _components(_symmetric(mean, 1), error, "σ", unit, (np.real,))
+    if str(points[0].attrs.get("time_reversal", "")).startswith("broken"):
+        names = [name for name in points[0].sigma_mechanism.values if name not in ("drude", "total")]
+        chosen = [one.sel(sigma_mechanism=names).isel(frequency=lowest) for one in points]
+        mean = np.stack([one.sigma_parts.values.sum(axis=0) for one in chosen])
+        error = np.stack([np.linalg.norm(one.sigma_parts_stderr.values, axis=0) for one in chosen])
+        found += _components(_symmetric(mean, -1), error, "Hall σ", unit, (np.real,))
+    return found
+
+
+def _symmetric(tensor: np.ndarray, sign: int) -> np.ndarray:
+    """½(σ_ab ± σ_ba): what dissipates, and the Hall part, to which Drude's adds nothing but noise."""
+    return 0.5 * (tensor + sign * np.swapaxes(tensor, -1, -2))
 
 
 def _allowed(one: xr.Dataset) -> np.ndarray:

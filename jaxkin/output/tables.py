@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import numpy as np
 from rich.console import Group
@@ -11,7 +11,7 @@ from rich.text import Text
 
 from jaxkin import units
 from jaxkin.estimate import Estimate
-from jaxkin.output.dataset import XYZ
+from jaxkin.output.dataset import XYZ, tensor_unit
 from jaxkin.output.drive import Drive
 from jaxkin.output.sheets import Sheets
 from jaxkin.response import Conductivity, GyrotropicResponse
@@ -26,7 +26,7 @@ def summary(response: GyrotropicResponse, sigma: Conductivity, allowed: np.ndarr
     found = any(np.any(estimate.mean[:, allowed]) for estimate in response.g.values())
     return Group(
         _state(response, sigma),
-        *_hall(sigma),
+        *_hall(sigma, response.left_out),
         *([_tensor(response, allowed), _observables(response, sigma, drive, axis)] if found else [_NONE]),
         *(Text(f"{name.replace('_', ' ')}: not known of this disorder", style="dim") for name in response.left_out),
         *(Text(f"warning: {message}", style="yellow") for message in response.warnings),
@@ -36,11 +36,12 @@ def summary(response: GyrotropicResponse, sigma: Conductivity, allowed: np.ndarr
 _NONE = Text("gyrotropic tensor: zero in all components that the point group allows")
 
 
-def _hall(sigma: Conductivity) -> list[Sheets]:
+def _hall(sigma: Conductivity, left_out: Collection[str]) -> list[Sheets]:
     """The Hall conductivity by mechanism, where time reversal is broken and it is not zero."""
     if not sigma.time_reversal.startswith("broken"):
         return []
-    index, hall = int(np.argmin(np.abs(sigma.frequency))), sigma.hall
+    index = int(np.argmin(np.abs(sigma.frequency)))
+    hall = {name: part for name, part in sigma.hall.items() if name not in left_out}
     title = f"Hall conductivity, Re (σ_ab − σ_ba)/2 in {sigma.unit} at {sigma.frequency[index]:g} THz"
     rows = {}
     for a, b in ((0, 1), (1, 2), (2, 0)):
@@ -131,7 +132,8 @@ def _tensor(response: GyrotropicResponse, allowed: np.ndarray) -> Sheets:
             cells = [", ".join(pair) for pair in pairs]
         rows[XYZ[a] + XYZ[b]] = cells
     hidden = None if allowed.all() else "components not shown are forbidden by the point group, verified on H(k)"
-    return _sheets(f"gyrotropic tensor, {part} g_ab in S at {f:g} THz", "ab", _columns(response), rows, hidden)
+    unit = tensor_unit(response.surface.model.dimension)
+    return _sheets(f"gyrotropic tensor, {part} g_ab in {unit} at {f:g} THz", "ab", _columns(response), rows, hidden)
 
 
 def _observables(response: GyrotropicResponse, sigma: Conductivity, drive: Drive, axis) -> Sheets:
@@ -150,7 +152,7 @@ def _observables(response: GyrotropicResponse, sigma: Conductivity, drive: Drive
         spin = drive.along(response.of_moment("spin"), sigma)["intrinsic"][static].real
         rows["  of spin"] = [str(spin) if name == "intrinsic" else "" for name in columns]
     without = "of orbital moments alone: the model has no spin operators" if model.spin is None else None
-    add(f"Im Tr g (S){f0}", (response.trace()[name][static].imag for name in columns))
+    add(f"Im Tr g ({tensor_unit(model.dimension)}){f0}", (response.trace()[name][static].imag for name in columns))
     rotation = response.rotatory_power(axis)
     for index in _few(response.frequency):
         f = f"{response.frequency[index]:.3g} THz"

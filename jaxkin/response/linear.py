@@ -323,7 +323,7 @@ def induced(
     own = jnp.concatenate(known, axis=1)[:, : values.shape[1]] if known else jnp.zeros_like(values)
     tau, all_known = collisions.transport_time, len(known) == len(jumps)
     current = jnp.maximum(tau, 0.0) * jnp.sum(jnp.abs(w) * v**2)
-    measured = collisions.saturation, collisions.coarseness, current, all_known
+    measured = collisions.saturation, collisions.coarseness(), current, all_known
     if solver == "rta":
         r = relaxed(tau, omega)[:, None, None]
         o = w * values

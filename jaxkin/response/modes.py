@@ -159,7 +159,7 @@ def relaxation_modes(surface: Surface, disorder: Disorder, count: int = 16) -> R
         one = states.of(shell, filled_size(size, scatterer.pairs))
         collisions = scatterer.at(shell.energy)(one)
         saturated += [] if collisions.saturation is None else [collisions.saturation]
-        coarse.append(collisions.coarseness)
+        coarse.append(collisions.coarseness())
         found.append((shell, *_slowest(collisions, size, count)))
     coarseness = float(np.mean(coarse)) if surface.model.dimension > 1 else 0.0
     for line in scattering_warnings(np.mean(saturated) if saturated else None, coarseness):

@@ -257,7 +257,7 @@ def _measures(collisions: Collisions, theory: Theory, weight: Array, path: Array
         spread=jnp.linalg.norm(w) / jnp.maximum(jnp.abs(jnp.sum(w)), 1e-300),
         optical_theorem=collisions.optical_theorem,
         saturation=collisions.saturation,
-        coarseness=collisions.coarseness,
+        coarseness=collisions.coarseness(path),
         reversal=_reversal(path, collisions.velocity, weight),
         continuity=_continuity(collisions) if theory == "complete" else jnp.zeros(()),
         residual=residual,
