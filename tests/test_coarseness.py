@@ -66,7 +66,7 @@ def test_the_same_by_pivots_and_by_matrices(tetragonal, monkeypatch, strength):
     low = scatterer(states)
     weak = collisions(tetragonal, jk.FiniteRangeImpurity(jk.Gaussian(0.4), 1e-3, 0.01, order="born"))
     for one in (low, low.for_solving(), by_matrices(scatterer)(states)):
-        np.testing.assert_allclose(one.coarseness, weak.coarseness, rtol=1e-6)
+        np.testing.assert_allclose(one.coarseness(), weak.coarseness(), rtol=1e-6)
 
 
 def test_its_size_is_that_of_the_error():
