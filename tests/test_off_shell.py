@@ -156,6 +156,7 @@ def test_no_states(crystal):
     assert np.all(jk.gyrotropic_response(empty, impurity(1.0)).g["total"].mean == 0)
 
 
+@pytest.mark.filterwarnings("ignore:where the current flows")  # few points, the same for both
 def test_levels_of_a_temperature(crystal):
     """Each level has its own Re G, as that of the cluster has."""
     warm = jk.fermi_surface(crystal.model, -1.0, 300.0, sampler=jk.Lines(6), replicas=1)

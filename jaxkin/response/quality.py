@@ -24,8 +24,8 @@ a part of the order of tan δ: by a half, and a transport time by up to two, mea
 
 
 COARSENESS_LIMIT = 0.15
-"""Of the scattering that is from a point to itself: with 0.23 on small shells the exact τ of tellurium at 77 K was
-twice what it is with more points, with 0.12 within its error (docs/impurities.md)."""
+"""Of the scattering that is from a point to itself: with 0.29 on small shells the exact τ of tellurium at 77 K was
+twice what it is with more points, with 0.16 within its error (docs/impurities.md)."""
 
 
 class Quality(eqx.Module):
@@ -39,8 +39,8 @@ class Quality(eqx.Module):
             kernels), which does not contain it.
         saturation: the part of Born scattering that unitarity takes away, 0 to 1, where T leaves out Re G (potentials
             of finite range); averaged with the shells' shares of the current. Else None.
-        coarseness: the part of scattering that sums over points take for scattering from a point to itself, in the same
-            average: one over the number of points within a kernel's reach.
+        coarseness: the part of scattering that sums over points take for scattering from a point to itself, where the
+            current flows: one over the number of points within a kernel's reach.
         reversal: λ_abc + λ_bac without w^A of each replica; time reversal says zero.
         continuity: |⟨1|D|v⟩ + ⟨v_sj|v⟩|, that electrons which jump are neither lost nor made; zero.
         residual: largest of the linear solves.
