@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -516,6 +517,49 @@ def test_hall_conductivity_by_mechanism():
     assert hall[0, 1] == -hall[1, 0] != 0
     assert float(row[0].split("(")[0] + "e" + row[0].split("e")[1]) == pytest.approx(hall[0, 1], rel=0.02)
     assert "gyrotropic tensor: zero" in text
+
+
+def test_a_scan_shows_the_hall_part():
+    """Of Haldane's model: e²/h in its gap, and what the band's own table says; g of a layer in S m."""
+    text, _ = run("run", "haldane", "--set", "fermi_level=[-0.02, -1.5]", *QUICK)
+    table = text.split("scan at 0 THz")[1]
+    gap, band = ([cell.strip() for cell in line.split("│")] for line in table.splitlines() if line.startswith("│"))
+    assert "Hall σ_xy" in table and float(gap[-2].split("(")[0] + "e-05") == pytest.approx(3.874046e-5, rel=1e-4)
+    assert band[-2] == text.split("│ xy │")[2].split("│")[-4].strip()
+    flat, _ = run("run", "massive-dirac-2d", "--set", "fermi_level=0.3", *QUICK, "--set", "hall=false")
+    assert "Im g_ab in S m at 0 THz" in flat and "Im Tr g (S m)" in flat
+
+
+def test_a_scan_of_the_quantum_solver_is_drawn(tmp_path):
+    """With units, and what it says of its errors; one level in the same folder leaves no picture of the scan."""
+    impurity = 'disorder.impurities=[{kind="point",strength=1.0,density=1.0,orbitals=[0,1],order="born"}]'
+    options = ["run", "haldane", "--set", "solver=quantum", "--set", "grid=6", "--set", "sea=false", "--set", impurity]
+    options += ["--set", "replicas=2", "--set", "frequency=[0.0]", "--out", tmp_path]
+    text, _ = run(*options, "--set", "fermi_level=[-1.5,-1.4]")
+    assert "(S m)" in text.split("scan at 0 THz")[1]
+    saved = ds.load(tmp_path / "result.nc")
+    assert (saved.g.attrs["units"], saved.sigma.attrs["units"]) == ("S m", "S")
+    assert saved.residual.shape == (2,) and float(saved.residual.max()) < 1e-6
+    assert (tmp_path / "scan.png").stat().st_size > 10_000
+    run(*options, "--set", "fermi_level=-1.5")
+    assert not (tmp_path / "scan.png").exists()
+
+
+@pytest.mark.parametrize("command", ["info", "plot"])
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, folder, command):
+    (tmp_path / "file").touch()
+    source = "weyl" if command == "info" else folder
+    _, error = run(command, source, "--out", tmp_path / "file" / "x", code=1)
+    assert "file/x: cannot be written to" in error and error.count("\n") == 1
+
+
+def test_a_full_output_is_one_line():
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full")
+    done = subprocess.run(
+        f"{sys.executable} -m jaxkin models > /dev/full", shell=True, stderr=subprocess.PIPE, text=True
+    )
+    assert (done.returncode, done.stderr) == (1, "jaxkin: standard output: No space left on device.\n")
 
 
 def test_quantum_runs_in_one_process():

@@ -1,6 +1,8 @@
 """Fits: data files and their units, parameters, the result's numbers and words, the command line."""
 
+import errno
 import json
+import os
 import re
 
 import numpy as np
@@ -368,6 +370,21 @@ def test_command_line(study, result):
         assert stored.attrs["converged"] == 1
         assert stored.data_0_fit.attrs["units"] == "rad/m"
     assert {"fit.png", "profile_tau.png"} <= {path.name for path in (study / "results").iterdir()}
+
+
+def test_a_fit_is_written_before_it_is_shown(study, monkeypatch):
+    """What cannot be printed is not lost; a folder that cannot be written is refused before the fit."""
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("jaxkin.cli.fit.show", full)
+    _, error = command("fit", study / "fit.toml", "--out", study / "results", code=1)
+    assert error.endswith("jaxkin: standard output: No space left on device.\n")
+    assert json.loads((study / "results" / "fit.json").read_text())["parameters"]
+    monkeypatch.setattr("jaxkin.cli.fit.run", full)  # is not come to
+    _, error = command("fit", study / "fit.toml", "--out", study / "fit.toml" / "x", code=1)
+    assert "fit.toml/x: cannot be written to" in error and error.count("\n") == 1
 
 
 @pytest.mark.slow
