@@ -23,6 +23,12 @@ COULOMB = 14.399645478425668
 class Gaussian(eqx.Module):
     """exp(−q²ξ²/2): V(r) ∝ exp(−r²/2ξ²), normalised to V(q=0) = 1.
 
+    Args:
+        width: ξ in Å.
+
+    Raises:
+        JaxkinError: a width that is not positive.
+
     >>> import jaxkin as jk
     >>> float(jk.Gaussian(2.0)([0.0, 0.0, 0.0]))
     1.0

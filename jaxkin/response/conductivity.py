@@ -152,6 +152,10 @@ def conductivity(
         hall_budget: diagonalisations that may be spent on it, beside those of the search for the surface.
         progress: called with (done, total, what).
 
+    Raises:
+        JaxkinError: an unknown solver, order or theory, frequencies that are none, a transport time that is not
+            positive, a solution that was not found.
+
     Warns:
         AccuracyWarning: the budget was spent before ``hall_rtol`` was reached; a potential of finite range is too
             strong for its T-matrix.

@@ -64,6 +64,9 @@ class Grid(LevelSets):
         width: width in eV of the smeared δ; None for the adaptive width
             ``adaptive`` · sqrt(Σ_i (∂_iε Δk_i)²) of every point.
         adaptive: factor of the adaptive width.
+
+    Raises:
+        JaxkinError: fewer points than two, an unknown smearing, widths that are not positive.
     """
 
     n: int = 64

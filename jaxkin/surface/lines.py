@@ -35,6 +35,9 @@ class Lines(LevelSets):
     Args:
         n: lines per perpendicular direction of each pocket's box (n^{d−1} lines for each direction).
         power: p, even or not; 6-8 leaves a very smooth integrand.
+
+    Raises:
+        JaxkinError: fewer lines than two, a power that is not from 1 to 100.
     """
 
     n: int = 32

@@ -148,6 +148,18 @@ def find_symmetries(model: BlochModel, *, tolerance: float = ENERGY_TOLERANCE) -
 
     Candidates are the lattice's rotations; for a k·p model those of a cube and of a hexagonal prism
     along z.
+
+    Args:
+        model: any Bloch model.
+        tolerance: by which energies of equivalent k may differ, in eV; what is derived from them in proportion.
+
+    Returns:
+        Operations with Cartesian matrices (3, 3), the identity among them.
+
+    >>> import jaxkin as jk
+    >>> operations = jk.find_symmetries(jk.models.get("kramers-weyl-d3"))
+    >>> len(operations), sum(one.antiunitary for one in operations)  # D3, and with time reversal
+    (12, 6)
     """
     probe = _Probe(model, tolerance)
     if isinstance(model, TightBinding):
