@@ -159,7 +159,7 @@ def test_command_line(tmp_path, monkeypatch, capsys):
 name = "kramers-weyl-d4"
 [surface]
 fermi_level = -1.2
-n = 6
+n = 10
 replicas = 2
 [[disorder.impurities]]
 kind = "gaussian"
