@@ -226,10 +226,10 @@ def plot(
             print(export_result(file, data, path))
         return
     from jaxkin.output import pictures
-    from jaxkin.output.folder import folder
+    from jaxkin.output.folder import Folder
 
     place = out or file.parent
-    with folder(place):
+    with Folder(place):
         drawn = pictures.draw(data, place)
     if not drawn:
         raise FileFormatError(f"{file}: holds nothing to draw.")
