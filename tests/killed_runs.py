@@ -44,7 +44,7 @@ class Point:
 
 
 class Cheap(study.Study):
-    def run(self, progress, done, share, kept):
+    def run(self, progress, done, share, kept, shelf):
         for number, place in enumerate(self.places):
             if number not in kept:
                 time.sleep(PAUSE)

@@ -141,7 +141,7 @@ def test_interband_part_of_an_insulator():
     kinds = scatterers(model, plane_impurity(1e-7, order="born"))
     run = Run(model, kinds, Zone(model, (size, size), np.full(2, 0.5)), 0.1, "bare")
     parts = run.parts(np.array([omega]), 12, True)
-    found = (parts.surface[0].slope + parts.sea[0].slope) / (2 * np.pi)
+    found = (parts["surface_slope"][0] + parts["sea_slope"][0]) / (2 * np.pi)
     assert np.abs(exact).max() > 1e-3
     assert np.abs(found - exact).max() < 1e-6 * np.abs(exact).max()
 

@@ -4,6 +4,7 @@ import errno
 import gc
 import json
 import os
+import pkgutil
 import shutil
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from test_cli import run
 
 import jaxkin as jk
 from jaxkin.cli import stop
+from jaxkin.cli.aside import Aside
 from jaxkin.cli.record import Record
 from jaxkin.output import dataset as ds
 from jaxkin.output import folder as folders
@@ -29,7 +31,7 @@ SCAN += ["--set", "frequency=[0.0, 1.0]", "--set", "hall=false"]
 def result(out: Path):
     """All numbers of a folder; times are no results."""
     document, data = json.loads((out / "result.json").read_text()), ds.load(out / "result.nc")
-    for one in (document, *document["points"]):
+    for one in (document, *document.get("points", [])):
         del one["seconds"]
     return document, {name: data[name].values.tobytes() for name in data.variables}
 
@@ -119,6 +121,67 @@ def test_a_damaged_point_is_computed_again(begun, finished):
     text, _ = run("run", "--resume", "--out", begun)
     assert "00000.nc: not a NetCDF file of jaxkin (it is damaged" in text.replace("\n", " ")
     assert result(begun)[1] == result(finished)[1]
+
+
+WEYL = ["run", "weyl", "--set", "fermi_level=0.1", "--set", "replicas=4", "--set", "hall=false", "--set", "n=4"]
+QUANTUM = ["run", "haldane", "--set", "solver=quantum", "--set", "fermi_level=-2.0", "--set", "replicas=4"]
+QUANTUM += ["--set", "frequency=0.0", "--set", "quantum.grid=8", "--set", "quantum.sea=false", "--set"]
+QUANTUM += ['impurities=[{kind="point",strength=1.0,orbitals=[0,1],density=0.1,order="born"}]']
+LONG_POINTS = {
+    "replicas at T = 0": (WEYL, "jaxkin.surface.plan.Plan._replica", 4),
+    "replicas at T > 0": ([*WEYL, "--set", "temperature=300.0"], "jaxkin.surface.plan.Plan._replica", 4),
+    "shells": (WEYL, "jaxkin.response.transport.compiled_response", 4),
+    "shifts": (QUANTUM, "jaxkin.quantum.gyrotropic.Run.parts", 4),
+}
+
+
+@pytest.mark.parametrize("case", LONG_POINTS)
+def test_a_long_point_keeps_its_pieces(tmp_path, monkeypatch, case):
+    """Stopped in the third piece it goes on with that one, and ends to the last bit as if it had not been."""
+    arguments, name, pieces = LONG_POINTS[case]
+    run(*arguments, "--out", tmp_path / "undisturbed", "--json")
+    owner, _, function = name.rpartition(".")
+    made, stop_at = [], [3]
+    work = pkgutil.resolve_name(name)
+
+    def counted(*given, **options):
+        if len(made) + 1 == stop_at[0]:
+            raise KeyboardInterrupt
+        made.append(work(*given, **options))
+        return made[-1]
+
+    monkeypatch.setattr(pkgutil.resolve_name(owner), function, counted)
+    monkeypatch.setattr("jaxkin.shelf.LONG", 0.0)
+    out = tmp_path / "out"
+    run(*arguments, "--out", out, "--json", code=130)
+    assert len(made) == 2 and (out / "points" / "aside").is_dir()
+    stop_at[0] = 0
+    run(*arguments, "--out", out, "--resume", "--json")
+    assert len(made) == pieces
+    assert result(out) == result(tmp_path / "undisturbed")
+    assert not (out / "points" / "aside").exists()
+
+
+def test_pieces_of_another_run_are_not_taken(tmp_path, monkeypatch):
+    """Nor damaged ones, nor any through a link; without --resume all are made anew."""
+    shelf = Aside(tmp_path / "aside")
+    shelf.put("shell-a/1", {"x": np.arange(3.0)})
+    shelf.put("sampled-a/1", {"x": np.arange(4.0)})
+    shelf.put("shell-b/1", {"x": np.arange(5.0)})  # the point of a is over
+    assert shelf.take("shell-a/1") is None and len(shelf.take("sampled-a/1")["x"]) == 4
+    file = tmp_path / "aside" / "shell-b" / "1.npz"
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 4
+    file.write_bytes(data)
+    assert shelf.take("shell-b/1") is None
+    (tmp_path / "linked").symlink_to(tmp_path / "elsewhere")
+    Aside(tmp_path / "linked").put("shell-a/1", {"x": np.arange(3.0)})
+    assert not (tmp_path / "elsewhere").exists()
+    monkeypatch.setattr("jaxkin.shelf.LONG", 0.0)
+    out = tmp_path / "out"
+    Aside(out / "points" / "aside").put("sampled-a/1", {"x": np.arange(4.0)})
+    run(*WEYL, "--out", out, "--json")
+    assert not (out / "points" / "aside").exists()
 
 
 def test_another_configuration_is_refused_by_key(begun):
@@ -216,7 +279,7 @@ from jaxkin.cli import app
 from jaxkin.hamiltonian.linear import solve
 
 class Computing(killed_runs.Cheap):
-    def run(self, progress, done, share, kept):
+    def run(self, progress, done, share, kept, shelf):
         done(killed_runs.Point(0, self.places[0]))
         solved, a = jax.jit(jax.vmap(solve)), jnp.eye(24) + jnp.zeros((4096, 1, 1)) + 0j
         threading.Timer(1.0, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
@@ -247,7 +310,7 @@ from pathlib import Path
 import jax, killed_runs
 
 class Endless(killed_runs.Cheap):
-    def run(self, progress, done, share, kept):
+    def run(self, progress, done, share, kept, shelf):
         done(killed_runs.Point(0, self.places[0]))
         Path("begun").touch()
         jax.jit(lambda x: jax.lax.while_loop(lambda x: x > 0, lambda x: 0.5 * x + 1, x))(1.0).block_until_ready()

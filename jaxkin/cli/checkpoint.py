@@ -7,6 +7,7 @@ from pathlib import Path
 
 from jaxkin.cli import config as cfg
 from jaxkin.cli import levels
+from jaxkin.cli.aside import Aside
 from jaxkin.cli.record import Record
 from jaxkin.errors import ConfigError, FileFormatError
 from jaxkin.output.folder import Folder, replace_file
@@ -14,6 +15,8 @@ from jaxkin.output.folder import Folder, replace_file
 POINTS = "points"
 """The folder in the result's folder; it holds each point and the configuration they belong to."""
 CONFIG = "config.toml"
+ASIDE = "aside"
+"""In it, the pieces of the point under way."""
 NAME = re.compile(r"(\d+)\.nc")
 FREE = ("resources.",)
 """Keys that may be others when a run goes on: the same numbers to rounding, and a run may have stopped for memory."""
@@ -38,6 +41,7 @@ class Checkpoint:
         self.replaced = ""
         """What is said of a run with other settings that was there, and ends when this one has results."""
         self._place = folder.part(POINTS)
+        self._aside = aside(folder.path)
         before, files = stored(folder.path), self._files()
         if before is not None and resume:
             self._compare(before, config, folder.path)
@@ -57,6 +61,7 @@ class Checkpoint:
         (self._place / CONFIG).unlink(missing_ok=True)  # first: without it the files mean nothing
         for file in files.values():
             file.unlink()
+        self._aside.clear()
         replace_file(self._place / CONFIG, cfg.as_toml(config).encode())
 
     def save(self, number: int, record: Record) -> None:
@@ -73,6 +78,10 @@ class Checkpoint:
         for number, file in self._files().items():
             if number not in self.kept:
                 self._take(number, file)
+
+    def finish(self) -> None:
+        """Nothing is under way any more."""
+        self._aside.clear()
 
     def _files(self) -> dict[int, Path]:
         found = {int(match[1]): one for one in self._place.iterdir() if (match := NAME.fullmatch(one.name))}
@@ -94,6 +103,11 @@ class Checkpoint:
             self.kept[number] = Record.read(file)
         except FileFormatError as error:
             self.damaged.append(f"{error} It is computed again.")
+
+
+def aside(folder: Path) -> Aside:
+    """The shelf in a result's folder, for every process of its run."""
+    return Aside(folder / POINTS / ASIDE)
 
 
 def stored(folder: Path) -> cfg.Config | None:

@@ -18,7 +18,7 @@ from rich.console import Group
 
 from jaxkin.cli import config as cfg
 from jaxkin.cli import record as records
-from jaxkin.cli.checkpoint import Checkpoint
+from jaxkin.cli.checkpoint import Checkpoint, aside
 from jaxkin.cli.ingredients import memory
 from jaxkin.cli.levels import Place
 from jaxkin.cli.page import Page
@@ -30,6 +30,7 @@ from jaxkin.output import dataset as ds
 from jaxkin.output.folder import Folder, replace_file
 from jaxkin.output.scan import scan_table
 from jaxkin.parallel import Share
+from jaxkin.shelf import Shelf
 from jaxkin.surface.plan import Progress
 
 
@@ -51,7 +52,9 @@ class Study(Protocol):
 
     @property
     def places(self) -> list[Place]: ...
-    def run(self, progress: Progress, done: Callable[[Any], None], share: Share, kept: Collection[int]) -> None: ...
+    def run(
+        self, progress: Progress, done: Callable[[Any], None], share: Share, kept: Collection[int], shelf: Shelf
+    ) -> None: ...
     def dataset(self, records: Sequence[Record], cautions: Sequence[str]) -> xr.Dataset: ...
 
 
@@ -94,6 +97,8 @@ def execute(config: cfg.Config, prepare: Prepare, wanted: Wanted, share: Share) 
         if first:
             run.results()
             page.check()
+            if checkpoint is not None:
+                checkpoint.finish()
 
 
 class Execution:
@@ -128,7 +133,8 @@ class Execution:
             self.page.print(point.summary())
             self.page.print("")
 
-        study.run(progress, done, share, kept)
+        shelf = Shelf() if self.wanted.out is None else aside(self.wanted.out)
+        study.run(progress, done, share, kept, shelf)
 
     def results(self) -> None:
         """The files, and the tables or the JSON object, of all points; none is left out because another fails."""

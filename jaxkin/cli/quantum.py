@@ -28,6 +28,7 @@ from jaxkin.output.uncertainty import with_uncertainty
 from jaxkin.parallel import Share
 from jaxkin.quantum import QuantumResponse, gyrotropic
 from jaxkin.response.conductivity import UNITS
+from jaxkin.shelf import Shelf
 from jaxkin.surface.plan import Progress
 
 QUALITY = ("ward", "onsager", "residual", "grid")
@@ -129,7 +130,9 @@ class Study:
         whole = ds.row([record.data for record in records])
         return whole.assign_attrs(warnings="\n".join(cautions))
 
-    def run(self, progress: Progress, done: Callable[[Point], None], share: Share, kept: Collection[int]) -> None:
+    def run(
+        self, progress: Progress, done: Callable[[Point], None], share: Share, kept: Collection[int], shelf: Shelf
+    ) -> None:
         """Compute the points that are not ``kept``; ``done`` is called with each.
 
         Raises:
@@ -151,6 +154,7 @@ class Study:
                 bands=c.quantum.bands,
                 sea=c.quantum.sea,
                 progress=progress,
+                shelf=shelf,
             )
             done(Point(number, place, response, self, time.perf_counter() - start))
 

@@ -27,6 +27,7 @@ from jaxkin.parallel import Share
 from jaxkin.response import Conductivity, GyrotropicResponse, gyrotropic_response
 from jaxkin.response.conductivity import HALL_RTOL, from_transport
 from jaxkin.response.joined import joined
+from jaxkin.shelf import Shelf
 from jaxkin.surface import fermi_surfaces
 from jaxkin.surface.plan import Progress
 from jaxkin.symmetry import allowed_components, verify_point_group
@@ -95,9 +96,11 @@ class Study:
         stacked = ds.stack([row for row in complete if len(row) == len(first)])
         return stacked.merge(first[0][of_points]).assign_attrs(warnings="\n".join(cautions))
 
-    def run(self, progress: Progress, done: Callable[[Point], None], share: Share, kept: Collection[int]) -> None:
+    def run(
+        self, progress: Progress, done: Callable[[Point], None], share: Share, kept: Collection[int], shelf: Shelf
+    ) -> None:
         """Compute the points that are not ``kept``; see :func:`run`."""
-        run(self, progress, done, share, kept)
+        run(self, progress, done, share, kept, shelf)
 
 
 def prepare(config: cfg.Config, progress: Progress | None = None) -> Study:
@@ -132,8 +135,11 @@ def run(
     done: Callable[[Point], None] = lambda point: None,
     share: Share | None = None,
     kept: Collection[int] = (),
+    shelf: Shelf | None = None,
 ) -> None:
     """Compute the points one after another, but for those ``kept``; ``done`` is called with each.
+
+    Pieces of a long point are put on the ``shelf``, and taken from it.
 
     With a ``share`` of the replicas every process runs the same study, and has all results in the end. A point is
     the same, whichever others are computed.
@@ -156,6 +162,7 @@ def run(
         budget=c.surface.budget,
         share=share,
         progress=progress,
+        shelf=shelf,
     )
     for number in [number for number in range(len(scan)) if number not in kept]:
         start = time.perf_counter()
@@ -172,6 +179,7 @@ def run(
                 skew_order=c.response.skew_order,
                 theory=c.response.theory,
                 progress=progress,
+                shelf=shelf,
             )
             response = joined(response, share)
             sigma = from_transport(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ from jaxkin.quantum.bubble import Correlation, correlation
 from jaxkin.quantum.scatterers import Scatterers, scatterers
 from jaxkin.quantum.tree import Growth
 from jaxkin.response import observables
+from jaxkin.shelf import Arrays, Shelf, digest
 from jaxkin.surface.plan import Progress
 
 Bands = Literal["bare", "dressed"]
@@ -117,6 +119,7 @@ def gyrotropic(
     sea: bool = True,
     nodes: int = 12,
     progress: Progress | None = None,
+    shelf: Shelf | None = None,
 ) -> QuantumResponse:
     """The Kubo formula at T = 0 with the self-consistent Born or T-matrix self-energy and the ladder of it.
 
@@ -151,6 +154,7 @@ def gyrotropic(
         sea: whether the part ``sea`` is computed, which costs most: at ω → 0 it is by (Γ/ħv k_F)² the smaller one.
         nodes: of the quadrature over the energies of ``surface``; twice as many for ``sea``.
         progress: called with (done, total, what).
+        shelf: where shifts are put that took long, and found by a later call.
 
     Raises:
         JaxkinError: a model with position matrices or of another kind, disorder that it cannot treat, a frequency that
@@ -182,25 +186,18 @@ def gyrotropic(
     offsets = np.unique(np.concatenate([[0.0], *(w * np.concatenate([1 - x, -x]) for w in omega if w)]))
     rng = np.random.default_rng(seed)
     runs = []
+
+    def one(zone: Zone | Growth) -> Arrays:
+        return Run(model, kinds, zone, fermi_level, bands).parts(omega, nodes, sea)
+
     for replica in range(replicas):
         shift = rng.random(model.dimension)
         zone = Growth(offsets, shift, rtol) if size is None else Zone(model, size, shift)
-        runs.append(Run(model, kinds, zone, fermi_level, bands).parts(omega, nodes, sea))
+        name = f"shifted-{digest(fermi_level)}/{replica}"
+        runs.append((shelf or Shelf()).piece(name, partial(one, zone)))
         if progress is not None:
             progress(replica + 1, replicas, "shifts of the grid")
     return _response(model, np.atleast_1d(np.asarray(frequency, float)), runs)
-
-
-@dataclass
-class _Parts:
-    """K and slopes of one replica at all frequencies, with the 1/ħω."""
-
-    surface: list[_Part]
-    sea: list[_Part]
-    self_energy: np.ndarray
-    residual: float
-    ward: float
-    evaluations: int
 
 
 class Run:
@@ -253,20 +250,22 @@ class Run:
         self._ward, self._evaluations = max(self._ward, found.ward), self._evaluations + zone.count
         return found
 
-    def parts(self, omega: np.ndarray, nodes: int, sea: bool) -> _Parts:
-        """Both integrals at all ħω (eV); the second is zero if not wanted."""
+    def parts(self, omega: np.ndarray, nodes: int, sea: bool) -> Arrays:
+        """K and slopes of both integrals at all ħω (eV), with the 1/ħω; of the second zero if it is not wanted."""
+        nothing = _Part(np.zeros((3,) * 2), np.zeros((3,) * 3))
         surface = [self._surface(w, *_unit_nodes(nodes)) for w in omega]
         # the upper half of the axis, half of the nodes below half the band width
         x, weight = _unit_nodes(2 * nodes)
         y, weight = 0.5 * self.scale * x / (1 - x), 0.5 * self.scale * weight / (1 - x) ** 2
-        return _Parts(
-            surface,
-            [self._sea(w, y, weight) if sea else _Part(np.zeros((3,) * 2), np.zeros((3,) * 3)) for w in omega],
-            self.own.s,
-            max(known.residual for known in self._known.values()),
-            self._ward,
-            self._evaluations,
-        )
+        parts = {"surface": surface, "sea": [self._sea(w, y, weight) if sea else nothing for w in omega]}
+        return {
+            **{f"{name}_value": np.array([part.value for part in one]) for name, one in parts.items()},
+            **{f"{name}_slope": np.array([part.slope for part in one]) for name, one in parts.items()},
+            "self_energy": np.asarray(self.own.s),
+            "residual": np.array(max(known.residual for known in self._known.values())),
+            "ward": np.array(self._ward),
+            "evaluations": np.array(self._evaluations),
+        }
 
     def _surface(self, omega: float, x: np.ndarray, weight: np.ndarray) -> _Part:
         """(1/ħω) ∫_{−ħω}^0 dε K^RA(ε+ħω, ε)."""
@@ -304,29 +303,29 @@ def _unit_nodes(count: int) -> tuple[np.ndarray, np.ndarray]:
     return 0.5 * (x + 1), 0.5 * weight
 
 
-def _response(model: TightBinding, frequency: np.ndarray, runs: list[_Parts]) -> QuantumResponse:
+def _response(model: TightBinding, frequency: np.ndarray, runs: list[Arrays]) -> QuantumResponse:
     dimension, volume = model.dimension, float(model.cell_volume)
     # e²/2πħ; (eV Å)² / (eV² Å^d) is Å^(2−d)
     unit = units.ELEMENTARY_CHARGE**2 / (2 * np.pi * units.HBAR * 1e-12 * units.ELEMENTARY_CHARGE) / volume
     length = units.per_volume(1) ** -1
-    evaluations = sum(run.evaluations for run in runs)
-    value = {name: np.array([[p.value for p in getattr(run, name)] for run in runs]) for name in ("surface", "sea")}
-    slope = {name: np.array([[p.slope for p in getattr(run, name)] for run in runs]) for name in ("surface", "sea")}
+    every = {name: np.stack([run[name] for run in runs]) for name in runs[0]}
+    evaluations = int(every["evaluations"].sum())
+    value, slope = ({name: every[f"{name}_{of}"] for name in ("surface", "sea")} for of in ("value", "slope"))
     value["total"], slope["total"] = value["surface"] + value["sea"], slope["surface"] + slope["sea"]
     trace = np.abs(np.trace(value["total"], axis1=-2, axis2=-1))
     spread = trace.std(axis=0, ddof=1) / np.sqrt(len(runs)) if len(runs) > 1 else np.full(len(frequency), np.nan)
     lam = slope["surface"]
     quality = Quality(
-        ward=max(run.ward for run in runs),
+        ward=float(every["ward"].max()),
         onsager=float(np.abs(lam + np.swapaxes(lam, -3, -2)).max() / np.abs(lam).max()),
-        residual=max(run.residual for run in runs),
+        residual=float(every["residual"].max()),
         grid=float(np.max(spread / trace.mean(axis=0))),
     )
     return QuantumResponse(
         frequency=frequency,
         g={n: Estimate(unit * length ** (3 - dimension) * _gyrotropic(s), evaluations) for n, s in slope.items()},
         sigma={n: Estimate(unit * length ** (2 - dimension) * v, evaluations) for n, v in value.items()},
-        self_energy=Estimate(np.stack([run.self_energy for run in runs]), evaluations),
+        self_energy=Estimate(every["self_energy"], evaluations),
         quality=quality,
         warnings=quality.warnings(),
     )

@@ -23,6 +23,7 @@ from jaxkin.response.quality import Quality
 from jaxkin.response.shell import SkewOrder, Solver
 from jaxkin.response.sums import MECHANISMS, Theory
 from jaxkin.response.transport import Transport, transport
+from jaxkin.shelf import Shelf
 from jaxkin.surface.plan import Progress
 from jaxkin.surface.surface import Surface
 from jaxkin.symmetry.operations import Operation
@@ -235,6 +236,7 @@ def gyrotropic_response(
     skew_order: SkewOrder = "first",
     theory: Theory = "complete",
     progress: Progress | None = None,
+    shelf: Shelf | None = None,
 ) -> GyrotropicResponse:
     """Gyrotropic tensor, split by mechanism.
 
@@ -267,6 +269,7 @@ def gyrotropic_response(
         skew_order: ``"first"`` order in w^A, or ``"all"`` (exact solver only).
         theory: ``"complete"``, or ``"paper"`` without the last two parts.
         progress: called with (done, total, what).
+        shelf: where shells are put that took long, and found by a later call.
 
     Raises:
         JaxkinError: a frequency that is not finite, an unknown solver; of a surface elsewhere, what is not known there:
@@ -289,7 +292,7 @@ def gyrotropic_response(
     >>> round(float(jax.grad(g_zz)(0.7) * 0.7 / g_zz(0.7)), 9)
     3.0
     """
-    sums = transport(surface, disorder, frequency, solver, skew_order, theory, progress)
+    sums = transport(surface, disorder, frequency, solver, skew_order, theory, progress, shelf)
     return from_sums(surface, disorder, sums, solver)
 
 

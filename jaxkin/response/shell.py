@@ -7,6 +7,7 @@ from typing import Any, Literal
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Complex, Float
 
 from jaxkin.compilation import compiled_for
@@ -32,6 +33,7 @@ from jaxkin.response.sums import (
     traceless,
 )
 from jaxkin.response.vanishing import Vanishing
+from jaxkin.shelf import Arrays
 
 Solver = Literal["rta", "exact"]
 SkewOrder = Literal["first", "all"]
@@ -91,6 +93,26 @@ class ShellResponse(eqx.Module):
     def residual(self) -> Float[AnyArray, "..."]:
         """Of the linear solves, relative."""
         return self.measures.residual
+
+
+def packed(part: ShellResponse) -> Arrays:
+    """Its arrays, named by their place: ``"measures/lost/values"``; what is None is left out."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(part)
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf) for path, leaf in leaves}
+
+
+def unpacked(arrays: Arrays) -> ShellResponse:
+    """What :func:`packed` was given."""
+    tree: dict[str, Any] = {}
+    for path, one in arrays.items():
+        *above, name = path.split("/")
+        here = tree
+        for branch in above:
+            here = here.setdefault(branch, {})
+        here[name] = one
+    measures = dict.fromkeys(Measures.__dataclass_fields__) | tree.pop("measures")
+    vanishing = {name: Vanishing(**measures[name]) for name in ("lost", "reversal")}
+    return ShellResponse(**tree, measures=Measures(**measures | vanishing))
 
 
 def check_solver(solver: str, skew: str, theory: str) -> None:

@@ -35,10 +35,13 @@ from jaxkin.response.shell import (
     Solver,
     check_solver,
     compiled_response,
+    packed,
     scattered_response,
+    unpacked,
 )
 from jaxkin.response.sums import CURRENTS, MECHANISMS, Theory
 from jaxkin.response.vanishing import Vanishing
+from jaxkin.shelf import Shelf, digest
 from jaxkin.surface.plan import Progress
 from jaxkin.surface.rule import LatticeRule
 from jaxkin.surface.surface import Shell, Surface
@@ -92,6 +95,7 @@ def transport(
     skew_order: SkewOrder,
     theory: Theory,
     progress: Progress | None = None,
+    shelf: Shelf | None = None,
 ) -> Transport:
     """Sum :func:`jaxkin.response.shell.shell_response` over all shells.
 
@@ -128,7 +132,11 @@ def transport(
     def attempt(here: Scatterer, one: States, shell: Shell, *how: Any) -> ShellResponse:
         return compiled_response(here, one, omega, *options, *how)
 
-    for shell, part in solved_shells(surface, scatterer, states, solver, attempt, progress):
+    def kept(shell: Shell, make: Callable[[], ShellResponse]) -> ShellResponse:
+        name = f"shell-{digest(surface.fermi_level, surface.temperature)}/{digest(np.asarray(surface.k[shell.points]))}"
+        return unpacked((shelf or Shelf()).piece(name, lambda: packed(make())))
+
+    for shell, part in solved_shells(surface, scatterer, states, solver, attempt, progress, kept):
         count = shell.points.stop - shell.points.start
         parts.append(eqx.tree_at(_points, part, tuple(x[:count] for x in _points(part))))
     skew, jump = (np.concatenate([_points(part)[n] for part in parts]) for n in range(2))
@@ -211,6 +219,7 @@ def solved_shells(
     solver: Solver,
     attempt: Callable[..., Part],
     progress: Progress | None,
+    kept: Callable[[Shell, Callable[[], Part]], Part] = lambda shell, make: make(),
 ) -> Iterator[tuple[Shell, Part]]:
     """Every shell with what is solved for on it, in NumPy.
 
@@ -219,22 +228,28 @@ def solved_shells(
         attempt: the scatterer at a shell's energy, its states, filled up, the shell, the method and the columns of its
             space → what is solved for.
         progress: called with (done, total, what).
+        kept: a shell and how its part is made → the part.
 
     Raises:
         JaxkinError: negative weights, or a transport time that is not positive.
     """
+
+    def solved(shell: Shell) -> Part:
+        count = shell.points.stop - shell.points.start
+        one = states.of(shell, filled_size(count, scatterer.pairs))
+        one = jax.tree.map(lambda x: spread(jnp.asarray(x)), one)  # on the device once, however often it is tried
+        part = _until_solved(partial(attempt, scatterer.at(shell.energy), one, shell), len(one))
+        return jax.tree.map(np.asarray, part)
+
     check_weights(surface, scatterer, solver)
     report: Progress = progress or (lambda done, total, what: None)
     shells = surface.shells
     for done, shell in enumerate(shells):
         report(done, len(shells), "disorder kernels")
-        count = shell.points.stop - shell.points.start
-        one = states.of(shell, filled_size(count, scatterer.pairs))
-        one = jax.tree.map(lambda x: spread(jnp.asarray(x)), one)  # on the device once, however often it is tried
-        part = _until_solved(partial(attempt, scatterer.at(shell.energy), one, shell), len(one))
+        part = kept(shell, partial(solved, shell))
         if solver == "rta":
             check_transport_time(part.tau)
-        yield shell, jax.tree.map(np.asarray, part)
+        yield shell, part
     report(len(shells), len(shells), "disorder kernels")
 
 

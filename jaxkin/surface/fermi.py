@@ -26,6 +26,7 @@ from jaxkin.estimate import Estimate
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.hamiltonian.eigensystem import DEGENERACY
 from jaxkin.parallel.share import Share
+from jaxkin.shelf import Shelf
 from jaxkin.surface.choice import Choice, chosen
 from jaxkin.surface.maps import zone_maps
 from jaxkin.surface.nodes import Nodes, level_distance
@@ -122,6 +123,7 @@ def fermi_surfaces(
     budget: int = 5_000_000,
     share: Share | None = None,
     progress: Progress | None = None,
+    shelf: Shelf | None = None,
 ) -> Surfaces:
     """Surfaces of many Fermi levels and temperatures that share all they can, each sampled when it is asked for.
 
@@ -134,6 +136,7 @@ def fermi_surfaces(
             :func:`fermi_surface`.
         fermi_levels, temperatures: μ in eV and T in K, broadcast against each other.
         rtol: met by every one of those that share their points.
+        shelf: where replicas are put that took long, and found by a later call.
 
     Raises:
         JaxkinError: as :func:`fermi_surface`, and shapes that do not broadcast.
@@ -163,7 +166,7 @@ def fermi_surfaces(
     thermals = _resolved(nodes, thermals, sampler)
 
     def run(group: Sequence[Thermal]) -> _Run:
-        plan = Plan(nodes.shared(), group, int(seed), progress, share, smallest_pocket, degeneracy)
+        plan = Plan(nodes.shared(), group, int(seed), progress, share, smallest_pocket, degeneracy, shelf)
         return _run(plan, sampler, replicas, rtol, target, budget)
 
     return Surfaces(thermals, _groups(thermals, sampler), nodes, run)

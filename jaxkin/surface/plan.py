@@ -13,6 +13,7 @@ from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.hamiltonian.eigensystem import DEGENERACY
 from jaxkin.memory import demand
 from jaxkin.parallel.share import Share
+from jaxkin.shelf import Arrays, Shelf, digest
 from jaxkin.surface.carriers import Carriers
 from jaxkin.surface.images import Image, moved, pocket_images, stabiliser
 from jaxkin.surface.maps import ZoneMap
@@ -36,6 +37,8 @@ FEWEST_IN_BIN = 48
 """Points, images included, that a bin of energies holds: neighbours are joined until they do ..."""
 GAP = 4
 """... but not across so many empty ones."""
+SPENT = "spent"
+"""Beside the columns of a replica that is put aside: its evaluations, and the nodes asked for until then."""
 COPIES = 3
 """Of the points that exist at once: by replica, joined, and sorted for one Fermi level."""
 
@@ -86,10 +89,11 @@ class Plan:
         share: Share | None = None,
         smallest: float | None = None,
         degeneracy: float = DEGENERACY,
+        shelf: Shelf | None = None,
     ):
         self.degeneracy = float(degeneracy)
         self.nodes, self.thermals, self.seed, self.smallest = nodes, tuple(thermals), seed, smallest
-        self.share = share or Share()
+        self.share, self.shelf = share or Share(), shelf or Shelf()
         self.report: Progress = progress or (lambda done, total, what: None)
         self.found: dict[tuple[float, float], Window] = {}
         self.counted: dict[int, Carriers] = {}
@@ -150,21 +154,40 @@ class Plan:
         which = self.share.of(which)
         streams = np.random.SeedSequence(self.seed).spawn(which.stop)
         made = []
+        group = digest(self.thermals, self.seed)
         for done, number in enumerate(which):
             self.report(done, len(which), "sampling the surface")
-            before = self.spectrum.evaluations - self.nodes.diagonalised
-            made.append(self._replica(sampler, windows, np.random.default_rng(streams[number])))
+            name = f"sampled-{group}/{sampler.n}-{number}"
+            made.append(self._kept(name, partial(self._replica, sampler, windows, streams[number])))
             points = sum(len(replica.columns["k"]) for replica in made)
             demand(
                 COPIES * sum(column.nbytes for replica in made for column in replica.columns.values()),
                 f"the {points} points of {len(made)} of {len(which)} replicas",
                 "raise it, or ask for fewer replicas or a smaller n",
             )
-            self.sampled += self.spectrum.evaluations - self.nodes.diagonalised - before
         self.report(len(which), len(which), "sampling the surface")
         return made
 
-    def _replica(self, sampler: Sampler, windows: list[Window], rng: np.random.Generator) -> Replica:
+    def _kept(self, name: str, make: Callable[[], Replica]) -> Replica:
+        """A replica from the shelf, or made; with it the evaluations that are counted are the same."""
+
+        def counted() -> Arrays:
+            before = self.spectrum.evaluations - self.nodes.diagonalised
+            replica = make()
+            spent = self.spectrum.evaluations - self.nodes.diagonalised - before
+            return {**replica.columns, SPENT: np.array([spent, self.nodes.evaluations])}
+
+        columns = self.shelf.piece(name, counted)
+        spent, searched = columns.pop(SPENT)
+        if searched > self.nodes.evaluations:  # the nodes of the pockets' elements, asked for by the first that samples
+            for window in self.found.values():
+                for pocket in window.pockets:
+                    pocket.elements  # noqa: B018
+        self.sampled += int(spent)
+        return Replica(columns)
+
+    def _replica(self, sampler: Sampler, windows: list[Window], stream: np.random.SeedSequence) -> Replica:
+        rng = np.random.default_rng(stream)
         shift = rng.random()
         levels, factors = sampler.levels(self.thermals, shift), self._factors(sampler, shift)
         parts = [self._columns(sampler, _nothing(self.model), 0.0)]
