@@ -11,6 +11,7 @@ import pytest
 
 import jaxkin as jk
 from jaxkin.output import dataset as ds
+from jaxkin.output import relief
 from jaxkin.surface.brillouin import folded, zone_edges
 
 LEVEL = 0.5
@@ -212,14 +213,40 @@ class TestFiles:
         np.testing.assert_allclose(values, mesh.orbital_moment[:, 2], rtol=1e-5, atol=1e-9)
 
     def test_what_cannot_be_written_is_one_line(self, sphere, tmp_path):
-        for name in ("fs.vtx", "fs", "fs.png"):
-            with pytest.raises(jk.JaxkinError, match=r"no format .* choose \.bxsf: .*\.vtk: .*\.csv: .*\.html"):
+        for name in ("fs.vtx", "fs", "fs.jpg"):
+            with pytest.raises(
+                jk.JaxkinError, match=r"no format .* choose \.bxsf: .*\.vtk: .*\.csv: .*\.html: .*\.png"
+            ):
                 sphere.export(tmp_path / name)
         flat = sampled(jk.models.get("massive-dirac-2d"), 0.3)
         with pytest.raises(jk.JaxkinError, match="three dimensions"):
             flat.export(tmp_path / "fs.bxsf")
         with pytest.raises(jk.JaxkinError, match="cannot be written"):
             sphere.export(tmp_path / "nowhere" / "fs.csv")
+        with pytest.raises(jk.JaxkinError, match=r"colour 'velocityx' is unknown \(did you mean 'velocity_x'\?\)"):
+            sphere.export(tmp_path / "fs.png", across=4, colours=["velocityx"])
+        with pytest.raises(jk.JaxkinError, match="7 colours: one picture holds at most 6"):
+            sphere.export(tmp_path / "fs.png", across=4, colours=["velocity"] * 7)
+
+    def test_a_picture_is_coloured_by_anything(self, sphere, tmp_path, monkeypatch):
+        """By one's own quantities, by components, or without a word by the moment and the velocity."""
+        seen, draw = [], relief._draw_triangles
+
+        def watched(ax, mesh, values, *rest):
+            seen.append((mesh, values))
+            return draw(ax, mesh, values, *rest)
+
+        monkeypatch.setattr(relief, "_draw_triangles", watched)
+        path = sphere.export(tmp_path / "fs.png", {"twice k": lambda k, band: 2 * k[2]}, across=6)
+        assert path.read_bytes().startswith(b"\x89PNG")
+        ((mesh, values),) = seen
+        np.testing.assert_allclose(values, 2 * mesh.vertices[:, 2], rtol=1e-5, atol=1e-8)
+        sphere.export(tmp_path / "fs.png", across=6, colours=["velocity_y", "orbital_moment"])
+        np.testing.assert_array_equal(seen[1][1], mesh.velocity[:, 1])
+        np.testing.assert_array_equal(seen[2][1], np.linalg.norm(mesh.orbital_moment, axis=1))
+        sphere.export(tmp_path / "fs.png", across=6)
+        assert len(seen) == 5
+        np.testing.assert_array_equal(seen[4][1], np.linalg.norm(mesh.velocity, axis=1))
 
 
 class TestResults:

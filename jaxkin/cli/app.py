@@ -202,6 +202,7 @@ def plot(
     *,
     out: Path | None = None,
     export: Annotated[list[Path] | None, Parameter(negative=())] = None,
+    colour: Annotated[list[str] | None, Parameter(negative=())] = None,
 ) -> None:
     """Draw a result file again, or export its Fermi surface.
 
@@ -212,8 +213,11 @@ def plot(
     out
         Folder for the pictures; that of the result by default.
     export
-        In place of pictures, a file to write: .bxsf (XCrySDen), .vtk (ParaView), .html (any browser), .csv (points);
-        repeatable.
+        In place of pictures, a file to write: .bxsf (XCrySDen), .vtk (ParaView), .html (any browser), .png, .csv
+        (points); repeatable.
+    colour
+        What the Fermi surface of a .png is coloured by: velocity_x, berry_curvature (its length), ...; repeatable, a
+        panel for each.
     """
     from jaxkin.output import dataset as ds
 
@@ -223,14 +227,14 @@ def plot(
         from jaxkin.cli.exports import export_result
 
         for path in export:
-            print(export_result(file, data, path))
+            print(export_result(file, data, path, colour or []))
         return
     from jaxkin.output import pictures
     from jaxkin.output.folder import Folder
 
     place = out or file.parent
     with Folder(place):
-        drawn = pictures.draw(data, place)
+        drawn = pictures.draw(data, place, colour or [])
     if not drawn:
         raise FileFormatError(f"{file}: holds nothing to draw.")
     for path in drawn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,13 +26,14 @@ COLUMNS = {
 """Of points in a result, and how a table calls them."""
 
 
-def export_result(result: Path, data: xr.Dataset, path: Path) -> Path:
+def export_result(result: Path, data: xr.Dataset, path: Path, colours: Sequence[str] = ()) -> Path:
     """Write the surface at the first Fermi level and temperature of a result in the format of the file's ending.
 
     Args:
         result: the file that ``data`` is from, whose configuration makes the model again where energies are wanted.
         data: its content.
         path: to write.
+        colours: of a picture.
 
     Raises:
         JaxkinError: another ending, a result without a surface, a model that is no longer there.
@@ -49,7 +51,9 @@ def export_result(result: Path, data: xr.Dataset, path: Path) -> Path:
         units = {name: data[f"point_{key}"].attrs.get("units") for key, name in COLUMNS.items()}
         columns = {name: data[f"point_{key}"].values for key, name in COLUMNS.items()}
         return export.write(path, export.table(columns, {name: unit for name, unit in units.items() if unit}))
-    title = f"Fermi surface at {level:.6g} eV, k in 1/Angstrom"
+    title = f"Fermi surface at {level:.6g} eV"
     if suffix == ".vtk":
-        return export.write(path, export.vtk(mesh, title))
-    return export.write(path, export.page(mesh, data.zone_edges.values, title))
+        return export.write(path, export.vtk(mesh, f"{title}, k in 1/Angstrom"))
+    if suffix == ".png":
+        return export.write(path, export.picture(mesh, data.zone_edges.values, title, colours))
+    return export.write(path, export.page(mesh, data.zone_edges.values, f"{title}, k in 1/Angstrom"))

@@ -6,7 +6,7 @@ import base64
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ import numpy as np
 
 from jaxkin.errors import JaxkinError
 from jaxkin.hamiltonian.bloch import BlochModel
+from jaxkin.output.colouring import UNITS, colourings, known
 from jaxkin.output.folder import replace_file
 from jaxkin.surface.mesh import Mesh
 from jaxkin.surface.spectrum import Spectrum
@@ -29,8 +30,8 @@ SUFFIXES = {
     ".vtk": "triangles with band geometry, for ParaView",
     ".csv": "sampled points",
     ".html": "a page that turns in any browser",
+    ".png": "a picture",
 }
-UNITS = {"velocity": "eV A", "orbital_moment": "mu_B", "berry_curvature": "A^2", "skew_acceleration": "eV A/ps"}
 APART = 1 / 3
 """Of the whole mesh, that the largest pocket is smaller than where a page begins with that pocket."""
 GRID = 48
@@ -60,9 +61,9 @@ def evaluated(quantities: Mapping[str, Quantity], k: np.ndarray, band: np.ndarra
     }
 
 
-def write(path: Path, text: str) -> Path:
-    """Write a text file, whole or not at all."""
-    return replace_file(path, text.encode())
+def write(path: Path, content: str | bytes) -> Path:
+    """Write a file, whole or not at all."""
+    return replace_file(path, content if isinstance(content, bytes) else content.encode())
 
 
 def bxsf(model: BlochModel, level: float, grid: int = GRID) -> str:
@@ -113,7 +114,7 @@ def vtk(mesh: Mesh, title: str) -> str:
     lines += [f"POINT_DATA {len(mesh.vertices)}"]
     for name, values in {"band": mesh.band, "pocket": mesh.pocket}.items():
         lines += [f"SCALARS {name} int 1", "LOOKUP_TABLE default", *map(str, values)]
-    for name, values in _of(mesh).items():
+    for name, values in known(mesh).items():
         vector = values.ndim == 2
         lines += (
             [f"VECTORS {_spelt(name)} double"]
@@ -163,15 +164,6 @@ def page(mesh: Mesh, edges: np.ndarray, title: str) -> str:
         edges: (E, 2, 3) of the zone in Å⁻¹.
         title: one line.
     """
-    scalars = {}
-    for name, values in _of(mesh).items():
-        unit = f" ({UNITS[name]})" if name in UNITS else ""
-        label = name.replace("_", " ")
-        if values.ndim == 1:
-            scalars[label + unit] = values, bool(values.min() < 0 < values.max())
-            continue
-        scalars[f"|{label}|{unit}"] = np.linalg.norm(values, axis=1), False
-        scalars |= {f"{label} {axis}{unit}": (values[:, a], True) for a, axis in enumerate("xyz")}
     data = {
         "title": title,
         "corners": mesh.simplices.shape[1],
@@ -182,13 +174,26 @@ def page(mesh: Mesh, edges: np.ndarray, title: str) -> str:
         "boxes": (boxes := _boxes(mesh)),
         "first": int(_widest(boxes[1]) < APART * _widest(boxes[0])),
         "quantities": [
-            {"label": label, "signed": signed, "values": _packed(values, np.float32)}
-            for label, (values, signed) in scalars.items()
-            if np.any(values)
+            {"label": one.label, "signed": one.signed, "values": _packed(one.values, np.float32)}
+            for one in colourings(mesh).values()
+            if np.any(one.values)
         ],
     }
     template = resources.files("jaxkin.output").joinpath("viewer.html").read_text(encoding="utf-8")
     return template.replace("/*DATA*/null", json.dumps(data, ensure_ascii=False).replace("<", "\\u003c"))
+
+
+def picture(mesh: Mesh, edges: np.ndarray, title: str, colours: Sequence[str]) -> bytes:
+    """A PNG with a panel for each of the ``colours``; the rest as for :func:`page`.
+
+    Raises:
+        JaxkinError: no such quantity, or no matplotlib.
+    """
+    try:
+        from jaxkin.output import pictures, relief
+    except ImportError as error:
+        raise JaxkinError("a picture needs matplotlib: pip install matplotlib.") from error
+    return pictures.png(relief.drawn(mesh, edges, title, colours))
 
 
 def _boxes(mesh: Mesh) -> list[dict[str, Any]]:
@@ -200,11 +205,6 @@ def _boxes(mesh: Mesh) -> list[dict[str, Any]]:
 
 def _widest(box: dict[str, Any]) -> float:
     return float(np.max(np.subtract(box["high"], box["low"])))
-
-
-def _of(mesh: Mesh) -> dict[str, np.ndarray]:
-    names = ("orbital_moment", "velocity", "berry_curvature")
-    return {**{name: getattr(mesh, name) for name in names}, **mesh.further}
 
 
 def _spelt(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -32,16 +33,21 @@ NOTHING = 1e-10
 """Of the largest part of a component: rounding, which a logarithmic axis has no place for."""
 
 
-def draw(dataset: xr.Dataset, folder: Path) -> list[Path]:
+def draw(dataset: xr.Dataset, folder: Path, colours: Sequence[str] = ()) -> list[Path]:
     """Write ``fermi_surface.png``, ``spectrum.png``, ``convergence.png`` and a scan's pictures; return their paths.
 
     What the result has no numbers for is left out, and removed where an earlier result had it.
 
+    Args:
+        dataset: a result.
+        folder: for the files.
+        colours: of the surface, as for :func:`jaxkin.output.colouring.chosen`.
+
     Raises:
-        JaxkinError: they cannot be written.
+        JaxkinError: they cannot be written, or a colour is none.
     """
     pictures = {
-        "fermi_surface.png": fermi_surface(dataset),
+        "fermi_surface.png": fermi_surface(dataset, colours),
         "spectrum.png": spectrum(dataset),
         "convergence.png": convergence(dataset),
         "scan.png": scan(dataset),

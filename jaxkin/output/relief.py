@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from functools import reduce
+from typing import Any
 
 import matplotlib
 import numpy as np
 import xarray as xr
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
-from matplotlib.colors import Colormap, Normalize
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from mpl_toolkits.mplot3d.art3d import Line3DCollection, Poly3DCollection
 
+from jaxkin.output.colouring import Colouring, chosen
 from jaxkin.output.dataset import XYZ, mesh_of
 from jaxkin.surface.mesh import Mesh
 
@@ -24,68 +27,70 @@ LIT, AMBIENT = (0.35, -0.55, 0.75), 0.58
 """Direction of the light from the viewer's side, and the part of it that is everywhere."""
 THINNEST = 0.35
 """Of the longest edge of the picture's box, that the others are at least."""
+SPELT = {"mu_B": "$\\mu_B$", "A^2": "Å$^2$", "eV A": "eV Å"}
+"""Units of files, in pictures."""
+ACROSS = 3
+"""Panels beside each other."""
 ZONE = 0.25
 """Of the zone's size, from which a surface is drawn together with the zone."""
 
 
-class Quantity(NamedTuple):
-    """Numbers at the vertices, (V,), with a label; signed ones get a range of colours that is symmetric about zero."""
+def fermi_surface(dataset: xr.Dataset, colours: Sequence[str] = ()) -> Figure | None:
+    """The surface of a result, by default with the orbital moment and the skew acceleration, or else the velocity.
 
-    label: str
-    values: np.ndarray
-    signed: bool
-
-    @property
-    def colours(self) -> tuple[Colormap, Normalize]:
-        """The map, and the range it covers: but for the outermost percent, which bands that nearly touch have."""
-        limit = float(np.quantile(np.abs(self.values), 0.99)) or 1.0
-        if self.signed:
-            return matplotlib.colormaps["RdBu_r"], Normalize(-limit, limit)
-        return matplotlib.colormaps["viridis"], Normalize(float(self.values.min()), limit)
-
-
-def fermi_surface(dataset: xr.Dataset) -> Figure | None:
-    """The surface coloured by a component of the orbital moment and by the skew acceleration, or else the velocity.
-
-    Where small pockets lie far apart only the largest, and what shares its place, is drawn.
+    Raises:
+        JaxkinError: what :func:`jaxkin.output.colouring.chosen` refuses.
     """
     mesh = mesh_of(dataset)
     if mesh is None:
         return None
-    mesh, pockets = _together(mesh)
-    quantities, edges = _panels(mesh), dataset.zone_edges.values
-    if np.ptp(mesh.vertices, axis=0).max() < ZONE * np.ptp(edges.reshape(-1, 3), axis=0).max():
-        edges = edges[:0]
-    figure = Figure(figsize=(5.4 * len(quantities), 5.0), layout="constrained")
-    for number, quantity in enumerate(quantities, start=1):
-        if mesh.simplices.shape[1] == 3:
-            ax: Any = figure.add_subplot(1, len(quantities), number, projection="3d", computed_zorder=False)
-            _draw_triangles(ax, mesh, quantity, edges)
-        else:
-            ax = figure.add_subplot(1, len(quantities), number)
-            _draw_lines(ax, mesh, quantity, edges)
-        colours, norm = quantity.colours
-        bar = figure.colorbar(ScalarMappable(norm, colours), ax=ax, shrink=0.72, pad=0.13, aspect=24)
-        bar.set_label(quantity.label)
-        bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
-    total = int(dataset.mesh_k.attrs["pockets_found"])
-    remark = f" ({pockets} of {total} pockets)" if pockets < total else ""
     level, mu = float(dataset.mesh_k.attrs["energy_eV"]), float(np.ravel(dataset.fermi_level.values)[0])
     name = "Fermi surface" if level == mu else f"surface of ε = {level:.4g} eV"
-    kelvin = float(np.ravel(dataset.temperature.values)[0])
-    figure.suptitle(f"{name}, μ = {mu:g} eV, T = {kelvin:g} K{remark}")
+    title = f"{name}, μ = {mu:g} eV, T = {float(np.ravel(dataset.temperature.values)[0]):g} K"
+    return drawn(mesh, dataset.zone_edges.values, title, colours, int(dataset.mesh_k.attrs["pockets_found"]))
+
+
+def drawn(mesh: Mesh, edges: np.ndarray, title: str, colours: Sequence[str], total: int = 0) -> Figure:
+    """A mesh in the first zone, a panel for each colour.
+
+    Where small pockets lie far apart only the largest, and what shares its place, is drawn.
+
+    Args:
+        mesh: not empty.
+        edges: (E, 2, 3) of the zone in Å⁻¹.
+        title: one line.
+        colours: names, as for :func:`jaxkin.output.colouring.chosen`.
+        total: pockets of the surface, if the mesh has not all of them.
+    """
+    total = max(total, len(np.unique(mesh.pocket)))
+    mesh, pockets = _together(mesh)
+    panels = chosen(mesh, colours)
+    if np.ptp(mesh.vertices, axis=0).max() < ZONE * np.ptp(edges.reshape(-1, 3), axis=0).max():
+        edges = edges[:0]
+    rows = -(-len(panels) // ACROSS)
+    across = -(-len(panels) // rows)
+    figure = Figure(figsize=(5.4 * across, 5.0 * rows), layout="constrained")
+    for number, panel in enumerate(panels, start=1):
+        shades = _shades(panel)
+        if mesh.simplices.shape[1] == 3:
+            ax: Any = figure.add_subplot(rows, across, number, projection="3d", computed_zorder=False)
+            _draw_triangles(ax, mesh, panel.values, shades, edges)
+        else:
+            ax = figure.add_subplot(rows, across, number)
+            _draw_lines(ax, mesh, panel.values, shades, edges)
+        bar = figure.colorbar(shades, ax=ax, shrink=0.72, pad=0.13, aspect=24)
+        bar.set_label(reduce(lambda text, pair: text.replace(*pair), SPELT.items(), panel.label))
+        bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
+    figure.suptitle(title + (f" ({pockets} of {total} pockets)" if pockets < total else ""))
     return figure
 
 
-def _panels(mesh: Mesh) -> list[Quantity]:
-    moment, skew = mesh.orbital_moment, np.linalg.norm(mesh.further["skew_acceleration"], axis=1)
-    axis = int(np.argmax(np.mean(moment**2, axis=0)))
-    second = Quantity("skew acceleration $|Q|$ (eV Å/ps)", skew, False)
-    if not skew.any():
-        second = Quantity(
-            "velocity $|\\partial\\varepsilon/\\partial k|$ (eV Å)", np.linalg.norm(mesh.velocity, axis=1), False
-        )
-    return [Quantity(f"orbital moment $m_{XYZ[axis]}$ ($\\mu_B$)", moment[:, axis], True), second]
+def _shades(panel: Colouring) -> ScalarMappable:
+    """Colours, and the range they cover: but for the outermost percent, which bands that nearly touch have."""
+    limit = float(np.quantile(np.abs(panel.values), 0.99)) or 1.0
+    if panel.signed:
+        return ScalarMappable(Normalize(-limit, limit), matplotlib.colormaps["RdBu_r"])
+    return ScalarMappable(Normalize(float(panel.values.min()), limit), matplotlib.colormaps["viridis"])
 
 
 def _together(mesh: Mesh) -> tuple[Mesh, int]:
@@ -100,12 +105,11 @@ def _together(mesh: Mesh) -> tuple[Mesh, int]:
     return mesh.part(np.isin(mesh.pocket, kept)), len(kept)
 
 
-def _draw_triangles(ax: Any, mesh: Mesh, quantity: Quantity, edges: np.ndarray) -> None:
-    corners = np.concatenate([mesh.vertices, mesh.velocity, quantity.values[:, None]], axis=1)[mesh.simplices]
+def _draw_triangles(ax: Any, mesh: Mesh, values: np.ndarray, shades: ScalarMappable, edges: np.ndarray) -> None:
+    corners = np.concatenate([mesh.vertices, mesh.velocity, values[:, None]], axis=1)[mesh.simplices]
     if len(corners) < SMOOTH:
         corners = _divided(corners)
-    colours, norm = quantity.colours
-    face = colours(norm(corners[..., 6].mean(axis=1)))
+    face = shades.to_rgba(corners[..., 6].mean(axis=1))
     face[:, :3] *= _light(corners[..., 3:6].mean(axis=1))[:, None]
     ax.view_init(ELEVATION, AZIMUTH)
     ax.add_collection3d(Poly3DCollection(corners[..., :3], facecolors=face, edgecolors=face, linewidths=0.25, zorder=2))
@@ -125,15 +129,12 @@ def _draw_triangles(ax: Any, mesh: Mesh, quantity: Quantity, edges: np.ndarray) 
     ax.tick_params(labelsize=8, pad=2)
 
 
-def _draw_lines(ax: Any, mesh: Mesh, quantity: Quantity, edges: np.ndarray) -> None:
-    colours, norm = quantity.colours
-    values = quantity.values[mesh.simplices].mean(axis=1)
+def _draw_lines(ax: Any, mesh: Mesh, values: np.ndarray, shades: ScalarMappable, edges: np.ndarray) -> None:
     ax.add_collection(LineCollection(list(edges[..., :2]), colors="0.6", linewidths=0.8))
-    drawn = LineCollection(
-        list(mesh.vertices[mesh.simplices][..., :2]), cmap=colours, norm=norm, linewidths=2.6, capstyle="round"
-    )
-    drawn.set_array(values)
-    ax.add_collection(drawn)
+    segments, style = list(mesh.vertices[mesh.simplices][..., :2]), {"cmap": shades.cmap, "norm": shades.norm}
+    lines = LineCollection(segments, linewidths=2.6, capstyle="round", **style)
+    lines.set_array(values[mesh.simplices].mean(axis=1))
+    ax.add_collection(lines)
     ax.set_aspect("equal")
     ax.autoscale_view()
     ax.margins(0.08)

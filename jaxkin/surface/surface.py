@@ -326,12 +326,14 @@ class Surface(eqx.Module):
         *,
         across: int = ACROSS,
         grid: int = 48,
+        colours: Sequence[str] = (),
     ) -> Path:
         """Write the surface for other programs, in the format of the file's ending; return its path.
 
         - ``.bxsf``: energies of the bands that have the level, in eV on a grid of the reciprocal cell (XCrySDen);
         - ``.vtk``: triangles in the first Brillouin zone with band, velocity, moment and curvature (ParaView);
         - ``.html``: the same as a page that turns in any browser, coloured by any of them;
+        - ``.png``: a picture, a panel for each of the ``colours``;
         - ``.csv``: the sampled points with their weights, units in the first line.
 
         Args:
@@ -340,6 +342,8 @@ class Surface(eqx.Module):
                 :meth:`integrate` takes, with a number or a vector (3,) as their value.
             across: as of :meth:`mesh`.
             grid: points of a .bxsf along each reciprocal vector.
+            colours: of a .png: ``"velocity_x"`` is a component and ``"velocity"`` the length of a vector; the moment,
+                curvature and ``quantities`` as well. By default the quantities, or else moment and velocity.
 
         Raises:
             JaxkinError: another ending, a model that the format cannot hold, a file that cannot be written.
@@ -349,7 +353,7 @@ class Surface(eqx.Module):
         check_kind("path", path, (str, PathLike), "the path of a file")
         file, more = Path(path), dict(quantities or {})
         suffix = export.check_suffix(file)
-        title = f"Fermi surface at {float(self.fermi_level):.6g} eV, k in 1/Angstrom"
+        title = f"Fermi surface at {float(self.fermi_level):.6g} eV"
         if suffix == ".bxsf":
             check_count("grid", grid, 2, most=MOST_ACROSS)
             return export.write(file, export.bxsf(self.model, float(self.fermi_level), grid))
@@ -359,5 +363,7 @@ class Surface(eqx.Module):
         mesh = replace(mesh, further=export.evaluated(more, mesh.k, mesh.band))
         mesh = folded(mesh, self.model, self.pockets)
         if suffix == ".vtk":
-            return export.write(file, export.vtk(mesh, title))
-        return export.write(file, export.page(mesh, zone_edges(self.model), title))
+            return export.write(file, export.vtk(mesh, f"{title}, k in 1/Angstrom"))
+        if suffix == ".png":
+            return export.write(file, export.picture(mesh, zone_edges(self.model), title, colours or list(more)))
+        return export.write(file, export.page(mesh, zone_edges(self.model), f"{title}, k in 1/Angstrom"))
