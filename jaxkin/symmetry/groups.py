@@ -50,7 +50,11 @@ GENERATORS: dict[str, list[np.ndarray]] = {
 
 
 def point_group(name: str, *, turn: float = 0.0) -> list[Operation]:
-    """Operations of a point group, with its secondary axes turned about z by ``turn`` (rad).
+    """Operations of a point group: docs/theory.md, "Symmetry".
+
+    Args:
+        name: of Schoenflies, such as "D3". The principal axis is z, a secondary one, or a vertical mirror's normal, x.
+        turn: angle in rad by which the secondary axes are turned about z.
 
     Raises:
         ConfigError: not one of the 32 Schoenflies names.
@@ -67,9 +71,13 @@ def point_group(name: str, *, turn: float = 0.0) -> list[Operation]:
 
 
 def group_name(operations: list[Operation]) -> str:
-    """Schoenflies name of the unitary operations of a group.
+    """Schoenflies name of the unitary operations of a group, or "unknown": docs/theory.md, "Symmetry".
 
     The number of operations of each kind (det, order) identifies each of the 32 groups.
+
+    >>> import jaxkin as jk
+    >>> jk.symmetry.group_name(jk.symmetry.point_group("D3"))
+    'D3'
     """
     return _by_kinds().get(_kinds(operations), "unknown")
 
@@ -87,14 +95,27 @@ def _by_kinds() -> dict[frozenset, str]:
 def project_gyrotropic(operations: list[Operation], tensor: np.ndarray) -> np.ndarray:
     """Part of g_ab (..., 3, 3) that a group allows: the mean of det(R) R g Rᵀ.
 
-    g is axial and even under time reversal (m and v both change sign), so that an antiunitary
+    g is axial and even under time reversal (m and v both change sign, Eq. (10)), so that an antiunitary
     operation constrains it like its unitary part.
+
+    Args:
+        operations: a whole group.
+        tensor: g, (..., 3, 3), in any unit.
+
+    >>> import jaxkin as jk
+    >>> jk.symmetry.project_gyrotropic(jk.symmetry.point_group("D3"), np.diag([1.0, 3.0, 5.0])).diagonal().round(6)
+    array([2., 2., 5.])
     """
     parts = [op.determinant * op.rotation @ tensor @ op.rotation.T for op in operations]
     return sum(parts[1:], start=parts[0]) / len(parts)
 
 
 def allowed_components(operations: list[Operation]) -> np.ndarray:
-    """(3, 3) booleans: which components of g_ab a group allows to be non-zero."""
+    """(3, 3) booleans: which components of g_ab a group allows to be non-zero, docs/theory.md, "Symmetry".
+
+    >>> import jaxkin as jk
+    >>> int(jk.symmetry.allowed_components(jk.symmetry.point_group("C4v")).sum())  # g_xy = −g_yx
+    2
+    """
     basis = np.eye(9).reshape(9, 3, 3)
     return np.abs(project_gyrotropic(operations, basis)).max(axis=0) > 1e-9

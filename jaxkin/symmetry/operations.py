@@ -12,13 +12,22 @@ _ORDERS = {-1: 2, 0: 3, 1: 4, 2: 6, 3: 1}  # trace of the proper part → order 
 
 @dataclass(frozen=True, eq=False)
 class Operation:
-    """An orthogonal ``rotation`` (3, 3) in Cartesian axes, combined with time reversal if ``antiunitary``."""
+    """A point operation, with or without time reversal: docs/theory.md, "Symmetry".
+
+    Attributes:
+        rotation: orthogonal, (3, 3), in Cartesian axes, no unit.
+        antiunitary: whether time is reversed, too.
+
+    >>> Operation(-np.eye(3)).name, Operation(np.diag([1.0, 1.0, -1.0]), antiunitary=True).name
+    ('inversion', 'mirror perpendicular to [0 0 1] with time reversal')
+    """
 
     rotation: np.ndarray
     antiunitary: bool = False
 
     @property
     def determinant(self) -> int:
+        """−1 of what turns a right hand into a left one, else 1."""
         return round(float(np.linalg.det(self.rotation)))
 
     @property
@@ -57,6 +66,7 @@ class Operation:
         return "time reversal" if word == "identity" else f"{word} with time reversal"
 
     def same_as(self, other: Operation) -> bool:
+        """Whether both do the same, to about 10⁻⁵ in the matrices' elements."""
         return self.antiunitary == other.antiunitary and np.allclose(self.rotation, other.rotation, atol=1e-6)
 
 

@@ -34,12 +34,13 @@ LocalPotential = tuple[np.ndarray, tuple[int, ...], np.ndarray]
 
 
 def orbital_representation(model: TightBinding, operation: Operation, *, tolerance: float = TOLERANCE) -> np.ndarray:
-    """Unitary U (n, n), up to a phase, with H(gk) = U H(k) U† at all k: g takes orbital α to Σ_β |β⟩ U_βα.
+    """Unitary U (n, n), no unit, up to a phase: H(gk) = U H(k) U† at all k; g takes orbital α to Σ_β |β⟩ U_βα.
 
     U minimises Σ_k |U H(k) − H(gk) U|² at random k among the matrices that put every site on its image
     under {g|t}; of the translations t that permute the sites, the best. In this H(k) the orbitals of a
     site stand at their common centre, as the spread of Wannier centres about an atom depends on the
-    choice of orbitals; U acts on the orbitals in real space and depends on neither.
+    choice of orbitals; U acts on the orbitals in real space and depends on neither. It finds an impurity's equivalent
+    sites: docs/impurities.md.
 
     Args:
         model: the crystal.
@@ -73,8 +74,8 @@ def partners(
 ) -> list[LocalPotential]:
     """The distinct images U V U† of a local potential V = Σ_mm' |m⟩ V_mm' ⟨m'|, itself first.
 
-    Images that differ by a lattice translation are one, and so are those that agree within the accuracy
-    of U. The first orbital of every image but the first lies in cell 0.
+    Impurities sit on all of them: docs/impurities.md. Images that differ by a lattice translation are one, and so are
+    those that agree within the accuracy of U. The first orbital of every image but the first lies in cell 0.
 
     Args:
         model: the crystal.
@@ -82,7 +83,7 @@ def partners(
         orbitals: m indices.
         cells: (m, d) integers, the cell of each orbital; None: all in cell 0.
         operations: the crystal's whole group, of which the unitary operations are used; None finds it on H(k).
-        tolerance: see :func:`orbital_representation`.
+        tolerance: as of :func:`orbital_representation`, in eV.
 
     Returns:
         ``(potential (m', m'), orbitals, cells (m', d))`` of each.

@@ -20,7 +20,12 @@ ZERO = 1e-9
 
 
 class Forbidden(NamedTuple):
-    """Components that vanish, such as "xy", and the operations that together forbid each of them."""
+    """Why components of a response vanish: docs/theory.md, "Symmetry".
+
+    Attributes:
+        components: those that vanish, such as "xy".
+        by: the operations that together forbid each of them.
+    """
 
     components: tuple[str, ...]
     by: tuple[Operation, ...]
@@ -32,6 +37,10 @@ def allowed(operations: Sequence[Operation], response: Response = "g") -> tuple[
     g_ab is an axial tensor that time reversal keeps, g = det(R) R g Rᵀ; so is χ^me_ab = g_ab − ½δ_ab Tr g, Eq. (86),
     which has the same components. The Hall conductivity σ_ab = −σ_ba is an axial vector that it turns round.
 
+    Args:
+        operations: a whole group.
+        response: "g", for χ^me too, or "hall".
+
     >>> import jaxkin as jk
     >>> allowed(jk.symmetry.point_group("C4v")), allowed(jk.symmetry.point_group("C4"), "hall")
     (('xy', 'yx'), ('xy',))
@@ -41,7 +50,7 @@ def allowed(operations: Sequence[Operation], response: Response = "g") -> tuple[
 
 
 def is_gyrotropic(operations: Sequence[Operation]) -> bool:
-    """Whether a group allows any component of g: of the 32 point groups 18 do.
+    """Whether a group allows any component of g: of the 32 point groups 18 do, docs/theory.md, "Symmetry".
 
     >>> import jaxkin as jk
     >>> is_gyrotropic(jk.symmetry.point_group("D2d")), is_gyrotropic(jk.symmetry.point_group("Td"))
@@ -53,7 +62,8 @@ def is_gyrotropic(operations: Sequence[Operation]) -> bool:
 def forbidden(operations: Sequence[Operation], response: Response = "g") -> list[Forbidden]:
     """Why each missing component vanishes: a single operation where one is enough, else two, else the group.
 
-    Operations that forbid most come first, so that few are named.
+    Operations that forbid most come first, so that few are named: docs/questions.md,
+    "Which components can I expect, and why is g zero?".
 
     Args:
         operations: a whole group.

@@ -83,7 +83,7 @@ class _Probe:
 
 
 class Violation(NamedTuple):
-    """How well an operation is a symmetry of H(k).
+    """How well an operation is a symmetry of H(k): docs/theory.md, "Symmetry".
 
     Attributes:
         energy: by how much energies differ at most, in eV, at a few random k.
@@ -108,13 +108,35 @@ def violation(model: BlochModel, operation: Operation, *, tolerance: float = ENE
 def violations(
     model: BlochModel, operations: Sequence[Operation], *, tolerance: float = ENERGY_TOLERANCE
 ) -> list[Violation]:
-    """How well each of several operations is a symmetry of H(k), as :func:`violation`, at the same k."""
+    """How well each of several operations is a symmetry of H(k), at the same k: docs/theory.md, "Symmetry".
+
+    Args:
+        model: any Bloch model.
+        operations: to be tried.
+        tolerance: by which energies of equivalent k may differ, in eV.
+
+    Raises:
+        JaxkinError: no model, or a tolerance that is not positive and at most 1 eV.
+
+    >>> import jaxkin as jk
+    >>> inversion = jk.symmetry.Operation(-np.eye(3))
+    >>> [one.fault is None for one in violations(jk.models.get("kramers-weyl-o"), [inversion])]
+    [False]
+    """
     probe = _Probe(model, tolerance)
     return [Violation(float(probe.differences(op).max()), probe.fault(op)) for op in operations]
 
 
 def is_symmetry(model: BlochModel, operation: Operation, *, tolerance: float = ENERGY_TOLERANCE) -> bool:
-    """Whether an operation is a symmetry of H(k).
+    """Whether an operation is a symmetry of H(k): docs/theory.md, "Symmetry".
+
+    Args:
+        model: any Bloch model.
+        operation: to be tried.
+        tolerance: by which energies of equivalent k may differ, in eV.
+
+    Raises:
+        JaxkinError: no model, or a tolerance that is not positive and at most 1 eV.
 
     >>> import jaxkin as jk, numpy as np
     >>> time_reversal = jk.symmetry.Operation(np.eye(3), antiunitary=True)
@@ -125,13 +147,19 @@ def is_symmetry(model: BlochModel, operation: Operation, *, tolerance: float = E
 
 
 def verify_symmetries(model: BlochModel, operations: list[Operation], *, tolerance: float = ENERGY_TOLERANCE) -> None:
-    """Check that every operation is a symmetry of H(k).
+    """Check that every operation is a symmetry of H(k): docs/theory.md, "Symmetry".
 
-    Energies must agree within ``tolerance`` (eV) at random k; velocity, orbital moment and Berry
+    Energies must agree within ``tolerance`` at random k; velocity, orbital moment and Berry
     curvature must transform as polar and axial vectors (which tells inversion from time reversal).
+
+    Args:
+        model: any Bloch model.
+        operations: such as :func:`jaxkin.symmetry.point_group` makes.
+        tolerance: in eV.
 
     Raises:
         SymmetryError: names the first operation that is not a symmetry, and how it fails.
+        JaxkinError: no model, or a tolerance that is not positive and at most 1 eV.
 
     >>> import jaxkin as jk
     >>> jk.verify_symmetries(jk.models.get("kramers-weyl-o"), jk.symmetry.point_group("O"))
@@ -147,7 +175,7 @@ def find_symmetries(model: BlochModel, *, tolerance: float = ENERGY_TOLERANCE) -
     """All point operations of H(k), with and without time reversal.
 
     Candidates are the lattice's rotations; for a k·p model those of a cube and of a hexagonal prism
-    along z.
+    along z. What they are used for: docs/method.md, "Symmetry".
 
     Args:
         model: any Bloch model.
@@ -155,6 +183,9 @@ def find_symmetries(model: BlochModel, *, tolerance: float = ENERGY_TOLERANCE) -
 
     Returns:
         Operations with Cartesian matrices (3, 3), the identity among them.
+
+    Raises:
+        JaxkinError: no model, or a tolerance that is not positive and at most 1 eV.
 
     >>> import jaxkin as jk
     >>> operations = jk.find_symmetries(jk.models.get("kramers-weyl-d3"))
@@ -189,12 +220,20 @@ def strictly_kept(
 def verify_point_group(
     model: BlochModel, name: str | None = None, *, tolerance: float = ENERGY_TOLERANCE
 ) -> list[Operation]:
-    """The operations of the model's stated point group (or of ``name``), each verified on H(k).
+    """The operations of a point group, each verified on H(k): docs/theory.md, "Symmetry".
 
     The principal axis is z; the secondary axes may lie along x or turned from it by 30°, 45° or 90°.
 
+    Args:
+        model: any Bloch model.
+        name: of Schoenflies; by default what the model states.
+        tolerance: by which energies of equivalent k may differ, in eV.
+
     Raises:
-        SymmetryError: names an operation of the group that H(k) does not have, and what it has instead.
+        SymmetryError: names an operation of the group that H(k) does not have, and what it has instead; or no group is
+            stated.
+        ConfigError: not one of the 32 names.
+        JaxkinError: no model, or a tolerance that is not positive and at most 1 eV.
 
     >>> import jaxkin as jk
     >>> model = jk.models.get("kramers-weyl-d4")
