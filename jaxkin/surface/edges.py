@@ -40,7 +40,7 @@ Progress = Callable[[int, int, str], None]
 
 
 class BandEdges(NamedTuple):
-    """The range of every band.
+    """The range of every band, by :func:`band_edges`: docs/questions.md, "The level is in a gap. Is that an error?".
 
     Attributes:
         lowest, highest: (n,) in eV.
@@ -64,8 +64,9 @@ def band_edges(model: BlochModel, *, progress: Progress | None = None) -> BandEd
     """Lowest and highest energy of every band, exact to 1e-6 eV wherever a grid of 20 points an edge has them at all.
 
     Each is the best of three local extrema on the grid (200 points in one dimension, 48 an edge in two, 20 in three),
-    refined. An extremum much narrower than the grid, beside a higher one that is broad, can be missed. In a k·p model
-    they are those within its box.
+    refined: by parabolas, and where bands have corners by simplices (J. Nelder, R. Mead, Comput. J. 7, 308 (1965)).
+    An extremum much narrower than the grid, beside a higher one that is broad, can be missed. In a k·p model they are
+    those within its box.
 
     Args:
         model: any Bloch model.

@@ -11,7 +11,7 @@ from jaxkin.surface.surface import Surface
 
 
 class Extent(NamedTuple):
-    """One band's part of a pocket.
+    """One band's part of a pocket: docs/method.md, "Electrons and holes".
 
     Attributes:
         band: its index.
@@ -31,7 +31,8 @@ class Extent(NamedTuple):
 def pocket_extents(surface: Surface) -> list[Extent]:
     """The pockets of a surface at T = 0, as its points show them, largest first.
 
-    A closed one encloses ∫_inside (dk) = (1/d) ∫(dk) δ(ε−μ) v·(k − k₀), Gauss's theorem for any k₀.
+    A closed one encloses ∫_inside (dk) = (1/d) ∫(dk) δ(ε−μ) v·(k − k₀), Gauss's theorem for any k₀. Open and closed:
+    docs/method.md, "Electrons and holes".
 
     >>> import jaxkin as jk
     >>> (sphere,) = jk.surface.pocket_extents(jk.fermi_surface(jk.models.get("massive-dirac-2d", mass=0.1), 0.15))

@@ -63,7 +63,7 @@ def fermi_surface(
     share: Share | None = None,
     progress: Progress | None = None,
 ) -> Surface:
-    """Sample the Fermi surface, or at T > 0 the constant-energy surfaces within −f⁰'.
+    """Sample the Fermi surface, or at T > 0 the constant-energy surfaces within −f⁰': docs/method.md.
 
     Args:
         model: any Bloch model.
@@ -80,11 +80,10 @@ def fermi_surface(
             (:mod:`jaxkin.surface.certificate`); None takes what the search's first nodes make certain.
         degeneracy: eV; bands that lie closer count as one set in moments, curvatures and scattering: Wannier functions
             split what symmetry makes equal by some 0.1 to 1 meV, and moments of the parts are accidents.
-        rtol: keep refining until the standard error of ``target`` is below ``rtol`` of its largest
-            component, or of a hundredth of the integral of its absolute values, if that is more, or ``budget``
-            diagonalisations are spent; ``surface.verdict`` says which.
-        target: per-point values (N, ...) whose integral ``rtol`` refers to; m_a v_b by default, v_a v_b
-            where no state has a moment.
+        rtol: relative accuracy: refine until the error of ``target`` is below ``rtol`` of its largest component
+            (of 0.01 ∫|target|, if that is more), or ``budget`` is spent; ``surface.verdict`` says which.
+        target: per-point values (N, ...) whose integral ``rtol`` refers to; m_a v_b, without any moment v_a v_b.
+        budget: diagonalisations that ``rtol`` may cost.
         share: this process's part of the replicas, :mod:`jaxkin.parallel`; the surface then holds these only.
         progress: called with (done, total, what).
 
@@ -127,15 +126,15 @@ def fermi_surfaces(
 ) -> Surfaces:
     """Surfaces of many Fermi levels and temperatures that share all they can, each sampled when it is asked for.
 
-    All share the search and the symmetries. At T > 0 a :class:`Grid` takes every level and temperature from the
-    same points, and :class:`Lines` the levels of one temperature from the same energies, so that many cost
-    little more than one; their errors are then correlated.
+    All share the search and the symmetries. At T > 0 a :class:`Grid` takes every level and temperature from the same
+    points, and :class:`Lines` the levels of one temperature from the same energies, so that many cost little more than
+    one; their errors are then correlated: docs/method.md, "Temperature".
 
     Args:
         model, sampler, replicas, seed, symmetry, smallest_pocket, degeneracy, target, budget, share, progress: as in
             :func:`fermi_surface`.
         fermi_levels, temperatures: μ in eV and T in K, broadcast against each other.
-        rtol: met by every one of those that share their points.
+        rtol: relative accuracy, met by every one of those that share their points.
         shelf: where replicas are put that took long, and found by a later call.
 
     Raises:
@@ -173,7 +172,11 @@ def fermi_surfaces(
 
 
 class Surfaces(Sequence[Surface]):
-    """The surfaces of a scan in the order of the levels asked for, each sampled when it is asked for first."""
+    """The surfaces of a scan in its order, each sampled when asked for first: docs/method.md, "Temperature".
+
+    Args:
+        thermals, groups, nodes, run: μ and T, what shares points, the search, the sampling, of :func:`fermi_surfaces`.
+    """
 
     def __init__(
         self, thermals: Sequence[Thermal], groups: dict[Thermal, tuple[Thermal, ...]], nodes: Nodes, run: Callable

@@ -61,6 +61,8 @@ def fermi_level(
 ) -> FermiLevel:
     """μ in eV at which a model has a net density of carriers, electrons − holes, at any temperature.
 
+    How carriers are counted: docs/method.md, "Electrons and holes".
+
     Args:
         model: any Bloch model; its bands are counted as it has them (no spin factor).
         density: such as ``"1e18 cm^-3 holes"``; or a number in Å^-d, of ``carriers``, or without them positive for
@@ -69,7 +71,7 @@ def fermi_level(
         carriers: ``"electrons"`` or ``"holes"``, of which ``density`` is a positive number.
         filled: bands that are filled where there are no carriers. None takes the one gap of the model; where it has
             none, electrons are counted from empty bands and holes from full ones.
-        rtol: accuracy, of the density; lines or points are added until the replicas show it.
+        rtol: relative accuracy of the density; lines or points are added until the replicas show it.
         budget: diagonalisations after which none are added.
         replicas: independent samples; their scatter is the standard error of the level.
         seed: makes the result reproducible.
@@ -122,6 +124,7 @@ def fermi_levels(
 
     All share the symmetries and the search; at one temperature a coarse lattice brackets all levels, and those that lie
     within half of what −f⁰' reaches have their fine lattices in common, so that many cost little more than one.
+    How carriers are counted: docs/method.md, "Electrons and holes".
 
     Args:
         model, carriers, filled, rtol, replicas, seed, progress: as in :func:`fermi_level`.

@@ -55,7 +55,8 @@ class Grid(LevelSets):
     Only points in the cells that can hold the level, and near them, are looked at. The standard error
     knows of the random shift, not of the bias that a finite width leaves: compare widths, or compare with
     :class:`Lines`. At T > 0 no smearing is needed, −f⁰' is smooth: :class:`ThermalGrid` of the same ``n`` then
-    does the work.
+    does the work. Smearings: M. Methfessel, A. Paxton, PRB 40, 3616 (1989), N. Marzari et al., PRL 82, 3296 (1999);
+    adaptive widths: J. Yates, X. Wang, D. Vanderbilt, I. Souza, PRB 75, 195121 (2007).
 
     Args:
         n: points per direction of each pocket's box.
@@ -190,7 +191,7 @@ class Grid(LevelSets):
         return 2 * sqrt(squares) + 1e-12
 
     def profile(self, samples: Samples, distance: np.ndarray, slope: np.ndarray) -> np.ndarray:
-        """The smeared δ."""
+        """The smeared δ in 1/eV."""
         delta, _ = SMEARINGS[self.smearing]
         width = np.maximum(self.width or self.adaptive * np.sqrt((slope**2).sum(axis=1)) / self.n, 1e-12)
         return delta(-distance / width) / width

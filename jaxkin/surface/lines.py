@@ -30,11 +30,12 @@ class Lines(LevelSets):
 
     ∫d^dx δ(ε−μ) F = Σ_i ∫d^{d−1}x_⊥ Σ_{roots on the line ∥ i} P_i F / |∂_iε|.
 
-    There is no smearing and no bias: the mean over the random shift is the integral for every ``n``.
+    There is no smearing and no bias: the mean over the random shift is the integral for every ``n``. Why:
+    docs/method.md, "Line quadrature".
 
     Args:
         n: lines per perpendicular direction of each pocket's box (n^{d−1} lines for each direction).
-        power: p, even or not; 6-8 leaves a very smooth integrand.
+        power: p, no unit, even or not; 6-8 leaves a very smooth integrand.
 
     Raises:
         JaxkinError: fewer lines than two, a power that is not from 1 to 100.
@@ -88,7 +89,7 @@ class Lines(LevelSets):
         )
 
     def profile(self, samples: Samples, distance: np.ndarray, slope: np.ndarray) -> np.ndarray:
-        """P_i/|∂_iε|."""
+        """P_i/|∂_iε| in 1/eV."""
         return line_profile(slope, samples.axis, self.power)
 
     def rule(self, thermal: Thermal, decided: Decided) -> LineRule:

@@ -98,16 +98,26 @@ class Sampler(Protocol):
         pockets: Sequence[Pocket],
         rng: np.random.Generator,
     ) -> Samples:
-        """Points of ``pocket`` for ``level`` in ``window`` (eV) and one random shift.
+        """Points of a pocket for one level and one random shift.
 
-        ``stabiliser``: the maps of the zone that map the pocket on itself; ``pockets``: all of the window, this too.
+        Args:
+            spectrum: energies of the model.
+            pocket: where the level set is.
+            window: lowest and highest energy in eV.
+            level: in eV.
+            stabiliser: the maps of the zone that map the pocket on itself.
+            pockets: all of the window, this one too.
+            rng: of the shift.
         """
         ...
 
     def profile(self, samples: Samples, distance: np.ndarray, slope: np.ndarray) -> np.ndarray:
         """(N,) P with Σ volume P F ≈ ∫dκ δ(ε−level)F in 1/eV, or one for points that stand for their volume.
 
-        ``distance`` is ε − level in eV, ``slope`` ∂ε/∂x in eV per edge of the box, (N, d).
+        Args:
+            samples: the points.
+            distance: ε − level in eV, (N,).
+            slope: ∂ε/∂x in eV per edge of the box, (N, d).
         """
         ...
 

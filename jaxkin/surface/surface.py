@@ -30,7 +30,13 @@ from jaxkin.surface.thermal import Thermal
 
 
 class Shell(NamedTuple):
-    """The points of one replica at one energy: where elastic scattering stays."""
+    """The points of one replica at one energy: where elastic scattering stays, docs/method.md, "Temperature".
+
+    Attributes:
+        points: which of the surface's.
+        replica: its number.
+        energy: in eV.
+    """
 
     points: slice
     replica: int
@@ -64,14 +70,28 @@ class Kept:
 class Surface(eqx.Module):
     """Points that turn ∫(dk)(−f⁰')F, or ∫(dk) δ(ε−μ)F at T = 0, into a weighted sum.
 
-    Arrays run over the points of all replicas, sorted by shell. Energies in eV, ``k`` in model coordinates,
-    ``pocket`` an index into ``pockets``, ``velocity`` ∂ε/∂k in eV Å, ``berry_curvature`` in Å², ``orbital_moment``
-    in μ_B, that of spin in it, where the model has spin operators, and by itself in ``spin_moment``, ``weight`` in
-    1/(eV Å^d) such that Σ_{points of one replica} W F is one estimate of the integral.
-    ``level_weight`` does the same for ∫(dk) δ(ε−ε_shell)F over the points of a shell.
+    How they are found: docs/method.md. Arrays run over the points of all replicas, sorted by shell.
 
     It is a pytree: :meth:`at` evaluates the same random points for another model, μ or T, also under ``jax.jit``,
     ``jax.grad`` and ``jax.vmap``, and all that takes a surface takes that one.
+
+    Attributes:
+        model: whose surface it is.
+        fermi_level: μ in eV.
+        temperature: T in K.
+        k: (N, d) model coordinates.
+        energy: ε in eV, (N,).
+        velocity: ∂ε/∂k in eV Å, (N, 3).
+        berry_curvature: Ω in Å², (N, 3), Eq. (15).
+        orbital_moment: m in μ_B, (N, 3), Eq. (4), that of spin in it where the model has spin operators.
+        spin_moment: that of spin by itself in μ_B, (N, 3).
+        weight: W in 1/(eV Å^d), (N,): Σ_{points of one replica} W F is one estimate of the integral.
+        level_weight: the same, in the same unit, for ∫(dk) δ(ε−ε_shell)F over the points of a shell.
+        sampler: that made the points.
+        replicas, seed, evaluations: independent random shifts, where they begin, and the number of H(k) diagonalised.
+        layout: which points make which shell.
+        verdict: which sampler was chosen, and how accurate the surface is, in words.
+        warnings: reasons for caution.
     """
 
     model: BlochModel
@@ -88,7 +108,7 @@ class Surface(eqx.Module):
     rule: Rule
     """What was decided about the points, and how they follow μ, T and the model."""
     heights: np.ndarray
-    """(E,) (ε−μ)/kT of the different energies of the shells, 0 at T = 0; where processes share the replicas, of all."""
+    """(E,) relative energies (ε−μ)/kT of the shells, 0 at T = 0; where processes share the replicas, of all."""
     bloch: tuple[AnyArray, AnyArray] | None
     """|u⟩ (N, n) and |D_a u⟩ (N, 3, n) in Å where they are there already."""
     sampler: Sampler = eqx.field(static=True)
@@ -97,7 +117,7 @@ class Surface(eqx.Module):
     layout: Layout = eqx.field(static=True)
     evaluations: int = eqx.field(static=True)
     smallest_pocket: float = eqx.field(static=True)
-    """Å⁻¹: no pocket that contains a ball of this diameter was missed."""
+    """In Å⁻¹: no pocket that contains a ball of this diameter was missed."""
     decided: Kept = eqx.field(static=True)
     """The pockets."""
     carriers: Kept = eqx.field(static=True)
@@ -147,7 +167,7 @@ class Surface(eqx.Module):
 
     @property
     def replica(self) -> np.ndarray:
-        """(N,) number of each point's replica."""
+        """(N,) index of each point's replica."""
         return np.repeat(np.array(self.layout.replica, int), np.diff(self.layout.starts))
 
     @property
@@ -245,7 +265,10 @@ class Surface(eqx.Module):
         """∫(dk)(−f⁰')F with its standard error; ∫(dk) δ(ε−μ)F at T = 0. Units of F per eV Å^d.
 
         Args:
-            values: F at the points, (N, ...), or a JAX function F(k, band) of one point.
+            values: F at the points, (N, ...), in any unit, or a JAX function F(k, band) of one point.
+
+        Raises:
+            JaxkinError: values that are not numbers, not finite, or not as many as the points.
 
         >>> import jaxkin as jk
         >>> model = jk.models.get("helical-isotropic")

@@ -67,6 +67,9 @@ class ThermalGrid:
 
     Args:
         n: points along the steepest direction of each pocket's box; along others as the band is steep.
+
+    Raises:
+        JaxkinError: fewer points than two.
     """
 
     n: int
@@ -81,7 +84,7 @@ class ThermalGrid:
         return self
 
     def windows(self, thermals: Sequence[Thermal]) -> list[tuple[float, float]]:
-        """The windows of −f⁰' of all ``thermals``, those that overlap joined."""
+        """The windows of −f⁰' of all ``thermals`` in eV, those that overlap joined."""
         joined: list[tuple[float, float]] = []
         for low, high in sorted(thermal.window for thermal in thermals):
             if joined and low <= joined[-1][1]:
@@ -129,7 +132,15 @@ class ThermalGrid:
         stabiliser: tuple[ZoneMap, ...],
         rng: np.random.Generator,
     ) -> tuple[Samples, Passed]:
-        """The nodes that may have a band in the window, and those that the bands pass by."""
+        """The nodes that may have a band in the window, and those that the bands pass by.
+
+        Args:
+            model: any.
+            pocket: in whose box they lie.
+            window: lowest and highest energy in eV.
+            stabiliser: the maps of the zone that map the pocket on itself.
+            rng: of the shift.
+        """
         size = self._size(model, pocket, stabiliser)
         choices = random_shifts(stabiliser, 2 * np.pi * size[:, None] * np.asarray(model.dual)) if stabiliser else []
         shift, maps = rng.random(len(size)), ()
