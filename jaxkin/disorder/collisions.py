@@ -39,16 +39,16 @@ class Collisions(abc.ABC):
 
     @abc.abstractmethod
     def symmetric(self, x: Array) -> Array:
-        """S x for x (M, m)."""
+        """S x for x (M, m); S in 1/ps."""
 
     @abc.abstractmethod
     def antisymmetric(self, x: Array) -> Array:
-        """A x for x (M, m)."""
+        """A x for x (M, m); A in 1/ps."""
 
     @property
     @abc.abstractmethod
     def antisymmetric_size(self) -> Array | float:
-        """A bound of max_p ∫(dp') |w^A| δ(ε−ε'), to compare its integral with."""
+        """A bound of max_p ∫(dp') |w^A| δ(ε−ε') in 1/ps, to compare its integral with."""
 
     @property
     @abc.abstractmethod
@@ -57,10 +57,14 @@ class Collisions(abc.ABC):
 
     @abc.abstractmethod
     def displaced(self, left: Array, right: Array) -> Float[Array, "3 m n"]:
-        """Σ_i W_i x_i (D_c y)_i of x = ``left`` (M, m) and y = ``right`` (M, n): nonlocal collisions.
+        """Σ_i W_i x_i (D_c y)_i: nonlocal collisions, docs/complete_theory.md, "Expansion in n".
 
         An electron that is scattered p' → p arrives δr away, so that in a distribution ∝ e^{iq·r} the gradient is
         iq·(v + D), where v_sj = D·1. D is odd in p ↔ p'. In eV Å times the unit of x y.
+
+        Args:
+            left: x, (M, m), in any unit.
+            right: y, (M, n), in any unit.
         """
 
     @property
@@ -96,7 +100,7 @@ class Collisions(abc.ABC):
         return self
 
     def pieces(self, weakest: float) -> tuple[Int[Array, " M"], int]:
-        """Number of the piece that each state belongs to, and how many there are at most: sheets, or parts of them.
+        """Index of the piece that each state belongs to, and how many there are at most: sheets, or parts of them.
 
         States of one sheet are parted where less than ``weakest`` of their rate connects them, if pairs are known.
         """

@@ -173,7 +173,12 @@ class FiniteRangeImpurity(Disorder):
 
     @classmethod
     def together(cls, parts: Sequence[Self], surface: Surface) -> Scatterer:
-        """Several in one sample, which interfere: by matrices where one of them is."""
+        """Several in one sample, which interfere: by matrices where one of them is.
+
+        Args:
+            parts: impurities of finite range.
+            surface: that they are on.
+        """
         found = [part.on(surface) for part in parts]
         if any(isinstance(one, MatrixScatterer) for one in found):
             found = [one.by_matrices if isinstance(one, SmoothScatterer) else one for one in found]

@@ -27,18 +27,19 @@ class IonisedImpurities(Disorder):
 
     Each scatters with the screened potential of its charge, −Z e²/(ε₀ε q² + e² ∂n/∂μ) for electrons of the model's
     bands (what attracts them repels holes), λ⁻² = e² ∂n/∂μ/ε₀ε from the surface's own density of states at its μ and T:
-    Thomas and Fermi's length of a degenerate gas, Debye's of a dilute one; Brooks and Herring's rate in Born order.
+    Thomas and Fermi's length of a degenerate gas, Debye's of a dilute one; Brooks and Herring's rate in Born order:
+    docs/impurities.md, "Ionised impurities".
     With Z of both signs and a compensation K those that make the carriers are |n − p|/(1 − K) charges, the others K
     times as many. Kinds of one sign share its density by ``charges``, equal parts unless these are a mapping.
 
     Args:
-        charges: Z of each kind in |e|: acceptors −1, double donors 2; or {Z: parts of its sign's number}.
+        charges: Z of each kind in |e|: acceptors −1, double donors 2; or {Z: part of its sign's number}.
         dielectric: ε of the lattice, as of :class:`ScreenedCoulomb`.
         compensation: K, from 0 to below 1; of charges of both signs.
         density: n − p in Å^-d; None takes the surface's own: at the μ(T) of a density (:func:`fermi_level`) that
             density. Of a surface evaluated elsewhere it has to be given.
         length: λ in Å; None takes that of the surface.
-        core: as of :class:`ScreenedCoulomb`.
+        core: in Å, as of :class:`ScreenedCoulomb`.
         order: as of :class:`FiniteRangeImpurity`.
         positions: where they sit, as of :class:`FiniteRangeImpurity`.
         off_shell: as of :class:`FiniteRangeImpurity`.

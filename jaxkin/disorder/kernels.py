@@ -86,7 +86,7 @@ class Scatterer(eqx.Module):
 
 
 class Disorder(eqx.Module):
-    """Base of everything that scatters; ``a + b`` is a sample that holds both."""
+    """Base of everything that scatters; ``a + b`` is a sample that holds both: docs/impurities.md."""
 
     def resolved(self, surface: Surface) -> Disorder:
         """This, or what does the same on this surface and goes together with others of its kind."""
@@ -99,7 +99,12 @@ class Disorder(eqx.Module):
 
     @classmethod
     def together(cls, parts: Sequence[Self], surface: Surface) -> Scatterer:
-        """Several of this kind in one sample, which may share what is costly and interfere."""
+        """Several of this kind in one sample, which may share what is costly and interfere.
+
+        Args:
+            parts: of this kind.
+            surface: that they are on.
+        """
         scatterers = tuple(part.on(surface) for part in parts)
         return scatterers[0] if len(scatterers) == 1 else MixedScatterer(scatterers)
 
@@ -113,7 +118,12 @@ class Disorder(eqx.Module):
         return constructed(self)
 
     def collisions(self, surface: Surface, shell: Shell) -> Collisions:
-        """The collision operator of one shell."""
+        """The collision operator of one shell.
+
+        Args:
+            surface: sampled, or evaluated elsewhere.
+            shell: one of its ``shells``.
+        """
         scatterer = self.on(surface).at(shell.energy)
         return scatterer(ShellStates(surface, scatterer.bloch).of(shell))
 
@@ -169,7 +179,10 @@ class MixedScatterer(Scatterer):
 
 
 class Mixture(Disorder):
-    """Several kinds of disorder in one sample; in the dilute limit their kernels add.
+    """Several kinds of disorder in one sample; in the dilute limit their kernels add: docs/impurities.md, "Scope".
+
+    Args:
+        parts: the kinds.
 
     >>> import jaxkin as jk
     >>> mixture = jk.RelaxationTime(tau=1.0) + jk.RelaxationTime(tau=1.0)
@@ -191,7 +204,7 @@ class Mixture(Disorder):
 
 
 class KernelDisorder(Disorder):
-    """Disorder given by its kernels as JAX functions of two states (p, p'), for scattering p' → p.
+    """Disorder given by its kernels, Eqs. (32), (33), (36), as JAX functions of two states (p, p'), for p' → p.
 
     Args:
         symmetric: w^S in eV Å^d / ps, so that ∫(dk') w^S δ(ε−ε') is a rate in 1/ps.

@@ -39,14 +39,16 @@ Kernel = Callable[..., Array] | TileKernel
 def pair_integral(kernel: Kernel, states: PyTree, columns: AnyArray) -> AnyArray:
     """y_i = Σ_j K(p_i, p_j) c_j for all i, which is ∫(dk') δ(ε−ε') K(p, p') x(p') for c = W x.
 
+    As for Q and v_sj, Eqs. (8), (9): docs/method.md, "Double integrals".
+
     Args:
         kernel: JAX function of two states (pytrees of single states) that returns an array, or a
             :class:`TileKernel`.
         states: pytree whose leaves have the N states as leading axis.
-        columns: c, the quadrature weights of one shell, (N,), or functions of the state times them, (N, m).
+        columns: c, the quadrature weights of one shell in 1/(eV Å^d), (N,), or functions times them, (N, m).
 
     Returns:
-        (N, ...) or (N, ..., m) array.
+        (N, ...) or (N, ..., m) array, in the unit of K c.
     """
     if columns.ndim == 1:
         return _over_tiles(_vector_tile, kernel, states, columns[:, None])[0][..., 0]

@@ -29,14 +29,15 @@ class PhononRate(Disorder):
 
     In the relaxation-time approximation Matthiessen's rule, energy by energy. For the exact solver isotropic scattering
     w^S = 1/ντ, which brings a distribution to its average over the energy's states and keeps their number. It has no
-    skew scattering and no shifts. Equipartition of acoustic phonons: a = 1, b = ½ with the density of states.
+    skew scattering and no shifts. Equipartition of acoustic phonons: a = 1, b = ½ with the density of states. See
+    docs/impurities.md, "Phonons".
 
     Args:
         tau: τ₀ in ps; or τ(ε, T) in ps, a JAX function of eV and K, in place of all but the last of what follows.
-        exponent: a.
+        exponent: a, no unit.
         reference: T₀ in K.
         edge: ε₀ in eV; None for a rate that does not depend on energy.
-        energy_exponent: b.
+        energy_exponent: b, no unit.
         energy: ε₁ in eV.
         temperature: of the lattice in K; None takes the surface's.
 
@@ -76,7 +77,12 @@ class PhononRate(Disorder):
         return callable(self.tau) or self.edge is not None
 
     def time(self, energy: AnyArray, temperature: AnyArray) -> Array:
-        """τ in ps at ε in eV and T in K."""
+        """τ in ps.
+
+        Args:
+            energy: ε in eV.
+            temperature: T in K.
+        """
         if callable(self.tau):
             return jnp.asarray(self.tau(energy, temperature))
         rate = (jnp.asarray(temperature) / self.reference) ** self.exponent / self.tau

@@ -66,14 +66,19 @@ class ElasticPhonons(Disorder):
 
     @abc.abstractmethod
     def correlation(self, surface: Surface, temperature: Number) -> Callable[[Array], Array]:
-        """C, a JAX function of q (3,) in Å⁻¹; a pytree."""
+        """C in eV² Å^d, a JAX function of q (3,) in Å⁻¹; a pytree.
+
+        Args:
+            surface: whose states screen.
+            temperature: of the lattice in K.
+        """
 
     def constant(self, surface: Surface, temperature: Number) -> Number | None:
-        """C in eV² Å^d where it is the same for all q."""
+        """C in eV² Å^d where it is the same for all q, with arguments as of :meth:`correlation`."""
         del surface, temperature
 
     def factor(self, reference: float) -> Callable[[Array], Array] | None:
-        """C at T over that at a ``reference``, a function of T; None where that depends on q."""
+        """C at T over that at a ``reference`` in K, a function of T; None where that depends on q."""
         del reference
 
     @brief
@@ -130,7 +135,7 @@ class Phonons(ElasticPhonons):
     """Phonons of a correlator of your own: w_{pp'} = (2π/ħ) C(k − k', T) |⟨u|u'⟩|² δ(ε − ε').
 
     For a coupling M_q of one mode in the volume 𝒱, C = 𝒱|M_q|²(2N + 1), N the phonons' number at T: emission and
-    absorption. Piezoelectric: C = k_BT (e e₁₄/ε)²/ρc² · q²/(q² + κ²)².
+    absorption. Piezoelectric: C = k_BT (e e₁₄/ε)²/ρc² · q²/(q² + κ²)². See docs/impurities.md, "Phonons".
 
     Args:
         correlator: C in eV² Å^d, a JAX function of Cartesian q (3,) in Å⁻¹ and of T in K.
@@ -265,8 +270,8 @@ class PolarPhonons(ElasticPhonons):
 
     Args:
         energy: ħω of the longitudinal mode in eV.
-        dielectric: ε_∞.
-        static_dielectric: ε_s > ε_∞.
+        dielectric: ε_∞, relative.
+        static_dielectric: ε_s > ε_∞, relative.
         length: 1/κ in Å; None takes Thomas and Fermi's from the surface's density of states and ε_∞.
         temperature: of the lattice in K; None takes the surface's.
 

@@ -120,7 +120,7 @@ class PointImpurity(Disorder):
             matrix: integers, rows the supercell's vectors in those of the host.
             density: impurities per Å^d.
             smallest: orbitals on which V is smaller than this part of its largest row are left out.
-            order, rtol: as of any point impurity.
+            order, rtol: as of any :class:`PointImpurity`.
 
         Raises:
             JaxkinError: lattices that do not fit, or a defect with orbitals of its own.
@@ -175,7 +175,12 @@ class PointImpurity(Disorder):
 
     @classmethod
     def together(cls, parts: Sequence[Self], surface: Surface) -> PointScatterer:
-        """One scatterer of several impurities, with one Green function on the orbitals of all."""
+        """One scatterer of several impurities, with one Green function on the orbitals of all.
+
+        Args:
+            parts: point impurities.
+            surface: that they are on.
+        """
         model = surface.model
         sites = [(part, located_site(site, model)) for part in parts for site in part.sites]
         dressed = any(part.order == "tmatrix" for part in parts)

@@ -23,6 +23,8 @@ COULOMB = 14.399645478425668
 class Gaussian(eqx.Module):
     """exp(−q²ξ²/2): V(r) ∝ exp(−r²/2ξ²), normalised to V(q=0) = 1.
 
+    What it is good for: docs/impurities.md, "Finite range: rank, error, cost".
+
     Args:
         width: ξ in Å.
 
@@ -65,14 +67,19 @@ class Gaussian(eqx.Module):
 class ScreenedCoulomb(eqx.Module):
     """Screened charge: 4π e²/4πε₀ε /(q² + 1/λ²) in 3D, 2π e²/4πε₀ε /(q + 1/λ) in 2D, in eV Å^d per unit charge.
 
-    In an anisotropic lattice εq² is q·ε·q, and ε elsewhere (det ε)^{1/3}.
+    In an anisotropic lattice εq² is q·ε·q, and ε elsewhere (det ε)^{1/3}. What it is good for: docs/impurities.md,
+    "Finite range: rank, error, cost".
 
     Args:
-        dielectric: ε of the lattice; in 3D also the principal values (3,), or a tensor (3, 3).
+        dielectric: relative ε of the lattice; in 3D also the principal values (3,), or a tensor (3, 3).
         length: λ in Å; None takes the length from the surface's density of states ν = ∂n/∂μ, Thomas and Fermi's or, of
             a dilute gas, Debye's: λ⁻² = 4π (e²/4πε₀ε) ν in 3D, λ⁻¹ = 2π (e²/4πε₀ε) ν in 2D.
         core: size a in Å of the orbitals that feel it, exp(−q²a²/2); a crystal's sum over reciprocal
             vectors does not converge without it.
+        dimension: 2 or 3; :meth:`on` takes that of the surface's model.
+
+    Raises:
+        JaxkinError: numbers that are not positive, a tensor that is not symmetric and positive.
 
     >>> import jaxkin as jk
     >>> charge = jk.ScreenedCoulomb(dielectric=10.0, length=20.0)
@@ -95,7 +102,11 @@ class ScreenedCoulomb(eqx.Module):
         check_positive("core", self.core, "a length in Å, zero or more", zero=True)
 
     def on(self, surface: Surface) -> ScreenedCoulomb:
-        """With the dimension and, if it was left open, the Thomas–Fermi length of a surface."""
+        """With the dimension and, if it was left open, the Thomas–Fermi length of a surface.
+
+        Raises:
+            JaxkinError: a model of one dimension, a tensor ε in two; no states at the Fermi level, that would screen.
+        """
         d = surface.model.dimension
         if d not in (2, 3):
             raise JaxkinError("ScreenedCoulomb exists in two and three dimensions.")

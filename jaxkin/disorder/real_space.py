@@ -41,7 +41,8 @@ class RealSpace(eqx.Module):
     """A potential V(r) of your own, to be used as the form factor of :class:`FiniteRangeImpurity`.
 
     In a crystal it acts on each orbital at its own position, ⟨p|V|p'⟩ = 𝒱 Σ_{R,α} ψ*_α V(R + τ_α − r₀) ψ'_α
-    with ψ_α = e^{ik·(R+τ_α)} u_α. In a k·p model ⟨p|V|p'⟩ = ⟨u|u'⟩ ∫dr V(r) e^{−i(k−k')·r}.
+    with ψ_α = e^{ik·(R+τ_α)} u_α. In a k·p model ⟨p|V|p'⟩ = ⟨u|u'⟩ ∫dr V(r) e^{−i(k−k')·r}. When to take it:
+    docs/impurities.md.
 
     Args:
         potential: V(r)/strength, a JAX function of Cartesian r (3,) in Å, measured from the impurity, that
@@ -71,11 +72,27 @@ class RealSpace(eqx.Module):
         check_positive("radius of RealSpace", self.radius, "a positive length in Å")
 
     def on_sites(self, lattice: Float[np.ndarray, "d 3"], positions: Float[np.ndarray, "s 3"]) -> SiteSum:
-        """𝒱 Σ_R V(R + x_s) e^{−iq·(R+x_s)} over the sites within the radius of positions x_s in Å."""
+        """𝒱 Σ_R V(R + x_s) e^{−iq·(R+x_s)} over the sites within the radius.
+
+        Args:
+            lattice: rows in Å, (d, 3).
+            positions: x_s of the orbitals from the impurity in Å, (s, 3).
+        """
         return self.on_cells(*self.cells(lattice, positions), lattice, positions)
 
     def cells(self, lattice, positions) -> tuple[np.ndarray, tuple[int, ...]]:
-        """Which cells (s, m, d) lie within the radius of each position, and how many of the m do."""
+        """Indices of the cells within the radius of each position, (s, m, d), and how many of the m are.
+
+        Args:
+            lattice: rows in Å, (d, 3).
+            positions: x_s of the orbitals from the impurity in Å, (s, 3).
+
+        Raises:
+            JaxkinError: no site within the radius; V that is not one real number, or not finite.
+
+        Warns:
+            AccuracyWarning: V is not negligible at the radius.
+        """
         cells = [cells_within(lattice, x, self.radius) for x in positions]
         if not any(map(len, cells)):
             raise JaxkinError(f"no orbital lies within radius={self.radius} Å of the impurity: raise it, or move r₀.")
@@ -88,7 +105,13 @@ class RealSpace(eqx.Module):
         return padded, tuple(map(len, cells))
 
     def on_cells(self, cells: Array | np.ndarray, counts: tuple[int, ...], lattice, positions) -> SiteSum:
-        """:meth:`on_sites` for the first ``counts`` of known ``cells`` (s, m, d); the rest may be traced."""
+        """:meth:`on_sites` for known cells; the rest may be traced.
+
+        Args:
+            cells, counts: from :meth:`cells`.
+            lattice: rows in Å, (d, 3).
+            positions: x_s of the orbitals from the impurity in Å, (s, 3).
+        """
         xp, present = namespace(lattice, positions), np.arange(cells.shape[1]) < np.array(counts)[:, None]
         points = cells @ lattice + positions[:, None]
         # V may be singular where there is no site to evaluate it on
@@ -99,11 +122,21 @@ class RealSpace(eqx.Module):
         return SiteSum(points, volume * xp.where(present, xp.asarray(values), 0.0))
 
     def on_ball(self, dimension: int, reach: Float[np.ndarray, " 3"]) -> SiteSum:
-        """∫dr V(r) e^{−iq·r} for all |q_a| up to ``reach`` (3,) in Å⁻¹, as a sum over few points.
+        """∫dr V(r) e^{−iq·r} for all |q_a| up to a ``reach``, as a sum over few points.
 
         e^{−iq·r} is a polynomial of low degree within the radius: its values on Chebyshev points r_m give
         it everywhere, e^{−iq·r} = Σ_m ℓ_m(r) e^{−iq·r_m}, so the sum needs the moments ∫V ℓ_m only,
         whatever the number of points that resolve V.
+
+        Args:
+            dimension: of the model.
+            reach: (3,) in Å⁻¹.
+
+        Raises:
+            JaxkinError: V that is not one real number, or not finite.
+
+        Warns:
+            AccuracyWarning: V is not negligible at the radius, or not resolved.
         """
         nodes = [_chebyshev(self.radius, self.radius * q) for q in reach[:dimension]]
         weights, before, change, scale = np.zeros(1), None, np.inf, 1.0

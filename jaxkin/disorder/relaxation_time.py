@@ -38,7 +38,7 @@ class RelaxationTime(Disorder):
         tau: transport time τ in ps.
         tau_skew: τ_sk in ps; None or infinity for no skew scattering.
         side_jump: a_sj in Å.
-        axis: helix axis z, Cartesian.
+        axis: helix axis z, Cartesian, of any length.
         direction: e is the unit vector of the ``"velocity"`` (periodic in any crystal) or of the
             ``"momentum"`` (k·p models, measured from k = 0).
 

@@ -29,11 +29,11 @@ class State(eqx.Module):
     """A state on a constant-energy surface; kernels get two of them.
 
     Attributes:
-        k: Cartesian, Å⁻¹.
-        energy: eV.
+        k: Cartesian, in Å⁻¹.
+        energy: ε in eV.
         velocity: ∂ε/∂k in eV Å.
-        berry_curvature: Å².
-        orbital_moment: μ_B.
+        berry_curvature: Ω in Å², Eq. (15).
+        orbital_moment: m in μ_B, Eq. (4).
         density_of_states: ν of the whole surface at this energy, 1/(eV Å^d).
     """
 
