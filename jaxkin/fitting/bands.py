@@ -31,12 +31,13 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class BandFit:
-    """Parameters at the minimum of χ².
+    """Parameters at the minimum of χ²: docs/gradients.md, "Band fits".
 
     Attributes:
         values: as ``start`` was given.
         errors: their standard errors by the linearised fit, infinite where the data say nothing.
-        covariance: (P, P) in the order of ``jax.flatten_util.ravel_pytree(values)``; of what the data determine.
+        covariance: (P, P) in units of the values, in the order of ``jax.flatten_util.ravel_pytree(values)``; of what
+            the data determine.
         model: with these values.
         chi2: Σ(prediction − value)²/error² with prior and further residuals.
         degrees_of_freedom: number of terms less that of parameters.
@@ -80,7 +81,7 @@ def fit_bands(
 
     dε_n = ⟨n|dH|n⟩ (Hellmann–Feynman), the mean over the set where bands are degenerate
     (:mod:`jaxkin.hamiltonian.perturbation`): finite everywhere, and exact for the sum over a set. Bands are
-    compared in ascending order, so that crossings need no labels.
+    compared in ascending order, so that crossings need no labels: docs/gradients.md, "Band fits".
 
     Args:
         build: θ → model, a JAX function; θ is any pytree of real numbers and arrays. Constructors of models may be

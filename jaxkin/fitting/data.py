@@ -34,13 +34,13 @@ class Data:
 
     Args:
         quantity: one of these.
-        value: (N,) measured.
-        error: standard deviation of each, (N,) or one number.
+        value: (N,) measured, in the unit above.
+        error: standard deviation of each in that unit, (N,) or one number.
         frequency: f = ω/2π in THz, (N,) or one number.
         temperature: in K; None takes that of the fit.
         field: in V/m.
-        current_density: in A/m².
-        axis: Cartesian.
+        current_density: in A/m² (in 2D: A/m).
+        axis: n, Cartesian, of any length.
         name: for tables and messages.
 
     Raises:
@@ -122,6 +122,12 @@ def read_data(file: str | Path, axis: Sequence[float] = (0.0, 0.0, 1.0)) -> list
     One :class:`Data` for every quantity in the file; each needs its ``_error`` column:
 
         frequency[THz], rotation[deg/mm], rotation_error[deg/mm], dichroism[deg/mm], dichroism_error[deg/mm]
+
+    Columns and their units: docs/fits.md, "Data".
+
+    Args:
+        file: its path, with the ending .nc, .h5 or .netcdf of a NetCDF file.
+        axis: of every quantity, as of :class:`Data`.
 
     Raises:
         FileFormatError: what is missing or not understood, where, and how to mend it.

@@ -25,14 +25,14 @@ WORTH = 0.9
 
 @dataclass(frozen=True)
 class Design:
-    """Expected standard errors of one parameter after one more point.
+    """Expected standard errors of one parameter after one more point: docs/fits.md, "What comes out".
 
     Attributes:
         parameter: its name.
         candidates: the points considered.
         now: standard error of the parameter's coordinate from the data at hand.
-        after: by data set of candidates, (N,) the error with that one point added.
-        sequence: best points one after another, as (data set, point, error after it).
+        after: by data set of candidates, (N,) the coordinate's error with that one point added.
+        sequence: best points one after another, as (data set, point, the coordinate's error after it).
     """
 
     parameter: str
@@ -47,7 +47,10 @@ class Design:
         return self.sequence[0][:2]
 
     def rows(self) -> list[dict[str, float | str]]:
-        """The sequence as a table: quantity, conditions, and the error over that of now after each."""
+        """The sequence as a table: quantity, conditions in the units of :class:`Data`, and the error after each.
+
+        That of the coordinate, and its ratio to that of now.
+        """
         return [
             {**describe(self.candidates[s], i), "error": error, "error_over_now": error / self.now}
             for s, i, error in self.sequence
@@ -69,7 +72,8 @@ def design(result: FitResult, candidates: Data | Sequence[Data], parameter: str,
 
     The information of a point is jjᵀ with its derivatives j over its expected error, the same as in the fit; the
     error after it is that of (JᵀJ + jjᵀ)⁻¹. The best ``count`` points are taken one after another (a point may come
-    twice: it is then to be measured twice as long).
+    twice: it is then to be measured twice as long). An example: docs/fits.md,
+    "Example: is it skew scattering? Tellurium at 77 K".
 
     Args:
         result: of :func:`jaxkin.fit`.

@@ -184,11 +184,12 @@ def _parameters(result: FitResult) -> list[str]:
 
 
 def mechanism_overlaps(result: FitResult) -> dict[tuple[str, str], float]:
-    """|cos| of the angle between the contributions of two mechanisms to all data of g, over the errors.
+    """|cos| of the angle between the contributions of two mechanisms to all data of g, over the errors, no unit.
 
     One for two that the data cannot tell apart. Along one axis g is Σ a_n [τ/(1−iωτ)]ⁿ with n = 1 (intrinsic),
     2 (side jump, nonlocal), 3 (skew, Gaussian skew): a spectrum gives three numbers, whatever its range. Of mechanisms
-    that all points together see with less than one error there is nothing to tell.
+    that all points together see with less than one error there is nothing to tell. An example: docs/fits.md,
+    "Example: is it skew scattering? Tellurium at 77 K".
     """
     points = [Points.of(one) for one in result.data]
     found = [result.problem.by_mechanism(result.coordinates, one) for one in points]

@@ -26,13 +26,13 @@ class Parameter:
 
     It is varied, and its error is Gaussian, in a coordinate: itself (``"linear"``), its logarithm (``"log"``, which
     keeps it positive), or its inverse (``"reciprocal"``, for τ_sk: the response is linear in 1/τ_sk, and no skew
-    scattering is an ordinary point, 0).
+    scattering is an ordinary point, 0). Those of tables: docs/fits.md, "Tables".
 
     Args:
         name: of a table's parameter, see ``table.values``, or of one of a band model, see :func:`fit_bands`.
-        start: where the fit begins; by default the table's or the model's own value.
-        bounds: (lower, upper); infinite where there is none.
-        prior: (mean, standard deviation) of what is known from elsewhere, Gaussian.
+        start: where the fit begins, in its ``unit``; by default the table's or the model's own value.
+        bounds: (lower, upper) in its ``unit``; infinite where there is none.
+        prior: (mean, standard deviation) in its ``unit`` of what is known from elsewhere, Gaussian.
         transform: the coordinate; by default what suits the table's parameter, and ``"linear"`` of band models.
         unit: of the value; that of a table's parameter is fixed (ps, Å, eV, K, Å^-d) and filled in.
 
@@ -72,6 +72,11 @@ class Parameter:
 
     def completed(self, start: float, transform: Transform = "linear", unit: str = "") -> Parameter:
         """With these where nothing was said; the unit is replaced.
+
+        Args:
+            start: in the ``unit``.
+            transform: the coordinate.
+            unit: of the value.
 
         Raises:
             JaxkinError: a start that is missing or not finite, or that does not lie in the bounds.
@@ -123,7 +128,12 @@ class Parameter:
         return 1 / coordinate if self.coordinate == "reciprocal" and self.key == self.name else coordinate
 
     def prior_residual(self, coordinate: Array, mean: Array, sigma: Array) -> Array:
-        """(value − mean)/σ, of the inverse where that is varied: Gaussian in what the fit varies linearly."""
+        """(value − mean)/σ, of the inverse where that is varied: Gaussian in what the fit varies linearly.
+
+        Args:
+            coordinate: that is varied.
+            mean, sigma: of the prior, in units of the value.
+        """
         if self.coordinate == "reciprocal":
             return (coordinate - 1 / mean) * mean**2 / sigma
         return (self.in_table(coordinate) - mean) / sigma

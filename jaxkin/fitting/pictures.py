@@ -75,7 +75,7 @@ def draw_profile(profile: Profile) -> Figure:
 
 
 def draw_posterior(posterior: Posterior) -> Figure:
-    """Every parameter's draws, and every two against each other, in what is varied."""
+    """Every parameter's draws, and every two against each other, in what is varied: docs/fits.md, "What comes out"."""
     draws = posterior.coordinates.reshape(-1, len(posterior.names))
     count, labels = len(posterior.names), [_varied(p) for p in posterior.problem.parameters]
     figure = Figure(figsize=(2.1 * count + 0.8, 2.1 * count + 0.6), layout="constrained")

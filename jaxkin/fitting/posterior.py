@@ -32,13 +32,13 @@ TARGET = 0.9
 
 @dataclass(frozen=True)
 class Posterior:
-    """Draws from the posterior of a fit's parameters.
+    """Draws from the posterior of a fit's parameters: docs/fits.md, "What comes out".
 
     Attributes:
         problem: what was fitted.
         coordinates: draws of what is varied (ln τ, 1/τ_sk, ...), (chains, draws, P).
         r_hat: of each parameter, split R̂ of the coordinate: 1 where all halves of all chains agree.
-        effective: how many independent draws the mean of each is worth.
+        effective: number of independent draws, no unit, that the mean of each is worth.
         divergences: steps on which the integration failed.
     """
 
@@ -68,7 +68,7 @@ class Posterior:
 
     @property
     def draws(self) -> dict[str, np.ndarray]:
-        """Values by parameter, (chains, draws)."""
+        """Values by parameter in its unit, (chains, draws)."""
         with np.errstate(divide="ignore"):
             return {
                 p.name: np.vectorize(p.to_value, otypes=[float])(self.coordinates[..., k])
@@ -92,6 +92,10 @@ class Posterior:
     def quantile(self, name: str, probability: float) -> float:
         """The value whose coordinate has this probability below it.
 
+        Args:
+            name: of a fitted parameter.
+            probability: from 0 to 1.
+
         Raises:
             JaxkinError: the parameter was not fitted.
         """
@@ -101,7 +105,15 @@ class Posterior:
         return self.problem.parameters[k].to_value(float(np.quantile(self._flat[:, k], probability)))
 
     def interval(self, name: str, level: float = 0.6827) -> tuple[float, float]:
-        """Central interval of the coordinate; its ends are in the order of ``FitResult.interval``."""
+        """Central interval of the coordinate, as values in the order of ``FitResult.interval``.
+
+        Args:
+            name: of a fitted parameter.
+            level: probability inside.
+
+        Raises:
+            JaxkinError: the parameter was not fitted.
+        """
         low, high = self.quantile(name, (1 - level) / 2), self.quantile(name, (1 + level) / 2)
         turned = self.problem.parameters[self.names.index(name)].coordinate == "reciprocal"
         return (high, low) if turned else (low, high)
@@ -148,6 +160,8 @@ def sample_posterior(
     seed: int = 0,
 ) -> Posterior:
     """Draw from p(parameters | data) ∝ e^{−χ²/2} by NUTS, with priors and bounds.
+
+    NUTS: M. Hoffman, A. Gelman, J. Mach. Learn. Res. 15, 1593 (2014).
 
     The density is flat in the coordinate (ln τ, 1/τ_sk, a_sj, ...) inside its bounds, where no prior says otherwise;
     a prior is Gaussian in the value (in 1/τ_sk where that is varied). What is sampled are unbounded stand-ins of the

@@ -69,12 +69,12 @@ class Points(eqx.Module):
 
 
 class FitProblem(eqx.Module):
-    """A table with the parameters that are varied and those that are fixed.
+    """A table with the parameters that are varied and those that are fixed: docs/fits.md.
 
     Args:
         table: from :func:`tabulate` or :func:`tabulate_window`.
         parameters: what is fitted, :class:`Parameter` or only its name.
-        fixed: values of others; the table's own by default.
+        fixed: values of others in units of :class:`Parameter`; the table's own by default.
 
     Raises:
         JaxkinError: a parameter the table does not have, one named twice, a start that is missing or not finite,
@@ -142,7 +142,7 @@ class FitProblem(eqx.Module):
 
     @property
     def start(self) -> dict[str, float]:
-        """Where the fit begins."""
+        """Where the fit begins, in units of :class:`Parameter`."""
         return {p.name: _start(p) for p in self.parameters}
 
     @property
@@ -186,21 +186,35 @@ class FitProblem(eqx.Module):
                     self.table.check_range("temperature", float(t), float(t))
 
     def predict(self, values: Mapping[str, float], data: Data) -> np.ndarray:
-        """What is expected for the points of a data set, in its units, (N,)."""
+        """What is expected for the points of a data set, in its units, (N,).
+
+        Args:
+            values: of the parameters, in units of :class:`Parameter`.
+            data: whose conditions are meant.
+
+        Raises:
+            JaxkinError: conditions that the table does not reach.
+        """
         self.check_data(data)
         return self.by_replica(self.coordinates(values), Points.of(data)).mean(axis=0)
 
     def by_replica(self, coordinates: np.ndarray, points: Points) -> np.ndarray:
-        """:meth:`replicas`, compiled."""
+        """As :meth:`replicas`, compiled."""
         return np.asarray(_by_replica(self, jnp.asarray(coordinates), points))
 
     def in_table(self, coordinates: Float[Array, " P"]) -> dict[str, Array]:
-        """All parameters as the table wants them."""
+        """All parameters as the table wants them, in units of :class:`Parameter`."""
         fixed = {name: jnp.asarray(value, float) for name, value in {**self.table.values, **self.fixed}.items()}
         return fixed | {p.key: p.in_table(u) for p, u in zip(self.parameters, coordinates, strict=True)}
 
     def replicas(self, coordinates: Float[Array, " P"], points: Points, averaged: bool = False) -> Float[Array, "R N"]:
-        """Prediction of every replica; ``averaged``, one row that is their mean where it can be taken early."""
+        """Prediction of every replica, in the unit of the data.
+
+        Args:
+            coordinates: of the parameters, (P,).
+            points: of one data set.
+            averaged: one row that is the replicas' mean, where that can be taken early.
+        """
         averaged = averaged and points.current_density is None  # which enters through a quotient
         return _observed(self.table, *self._sums(coordinates, points), points, averaged).T
 
@@ -218,7 +232,7 @@ class FitProblem(eqx.Module):
         return RelaxedSums(sums.tau[points.which], sums.moments, sums.currents), factor
 
     def mechanisms(self, coordinates: Float[Array, " P"], points: Points) -> dict[str, Float[Array, " N"]]:
-        """:meth:`by_mechanism`, traced."""
+        """As :meth:`by_mechanism`, traced."""
         sums, factor = self._sums(coordinates, points)
         alone = {name: RelaxedSums(sums.tau, {name: part}, sums.currents) for name, part in sums.moments.items()}
         return {
@@ -226,7 +240,11 @@ class FitProblem(eqx.Module):
         }
 
     def by_mechanism(self, coordinates: np.ndarray, points: Points) -> dict[str, np.ndarray]:
-        """What each mechanism of g alone contributes to the prediction, (N,); none to a conductivity.
+        """What each mechanism of g alone contributes to the prediction, (N,), in its unit; none to a conductivity.
+
+        Args:
+            coordinates: of the parameters, (P,).
+            points: of one data set.
 
         >>> import jaxkin as jk
         >>> surface = jk.fermi_surface(jk.models.get("kramers-weyl-d4"), -1.2, sampler=jk.Lines(8), replicas=2)
@@ -243,19 +261,24 @@ class FitProblem(eqx.Module):
         return {name: np.asarray(found[name]) for name in MECHANISMS["complete"] if name in found}
 
     def residuals(self, coordinates: Float[Array, " P"], points: Sequence[Points]) -> Float[Array, " M"]:
-        """(prediction − value)/error of all points, then those of the priors."""
+        """(prediction − value)/error of all points, then those of the priors.
+
+        Args:
+            coordinates: of the parameters, (P,).
+            points: data sets.
+        """
         return jnp.concatenate([*(self.data_residuals(coordinates, one) for one in points), self.priors(coordinates)])
 
     def compiled_residuals(self, coordinates: np.ndarray, points: tuple[Points, ...]) -> np.ndarray:
-        """:meth:`residuals`, compiled."""
+        """As :meth:`residuals`, compiled."""
         return np.asarray(_residuals(self, points, jnp.asarray(coordinates)))
 
     def data_residuals(self, coordinates: Float[Array, " P"], points: Points) -> Float[Array, " N"]:
-        """(prediction − value)/error of one data set."""
+        """(prediction − value)/error of one data set, with arguments as of :meth:`replicas`."""
         return (jnp.mean(self.replicas(coordinates, points, averaged=True), axis=0) - points.value) / points.error
 
     def priors(self, coordinates: Float[Array, " P"]) -> Float[Array, " Q"]:
-        """(value − mean)/σ of every prior."""
+        """(value − mean)/σ of every prior, a residual each."""
         rows = [
             self.parameters[k].prior_residual(coordinates[k], *row)
             for k, row in zip(self.known, self.prior, strict=True)

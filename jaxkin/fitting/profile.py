@@ -28,11 +28,11 @@ CORRECTIONS = 4
 
 @dataclass(frozen=True)
 class Profile:
-    """χ²(u) − χ²_min of one parameter.
+    """χ²(u) − χ²_min of one parameter: docs/fits.md, "What comes out".
 
     Attributes:
         parameter: which.
-        coordinate: (N,) what is varied.
+        coordinate: (N,) values of what is varied, the coordinate of the parameter.
         delta: (N,) the rise of χ².
         best: coordinate at the minimum.
     """
@@ -44,7 +44,7 @@ class Profile:
 
     @property
     def values(self) -> np.ndarray:
-        """The parameter's values, (N,)."""
+        """The parameter's values in its unit, (N,)."""
         return np.array([self.parameter.to_value(u) for u in self.coordinate])
 
     def interval(self, level: float = 0.6827) -> tuple[float, float]:

@@ -41,7 +41,7 @@ class Alternative:
 
 @dataclass(frozen=True)
 class FitResult:
-    """Parameters at the minimum of χ², in units of :class:`Parameter`.
+    """Parameters at the minimum of χ², in units of :class:`Parameter`: docs/fits.md, "What comes out".
 
     The errors are those of the linearised fit in the coordinates that are varied (ln τ, 1/τ_sk, ...). They have two
     parts: that of the data, (JᵀJ)⁻¹, and that of the surface integrals, from fits to each replica's integrals.
@@ -49,13 +49,13 @@ class FitResult:
     Attributes:
         problem: what was fitted.
         data: to what.
-        coordinates: best values of what is varied, (P,).
+        coordinates: those of the best values, (P,).
         reason: empty if the fit converged, otherwise why not.
         steps: of the best start.
         method: of minimisation.
         start_chi2: χ² that each start ended at.
         residuals: (prediction − value)/error of all points and priors, (M,).
-        jacobian: its derivative, (M, P).
+        jacobian: derivative of the residuals by the coordinates, (M, P).
         data_covariance, integrator_covariance: of the coordinates, (P, P).
     """
 
@@ -71,7 +71,7 @@ class FitResult:
     data_covariance: np.ndarray = field(repr=False)
     integrator_covariance: np.ndarray = field(repr=False)
     predictions: tuple[np.ndarray, ...] = field(repr=False)
-    """(replicas, N) of every data set."""
+    """(replicas, N) of every data set, in its unit."""
     alternatives: tuple[Alternative, ...] = ()
     """Other minima, nearly as good."""
 
@@ -87,7 +87,14 @@ class FitResult:
         start_chi2: np.ndarray,
         ends: np.ndarray,
     ) -> FitResult:
-        """The result at given coordinates; ``ends`` (starts, P) is where the starts came to, with ``start_chi2``."""
+        """The result at given coordinates.
+
+        Args:
+            problem, data: what is fitted to what.
+            coordinates: (P,).
+            reason, steps, method: as of the result.
+            start_chi2, ends: where the starts came to, χ² (starts,) and coordinates (starts, P).
+        """
         u, points = jnp.asarray(coordinates), tuple(Points.of(one) for one in data)
         residuals, jacobian = (np.asarray(part) for part in linearised(problem, points, u))
         predictions = tuple(problem.by_replica(coordinates, one) for one in points)
@@ -130,7 +137,7 @@ class FitResult:
 
     @property
     def values(self) -> dict[str, float]:
-        """Best values."""
+        """Best values in the :attr:`units`."""
         return {p.name: p.to_value(u) for p, u in zip(self.problem.parameters, self.coordinates, strict=True)}
 
     @property
@@ -172,6 +179,13 @@ class FitResult:
         With other minima that χ² does not exclude at this level, the interval reaches from the first to the last.
 
         Of a τ_sk whose inverse may be zero, the interval goes through infinity: the first end is then above the second.
+
+        Args:
+            name: of a fitted parameter.
+            level: probability, from 0 to 1.
+
+        Raises:
+            JaxkinError: the parameter was not fitted.
         """
         k = self.index(name)
         p, u, wanted = self.problem.parameters[k], self.coordinates[k], float(stats.chi2.ppf(level, 1))
@@ -216,11 +230,11 @@ class FitResult:
         return float(stats.chi2.sf(self.chi2, self.degrees_of_freedom)) if self.degrees_of_freedom > 0 else np.nan
 
     def prediction(self, number: int) -> np.ndarray:
-        """Fitted values of data set ``number``, (N,)."""
+        """Fitted values of data set ``number``, in its unit, (N,)."""
         return self.predictions[number].mean(axis=0)
 
     def band(self, data: Data) -> tuple[np.ndarray, np.ndarray]:
-        """Prediction and its standard error, from the parameters and the integrator, for any points."""
+        """Prediction for any points, in the unit of such data, and its standard error, of the fitted data alone."""
         points = Points.of(data)
         samples = self.problem.by_replica(self.coordinates, points)
         unit = Data(data.quantity, samples.mean(axis=0), 1.0, data.frequency, temperature=data.temperature,
@@ -250,7 +264,15 @@ class FitResult:
         return rises(self.problem, points, self.coordinates, self.data_covariance)
 
     def profile(self, name: str, points: int = 25) -> Profile:
-        """Profile likelihood: χ² minimised over all other parameters, against this one."""
+        """Profile likelihood: χ² minimised over all other parameters, against this one.
+
+        Args:
+            name: of a fitted parameter.
+            points: values of it.
+
+        Raises:
+            JaxkinError: the parameter was not fitted, or the data do not determine it; fewer than 5 points.
+        """
         return profile(
             self.problem,
             tuple(Points.of(one) for one in self.data),

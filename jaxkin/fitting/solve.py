@@ -46,7 +46,7 @@ def fit(
     max_steps: int = 200,
     progress: Progress | None = None,
 ) -> FitResult:
-    """Fit the problem's parameters to data sets of any kinds jointly, by least squares.
+    """Fit the problem's parameters to data sets of any kinds jointly, by least squares: docs/fits.md.
 
     Args:
         problem: table and parameters.

@@ -53,13 +53,13 @@ KNOWN: dict[str, tuple[str, Transform]] = {
 
 
 class Table(eqx.Module):
-    """g(ω) and σ(ω) of one surface as JAX functions of the parameters of its disorder.
+    """g(ω) and σ(ω) of one surface as JAX functions of the parameters of its disorder: docs/fits.md, "Tables".
 
     Attributes:
         energies: of the shells, and what μ and T make of them.
         sums: of each shell, leaves (R, E, ...), as the disorder was given.
         intrinsic_hall: σ_ab of the filled states in S/m (in 2D: S) at the surface's μ and T, (3, 3).
-        hall_error: its error.
+        hall_error: its error, in that unit.
         dimension: of the model.
     """
 
@@ -72,7 +72,7 @@ class Table(eqx.Module):
     @property
     @abc.abstractmethod
     def disorder_values(self) -> dict[str, float]:
-        """Parameters of the disorder, with the values it was given."""
+        """Parameters of the disorder, with the values it was given, in units of :class:`Parameter`."""
 
     @brief
     def __repr__(self) -> str:
@@ -99,7 +99,7 @@ class Table(eqx.Module):
 
     @property
     def values(self) -> dict[str, float]:
-        """Every parameter, with the value at which the table is the surface it was made from."""
+        """Every parameter, with its value, in units of :class:`Parameter`, on the surface the table was made from."""
         return {
             **self.disorder_values,
             "moment_scale": 1.0,
@@ -123,13 +123,16 @@ class Table(eqx.Module):
         return {**parts, "total": sum(parts.values(), jnp.zeros(()))}
 
     def conductivity(self, values: Values, frequency: ArrayLike) -> Complex[Array, "R F 3 3"]:
-        """The Drude part of σ_ab in S/m (in 2D: S), for every replica: that of :func:`jaxkin.conductivity`."""
+        """The Drude part of σ_ab in S/m (in 2D: S), for every replica: that of :func:`jaxkin.conductivity`.
+
+        Arguments and errors as of :meth:`gyrotropic`.
+        """
         return self._currents(values, frequency)["drude"]
 
     def hall_conductivity(self, values: Values, frequency: ArrayLike) -> dict[str, Complex[Array, "R F 3 3"]]:
-        """The antisymmetric part of σ_ab by mechanism and in all, for every replica, as :func:`jaxkin.conductivity`.
+        """The antisymmetric part of σ_ab in S/m (in 2D: S) by mechanism and in all, for every replica.
 
-        The intrinsic part is that of the surface's own μ and T.
+        The intrinsic part is that of the surface's own μ and T. Arguments and errors as of :meth:`gyrotropic`.
         """
         parts = {name: part for name, part in self._currents(values, frequency).items() if name != "drude"}
         parts["intrinsic"] = jnp.broadcast_to(self.intrinsic_hall, parts["skew"].shape).astype(complex)
@@ -162,7 +165,7 @@ class Table(eqx.Module):
         return 1e-12 * units.velocity_velocity_density(self.dimension) * units.ELEMENTARY_CHARGE**2
 
     def complete(self, values: Values) -> dict[str, ArrayLike]:
-        """``values`` with all that is left out.
+        """``values``, in units of :class:`Parameter`, with all that is left out.
 
         Raises:
             JaxkinError: an unknown parameter.
@@ -175,6 +178,10 @@ class Table(eqx.Module):
 
     def check_range(self, name: str, low: float, high: float) -> None:
         """Refuse values of a parameter that the table does not reach; most tables reach all.
+
+        Args:
+            name: of the parameter.
+            low, high: the ends, in its unit.
 
         Raises:
             JaxkinError: which it does.

@@ -53,7 +53,7 @@ def tabulate(
 
     At the disorder's own parameters ``table.gyrotropic`` is :func:`gyrotropic_response` to rounding. From a
     surface at T > 0 (sampled with Lines) the Fermi level and the temperature are parameters too, in a range around
-    the surface's own: not below its T, not farther than its energies reach.
+    the surface's own: not below its T, not farther than its energies reach. How: docs/fits.md, "Tables".
 
     Args:
         surface: from :func:`fermi_surface`.
@@ -117,6 +117,7 @@ def tabulate_window(
 
     ∫dε(−f⁰')g(ε) by Gauss-Legendre panels between the given energies. Where a band edge, from which g grows like a
     power of the distance, lies in the window, name it among them: the panels then meet there.
+    See docs/fits.md, "Tables".
 
     Args:
         model: any.
@@ -131,6 +132,9 @@ def tabulate_window(
 
     Raises:
         JaxkinError: energies that do not increase, a temperature that is not positive, no states in the window.
+
+    Warns:
+        AccuracyWarning: what a surface of the window warns of; and as :func:`tabulate`.
 
     >>> import jaxkin as jk
     >>> model = jk.models.get("helical-isotropic", moment=1.0)
