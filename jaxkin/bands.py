@@ -26,12 +26,12 @@ Line = list[tuple[str, Sequence[float]]]
 
 
 class BandPath(NamedTuple):
-    """Points along a path, for bands and their picture.
+    """Points along a path, for bands and their picture: docs/your_material.md, "1. Look at the file".
 
     Attributes:
         k: (N, d) model coordinates.
         distance: (N,) length along the path in Å⁻¹; a jump to another line adds nothing.
-        ticks: (M,) lengths at which the labelled points lie.
+        ticks: (M,) lengths in Å⁻¹ at which the labelled points lie.
         labels: M names, "U|K" where the path jumps.
         lines: parts of the points that hang together.
         origin: which path it is, in words.
@@ -54,6 +54,8 @@ def band_path(
     n: int = 300,
 ) -> BandPath:
     """A path through labelled points of k, about equally dense in Å⁻¹: ``model.bands(path.k)`` are the bands on it.
+
+    Standard paths: Y. Hinuma, G. Pizzi, Y. Kumagai, F. Oba, I. Tanaka, Comput. Mater. Sci. 128, 140 (2017).
 
     Args:
         model: any Bloch model.

@@ -29,13 +29,17 @@ class Estimate(eqx.Module):
     It is calculated with replica by replica, so that errors which two estimates of one surface have in common cancel or
     add as they should: +, −, ×, / with numbers, arrays and other estimates of as many replicas, indices of the value,
     :attr:`real`, :attr:`imag`, and any function by :meth:`map`. Its text is the mean with the standard error of the
-    last digits in brackets; ``f"{estimate:.2u}"`` shows two digits of the error.
+    last digits in brackets; ``f"{estimate:.2u}"`` shows two digits of the error. Why replicas: docs/method.md,
+    "Standard errors".
 
     Attributes:
-        samples: (replicas, ...) one value per replica.
+        samples: (replicas, ...) one value per replica, in any unit.
         evaluations: how many H(k) were diagonalised or factorised for it.
-        shared: error that all replicas have in common, so that their scatter does not show it; shape of the value, with
-            the sign by which it would move it.
+        shared: error that all replicas have in common, so that their scatter does not show it; shape and unit of the
+            value, with the sign by which it would move it.
+
+    Raises:
+        JaxkinError: samples that are no array of numbers, or none.
 
     >>> a, b = Estimate(np.array([1.0, 2.0, 3.0])), Estimate(np.array([3.0, 2.0, 1.0]))
     >>> print(a, a + b, a / 10)
@@ -59,12 +63,12 @@ class Estimate(eqx.Module):
 
     @property
     def mean(self) -> AnyArray:
-        """Mean over replicas."""
+        """Mean over replicas, in the samples' unit."""
         return self.samples.mean(axis=0)
 
     @property
     def stderr(self) -> AnyArray:
-        """Standard error of the mean; of the real and imaginary parts for complex values; NaN from one replica.
+        """Standard error of the mean, in its unit; of real and imaginary parts of complex values; NaN from one replica.
 
         (mean − exact)/stderr follows Student's t with replicas − 1 degrees of freedom; a ``shared`` error
         is added to it in squares.
@@ -85,16 +89,16 @@ class Estimate(eqx.Module):
 
     @property
     def real(self) -> Estimate:
-        """Its real part."""
+        """Its real part, in the samples' unit."""
         return self.map(lambda x: x.real)
 
     @property
     def imag(self) -> Estimate:
-        """Its imaginary part."""
+        """Its imaginary part, in the samples' unit."""
         return self.map(lambda x: x.imag)
 
     def map(self, function: Callable[[AnyArray], AnyArray]) -> Estimate:
-        """The estimate of ``function`` of the value, applied replica by replica (leading axis kept)."""
+        """The estimate of ``function`` of the value, in its unit, applied replica by replica (leading axis kept)."""
         samples = function(self.samples)
         if self.shared is None:
             return Estimate(samples, self.evaluations)

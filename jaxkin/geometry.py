@@ -63,7 +63,7 @@ class BandGeometry(eqx.Module):
         berry_curvature: Ω in Å², (..., 3), Eq. (15), Ω_z = −2 Im⟨D_x u|D_y u⟩.
         orbital_moment: m in μ_B, (..., 3), Eq. (4), for electrons (charge −|e|); of spin too, where the model has it.
         spin_moment: the part of it that is spin's, −½ g_s⟨σ⟩ in μ_B, (..., 3); zero for a model without spin operators.
-        state: |u⟩ on the orbitals, (..., n), gauge-dependent.
+        state: |u⟩ on the orbitals, normalised, (..., n), gauge-dependent.
         covariant_derivative: |D_a u⟩ in Å, (..., 3, n), orthogonal to the whole degenerate set.
     """
 
@@ -118,6 +118,7 @@ def band_geometry(
 
     Raises:
         ModelError: a band index outside 0..n−1, or k of the wrong dimension.
+        JaxkinError: k, band or degeneracy that are no finite numbers.
 
     >>> import jaxkin as jk
     >>> model = jk.models.get("massive-dirac-2d", velocity=1.0, mass=0.5)

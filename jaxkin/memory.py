@@ -32,7 +32,7 @@ def memory_limit(size: str | float) -> Iterator[None]:
     """Let what is computed inside take ``size`` bytes, or ``"2 GiB"``, ``"500 MB"``, beyond what is in use.
 
     Without it half of the machine's memory (of the accelerator's, if that is less) may be used. Threads and
-    processes started inside do not inherit it.
+    processes started inside do not inherit it. What it limits: docs/questions.md, "It takes all memory, or all cores".
 
     Raises:
         JaxkinError: not a size, or less than 64 MiB.

@@ -26,14 +26,14 @@ AXES = ("x", "y", "z")
 
 
 class Observable(eqx.Module):
-    """m Hermitian operators on the orbitals of a model.
+    """m Hermitian operators on the orbitals of a model: docs/observables.md, "Observables".
 
     Args:
-        operators: ⟨0α|O|0β⟩ within a cell, (n, n) or (m, n, n); in a crystal also ⟨0α|O|Rβ⟩ for the translations of the
-            model, (R, n, n, m).
+        operators: in units of ``scale``, ⟨0α|O|0β⟩ within a cell, (n, n) or (m, n, n); in a crystal also ⟨0α|O|Rβ⟩ for
+            the translations of the model, (R, n, n, m).
         names: of the m operators.
         unit: the SI unit of what ``scale`` times their values is.
-        scale: SI value of one.
+        scale: SI value of one, in ``unit``.
         heat: see :meth:`heat_current`.
 
     Raises:
@@ -80,8 +80,12 @@ class Observable(eqx.Module):
     def spin_moment(cls, model: BlochModel, orbitals: Sequence[int] | None = None) -> Observable:
         """−½ g_s μ_B σ of electrons, (3,), of all orbitals or of some, ½(Pσ + σP) with their projector P.
 
+        Args:
+            model: with spin operators.
+            orbitals: indices of those meant; None for all.
+
         Raises:
-            JaxkinError: a model without spin operators.
+            JaxkinError: a model without spin operators, an orbital that it does not have.
 
         >>> import jaxkin as jk
         >>> sigma = [[[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]]
@@ -101,6 +105,13 @@ class Observable(eqx.Module):
     def occupation(cls, model: BlochModel, groups: Sequence[Sequence[int]] | None = None) -> Observable:
         """Electrons on each group of orbitals, or on each orbital.
 
+        Args:
+            model: any.
+            groups: orbital indices of each; None for one orbital each.
+
+        Raises:
+            JaxkinError: an orbital that the model does not have.
+
         >>> import jaxkin as jk
         >>> Observable.occupation(jk.models.get("haldane"))
         Observable(n_0, n_1)
@@ -118,6 +129,9 @@ class Observable(eqx.Module):
         Args:
             model: with spin operators within a cell.
             exchange: H_xc in eV, Hermitian (n, n).
+
+        Raises:
+            JaxkinError: a model without spin operators, or with such between cells; another shape.
 
         >>> import jaxkin as jk
         >>> sigma = [[[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]]
@@ -169,7 +183,12 @@ class Observable(eqx.Module):
         return parts
 
     def at(self, model: BlochModel, k: KPoint) -> VectorMatrix:
-        """O(k) on the periodic parts |u⟩ of Bloch states, whose phases hold the orbitals' positions, (m, n, n)."""
+        """O(k) on the periodic parts |u⟩ of Bloch states, whose phases hold the orbitals' positions, (m, n, n).
+
+        Args:
+            model: whose orbitals these are.
+            k: model coordinates, (d,).
+        """
         if self.matrices is None:
             return model.derivative(k)
         phase = jnp.exp(1j * (jnp.asarray(model.centres) @ (jnp.asarray(k, float) @ model.basis)))

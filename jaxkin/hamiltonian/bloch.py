@@ -57,7 +57,7 @@ def spin_matrices(spin, n: int) -> VectorMatrix | None:
 
 
 class BlochModel(eqx.Module):
-    """A Hamiltonian H(k) on a zone of k, with what converts k to Cartesian Å⁻¹.
+    """A Hamiltonian H(k) on a zone of k, with what converts k to Cartesian Å⁻¹: docs/theory.md, "Conventions".
 
     ``k`` is in *model coordinates*: reduced coordinates of the reciprocal lattice for a crystal,
     Cartesian Å⁻¹ for a k·p model (which has no lattice). Vectors are Cartesian with three
@@ -93,6 +93,7 @@ class BlochModel(eqx.Module):
     # --- what a kind of model provides -------------------------------------------------------
     @property
     def dimension(self) -> Literal[1, 2, 3]:
+        """Number of directions d in which k runs."""
         raise NotImplementedError
 
     @property
@@ -141,6 +142,10 @@ class BlochModel(eqx.Module):
         """Energies ε_n(k) in eV, ascending, at model coordinates ``k``: (n,) of one k (d,), (..., n) of many (..., d).
 
         Many k are diagonalised in tiles that the memory budget holds, on all cores.
+
+        Raises:
+            JaxkinError: k that is not finite.
+            ModelError: k of another dimension.
 
         >>> import jaxkin as jk
         >>> model = jk.models.get("haldane")

@@ -19,7 +19,7 @@ from jaxkin.precision import use_double
 
 
 class KdotP(BlochModel):
-    """A k·p Hamiltonian H(k) on a stated, non-periodic box of k.
+    """A k·p Hamiltonian H(k) on a stated, non-periodic box of k: docs/theory.md, "Conventions" and "Units inside".
 
     Args:
         hamiltonian: JAX function of k (Å⁻¹, shape (d,)) that returns (n, n) in eV. Make it a
@@ -35,6 +35,7 @@ class KdotP(BlochModel):
 
     Raises:
         ModelError: an empty box, or a Hamiltonian that is not a Hermitian (n, n) matrix there.
+        JaxkinError: a Hamiltonian that is no function.
 
     >>> import jaxkin as jk, jax.numpy as jnp
     >>> model = jk.KdotP(lambda k: jnp.array([[3.81 * k @ k]]), ((-1, 1),) * 3)

@@ -22,7 +22,8 @@ def from_pythtb(model: Any, *, point_group: str | None = None) -> TightBinding:
     H_ij(k) = Σ_R exp[ik·(R + τ_j − τ_i)] ⟨0i|H|Rj⟩ in both programs; each hop of PythTB is one with its Hermitian
     conjugate. PythTB has no units: energies are taken in eV and lengths in Å. With two spin components the
     orbitals are those of PythTB, each twice (↑, ↓), and their Pauli matrices make the spin moment. In directions that
-    are not periodic the positions of the orbitals act through the position operator.
+    are not periodic the positions of the orbitals act through the position operator. An example:
+    docs/tutorials/pythtb.md.
 
     Args:
         model: with 1 to 3 periodic directions.

@@ -34,7 +34,7 @@ class Sites(NamedTuple):
 
 
 class Structure:
-    """Lattice and atoms of a crystal.
+    """Lattice and atoms of a crystal: docs/your_material.md, "1. Look at the file".
 
     Args:
         lattice: (3, 3) rows a_i in Å.
@@ -43,6 +43,7 @@ class Structure:
 
     Raises:
         ModelError: shapes that do not fit.
+        JaxkinError: a lattice or positions that are no finite numbers.
 
     >>> salt = Structure(np.eye(3) * 4.0, [[0, 0, 0], [0.5, 0.5, 0.5]], ["Cs", "Cl"])
     >>> salt.names
@@ -91,12 +92,12 @@ class Structure:
 
     @property
     def cell(self) -> tuple[np.ndarray, np.ndarray, list[int]]:
-        """(lattice, positions, kinds) as spglib and seekpath take it."""
+        """(lattice in Å, reduced positions, kinds) as spglib and seekpath take it."""
         kinds = sorted(set(self.species))
         return self.lattice, self.positions, [kinds.index(name) + 1 for name in self.species]
 
     def rotations(self) -> list[np.ndarray]:
-        """Orthogonal parts, Cartesian (3, 3), of the space group, from spglib.
+        """Orthogonal parts of the space group from spglib: Cartesian matrices (3, 3), no unit.
 
         Raises:
             JaxkinError: spglib is not installed, or finds no space group.
@@ -106,7 +107,11 @@ class Structure:
         return [self.lattice.T @ one @ inverse.T for one in unique]
 
     def space_group(self) -> str:
-        """Its international symbol and number, from spglib; raises as :meth:`rotations`."""
+        """Its international symbol and number, from spglib.
+
+        Raises:
+            JaxkinError: spglib is not installed, or finds no space group.
+        """
         dataset = self._dataset()
         return f"{dataset.international} ({dataset.number})"
 
@@ -143,6 +148,10 @@ class Structure:
 
         As impurities and observables take them: ``PointImpurity(1.0, atoms.orbitals(model, "Te1"), density)`` sits on
         one atom, with "Te" on all of that species. An orbital belongs to the atom nearest to its centre.
+
+        Args:
+            model: in three dimensions.
+            name: of an atom or a species.
 
         Raises:
             ModelError: no such atom, or one without orbitals.

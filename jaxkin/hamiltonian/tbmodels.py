@@ -19,6 +19,8 @@ SUFFIXES = (".hdf5", ".h5")
 def read_tbmodels(path: str | Path, *, point_group: str | None = None) -> TightBinding:
     """Read a TBmodels HDF5 file, dense or sparse, into a :class:`TightBinding` model.
 
+    TBmodels: D. Gresch et al., Phys. Rev. Materials 2, 103805 (2018).
+
     The file holds a half h_R of the matrices, and H_R = h_R + h†_{−R}. TBmodels has no units: energies are taken in eV
     and lengths in Å. HDF5 has no digest of such a file, and its own library may crash where bytes of it are damaged.
 
@@ -28,6 +30,7 @@ def read_tbmodels(path: str | Path, *, point_group: str | None = None) -> TightB
 
     Raises:
         FileFormatError: no HDF5 file, or none of TBmodels; a model without a unit cell; NaN, shapes that do not fit.
+        JaxkinError: ``path`` is none.
 
     >>> read_tbmodels("missing.hdf5")
     Traceback (most recent call last):

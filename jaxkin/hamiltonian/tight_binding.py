@@ -29,7 +29,8 @@ LONGEST = 1e9
 class TightBinding(BlochModel):
     """Tight-binding model, H_αβ(k) = Σ_R exp[ik·(R + τ_β − τ_α)] ⟨0α|H|Rβ⟩.
 
-    Orbital positions τ stand in the phases, so |u⟩ is the periodic part of the Bloch state.
+    Orbital positions τ stand in the phases, so |u⟩ is the periodic part of the Bloch state (docs/theory.md,
+    "Conventions").
 
     Args:
         lattice: (d, 3) rows a_i in Å (also (d, d): the vectors then lie in the first d axes).
@@ -200,7 +201,7 @@ class TightBinding(BlochModel):
         return _turned(*self._sums(self._waves(k)[0], jnp.moveaxis(matrices, -1, 1)), *self._sites(k))
 
     def adjoint(self, matrices: Complex[Array, "R n n c"]) -> Complex[Array, "R n n c"]:
-        """M†_{−R}."""
+        """M†_{−R} of M_R, in its unit."""
         dagger, (one, other) = jnp.swapaxes(matrices.conj(), 1, 2), self.pairs
         return jnp.zeros_like(matrices).at[one].set(dagger[other]).at[other].set(dagger[one])
 

@@ -39,6 +39,8 @@ def read_wannier90(
 ) -> TightBinding:
     """Read a Wannier90 calculation into a :class:`TightBinding` model.
 
+    Wannier90 and its files: G. Pizzi et al., J. Phys.: Condens. Matter 32, 165902 (2020).
+
     A ``seed.chk`` (or ``.chk.fmt``) with the ``seed.eig`` beside it gives H; ``seed.mmn`` gives ⟨r⟩ too, ``seed.uHu``
     what completes the orbital moment, ``seed.spn`` the spin (:mod:`jaxkin.hamiltonian.mesh_operators`). A ``_tb.dat``
     holds H and ⟨r⟩, a ``_hr.dat`` H alone.
@@ -69,6 +71,7 @@ def read_wannier90(
     Raises:
         FileFormatError: truncated, malformed, non-Hermitian or NaN content; one line that names the
             file, the line and what is wrong.
+        JaxkinError: ``path`` is none, or an argument that is not True, False or None.
 
     Warns:
         FileFormatWarning: what is not as usual but has one meaning only (rows in another order, counts on one line,

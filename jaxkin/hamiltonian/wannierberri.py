@@ -20,7 +20,8 @@ def from_wannierberri(system: Any, *, position_matrices: bool = True, point_grou
     """The :class:`TightBinding` model of a WannierBerri ``System_R``, with all that it has of H, ⟨r⟩, ⟨Hr⟩ and spin.
 
     H_R is its ``Ham``, in eV; ⟨0α|r|Rβ⟩ are its ``AA``, in Å, as ½(r_R + r†_{−R}), with the Wannier centres back on the
-    diagonal; ``BB`` and ``CC`` complete the orbital moment; the Pauli matrices are its ``SS``.
+    diagonal; ``BB`` and ``CC`` complete the orbital moment (docs/theory.md, "Band geometry"); the Pauli matrices are
+    its ``SS``.
 
     Args:
         system: of ``wannierberri.System_R``, however it was made, or the path of a folder that it was saved in.

@@ -31,7 +31,7 @@ _LIBRARY: dict[str, Callable[..., BlochModel]] = {
 
 
 def available() -> tuple[str, ...]:
-    """Names of the built-in models.
+    """Names of the built-in models, ``name`` of a configuration: docs/configuration.md, "`[model]`".
 
     >>> import jaxkin as jk
     >>> "tellurium" in jk.models.available()
@@ -41,7 +41,9 @@ def available() -> tuple[str, ...]:
 
 
 def builder(name: str) -> Callable[..., BlochModel]:
-    """The function that builds model ``name``; its signature and docstring say the parameters.
+    """The function that builds model ``name``; its docstring says the parameters and where the model comes from.
+
+    Names are those of a configuration: docs/configuration.md, "`[model]`".
 
     Raises:
         ConfigError: no such model; names the nearest one.
@@ -54,10 +56,17 @@ def builder(name: str) -> Callable[..., BlochModel]:
 
 
 def get(name: str, **parameters) -> BlochModel:
-    """Build model ``name``; see ``jaxkin models`` for names and parameters.
+    """Build a model; ``jaxkin models`` lists names and parameters.
+
+    They are those of a configuration: docs/configuration.md, "`[model]`".
+
+    Args:
+        name: one of :func:`available`.
+        parameters: of the function that builds it.
 
     Raises:
         ConfigError: an unknown model or parameter.
+        JaxkinError: a parameter that is no number, or no yes or no, where one is needed.
 
     >>> import jaxkin as jk
     >>> jk.models.get("kramers-weyl-d4", spin_orbit=0.3).point_group

@@ -13,7 +13,8 @@ def massive_dirac_2d(velocity: float = 1.0, mass: float = 0.1, box: float = 1.0)
     """H = v (k_x σ_x + k_y σ_y) + Δ σ_z: one massive Dirac cone, time reversal broken.
 
     Continuous rotations about z; no crystallographic group. H holds for all k: the box is where the Fermi
-    surface is looked for, and the cutoff of the local Green function.
+    surface is looked for, and the cutoff of the local Green function. Its conductivity: docs/theory.md, "Closed forms",
+    and N. Sinitsyn et al., PRB 75, 045315 (2007).
 
     Args:
         velocity: ħv in eV Å.

@@ -25,7 +25,7 @@ def haldane(
     mass: float = 0.2,
     lattice_constant: float = 1.0,
 ) -> TightBinding:
-    """Haldane's model, Phys. Rev. Lett. 61, 2015 (1988): honeycomb, broken time reversal, two dimensions.
+    """The model of F. D. M. Haldane, PRL 61, 2015 (1988): honeycomb, broken time reversal, two dimensions.
 
     Nearest neighbours t, second neighbours t_2 exp(±iφ) (+ counter-clockwise on A, clockwise on B), ±M on A, B.
     Unitary point group C3; C6 at M = 0.

@@ -17,7 +17,7 @@ def helical_isotropic(mass: float = 1.0, moment: float = 0.0, box: float = 2.0) 
     Eqs. (11) and (17): :class:`jaxkin.RelaxationTime`. Symmetry D_∞ about z; no crystallographic group.
 
     Args:
-        mass: in electron masses.
+        mass: m in electron masses.
         moment: μ_int in Bohr magnetons.
         box: half edge of the box of k in Å⁻¹; it must hold the Fermi sphere.
     """

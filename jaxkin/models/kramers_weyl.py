@@ -19,7 +19,7 @@ def kramers_weyl_d4(
 ) -> TightBinding:
     """Tetragonal: H = −2 Σ_i t_i cos(k_i a_i) + Σ_i λ_i σ_i sin(k_i a_i), t_x = t_y, λ_x = λ_y.
 
-    Point group D4 (C_4 ∥ z).
+    Point group D4 (C_4 ∥ z). Kramers–Weyl metals: G. Chang et al., Nat. Mater. 17, 978 (2018).
 
     Args:
         hopping, hopping_z: t in the plane and along z, eV.
@@ -42,6 +42,9 @@ def kramers_weyl_o(
     hopping: float = 0.5, spin_orbit: float = 0.5, lattice_constant: float = 1.0, spin_moment: bool = False
 ) -> TightBinding:
     """Cubic: H = −2t Σ_i cos(k_i a) + λ Σ_i σ_i sin(k_i a). Point group O.
+
+    What skew scattering does in it: docs/beyond_relaxation_time.md. Kramers–Weyl metals: G. Chang et al., Nat. Mater.
+    17, 978 (2018).
 
     Args:
         hopping, spin_orbit: t and λ in eV.
@@ -66,7 +69,8 @@ def kramers_weyl_t(
 ) -> TightBinding:
     """Cubic without fourfold axes: ``kramers-weyl-o`` with one term more. Point group T.
 
-    H = H_O + η Σ σ_x sin(k_x a)[cos(k_y a) − cos(k_z a)], the sum over cyclic xyz.
+    H = H_O + η Σ σ_x sin(k_x a)[cos(k_y a) − cos(k_z a)], the sum over cyclic xyz. Kramers–Weyl metals: G. Chang et
+    al., Nat. Mater. 17, 978 (2018).
 
     Args:
         hopping, spin_orbit, tetrahedral: t, λ and η in eV.
@@ -98,7 +102,7 @@ def kramers_weyl_d3(
     """Hexagonal lattice with bonds a_1, a_2, a_3 = −a_1−a_2 at 120° and c ∥ z. Point group D3 (C_3 ∥ z, C_2 ∥ y).
 
     H = −2t Σ_i cos k·a_i − 2t_z cos k_z c + λ Σ_i (σ·â_i) sin k·a_i + λ_z σ_z sin k_z c + η σ_z Σ_i sin k·a_i;
-    the last term takes D6 down to D3.
+    the last term takes D6 down to D3. Kramers–Weyl metals: G. Chang et al., Nat. Mater. 17, 978 (2018).
 
     Args:
         hopping, hopping_z: t and t_z in eV.

@@ -65,6 +65,8 @@ _ANGULAR = -1j * np.array(  # (L_a)_bc = −i ε_abc on (p_x, p_y, p_z)
 def tellurium(chirality: int = 1, *, spin: bool = False) -> TightBinding:
     """Trigonal tellurium with spin-orbit coupling: 18 spinor p orbitals, valence band top at 0 eV.
 
+    A fit as in docs/gradients.md, "Band fits".
+
     Three atoms on a helix along z, each with p_x, p_y, p_z (Cartesian) and spin up, down, the spin
     fastest: orbital 6·atom + 2·p + spin. Lattice constants 4.454 Å and 5.924 Å, a_2 along y; energies in
     eV. 12 of the 18 bands are occupied: the valence band is band 11, its top lies on the line through
@@ -85,6 +87,9 @@ def tellurium(chirality: int = 1, *, spin: bool = False) -> TightBinding:
         chirality: +1 for the right-handed screw 3_1 of the Wannier model, −1 for its mirror image (z → −z).
         spin: add the spin moment −½ g_s μ_B⟨σ⟩. The orbital moment is that of the hopping between
             orbitals: the atomic L of the p shell is not in it.
+
+    Raises:
+        ModelError: another chirality.
 
     >>> import jaxkin as jk
     >>> te = jk.models.get("tellurium")

@@ -20,7 +20,7 @@ def weyl(
 
     H = t (σ_x sin k_x a + σ_y sin k_y a) + σ_z [t (cos k_z a − cos 2π·node) + M (2 − cos k_x a − cos k_y a)],
     which σ_z inverts: point group C4h. Without ``inversion``, γ sin k_z a is added, the two nodes part in
-    energy by 2γ sin 2π·node, and C4 is left.
+    energy by 2γ sin 2π·node, and C4 is left. Response of one node: docs/theory.md, "Closed forms".
 
     Args:
         hopping, mass: t and M in eV.

@@ -300,7 +300,7 @@ def save(dataset: xr.Dataset, path: Path) -> Path:
 
 
 def load(path: Path) -> xr.Dataset:
-    """Read a file written by :func:`save`.
+    """Read a ``result.nc``, complex numbers whole: docs/configuration.md, "NetCDF".
 
     Raises:
         FileFormatError: not such a file, or a damaged one.

@@ -20,7 +20,8 @@ TASKS = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
 def initialize(address: str | None = None, count: int | None = None, index: int | None = None) -> Share:
     """Connect this process with the others, and return its share; before JAX computes anything.
 
-    From then on an error ends the process without waiting for the others, and process 0 alone hears Ctrl-C.
+    From then on an error ends the process without waiting for the others, and process 0 alone hears Ctrl-C. An example:
+    docs/parallel.md, "What is shared".
 
     Args:
         address: host:port of process 0. Without arguments JAX finds everything in what SLURM or Open MPI

@@ -11,10 +11,14 @@ from jax.experimental.multihost_utils import process_allgather
 
 @dataclass(frozen=True)
 class Share:
-    """The replicas numbered index, index + count, ... of one among ``count`` processes.
+    """The replicas numbered index, index + count, ... of one among ``count`` processes: docs/parallel.md.
 
     Replicas are independent and have numbered random streams, so who makes which changes no number. Only
     their sums are sent: a few kB for each gathering. All processes must gather the same things in the same order.
+
+    Args:
+        index: this process's number, from 0.
+        count: of processes.
 
     >>> list(Share(1, 3).of(range(8)))
     [1, 4, 7]
@@ -28,11 +32,21 @@ class Share:
         return range(numbers.start + (self.index - numbers.start) % self.count, numbers.stop, self.count)
 
     def gather(self, samples: np.ndarray, replicas: int) -> np.ndarray:
-        """Own samples (own replicas, ...) → those of all processes (replicas, ...), ordered by number."""
+        """Those of all processes, (replicas, ...), ordered by number, in the samples' unit.
+
+        Args:
+            samples: of this process's replicas, (own replicas, ...), in any unit.
+            replicas: number of all.
+        """
         return self.gather_all([samples], replicas)[0]
 
     def gather_all(self, arrays: Sequence[np.ndarray], replicas: int) -> list[np.ndarray]:
-        """:meth:`gather` of several arrays in one message."""
+        """As :meth:`gather`, of several arrays in one message.
+
+        Args:
+            arrays: of this process's replicas, each (own replicas, ...), in any unit.
+            replicas: number of all.
+        """
         if self.count == 1:
             return list(arrays)
         columns = [_bytes(array) for array in arrays]
@@ -47,7 +61,7 @@ class Share:
         ]
 
     def numbers(self, own: float) -> np.ndarray:
-        """One number of each process."""
+        """One number of each process, in ``own``'s unit."""
         return self.gather(np.array([own]), self.count)
 
     def total(self, number: int) -> int:
@@ -55,7 +69,7 @@ class Share:
         return int(self.numbers(number).sum())
 
     def distinct(self, own: np.ndarray) -> np.ndarray:
-        """The different ones of all processes' numbers, ascending."""
+        """The different ones of all processes' numbers in ``own``'s unit, ascending."""
         row = np.full((1, int(self.numbers(len(own)).max())), np.nan)
         row[0, : len(own)] = own
         every = self.gather(row, self.count)

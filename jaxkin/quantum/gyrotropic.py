@@ -37,6 +37,8 @@ STEP = 0.01
 class Quality:
     """Diagnostics, the worst over frequencies, energies and replicas.
 
+    What they are of: docs/complete_theory.md, "The quantum calculation".
+
     Attributes:
         ward: violation of the Ward identity, relative to the local Green function.
         onsager: |λ_abc + λ_bac| of the Fermi-surface part, relative to |λ|: with time reversal an error of the grid,
@@ -65,7 +67,7 @@ class Quality:
 
 @dataclass(frozen=True)
 class QuantumResponse:
-    """g_ab(ω) and σ_ab(ω) by the side of the cut that the two Green functions are on.
+    """g_ab(ω), Eq. (71), and σ_ab(ω) by the side of the cut that the two Green functions are on.
 
     Keys: ``surface``, retarded with advanced, from the energies between μ − ħω and μ; ``sea``, both retarded or both
     advanced, from all filled states; ``total``.
@@ -122,6 +124,8 @@ def gyrotropic(
     shelf: Shelf | None = None,
 ) -> QuantumResponse:
     """The Kubo formula at T = 0 with the self-consistent Born or T-matrix self-energy and the ladder of it.
+
+    How it is evaluated: docs/complete_theory.md, "The quantum calculation".
 
     With E = iωA and K^XY_ab(z, z') = ∫(dk) Tr[v_a G^X(k+q/2, z) J_b G^Y(k−q/2, z')], energies from μ,
 

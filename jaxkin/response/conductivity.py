@@ -40,14 +40,18 @@ HALL_BUDGET = 200_000
 
 
 class Conductivity(eqx.Module):
-    """σ_ab(ω) by mechanism in ``unit``, each (frequency, 3, 3).
+    """σ_ab(ω) by mechanism: docs/theory.md, "Response".
 
     Keys ``drude``, ``intrinsic``, ``skew``, ``side_jump``, ``gaussian_skew`` and ``total``; the four before it are
     antisymmetric and vanish with time reversal (the parts of scattering to sampling error). With ``hall=False``, and of
     a surface whose model or level is traced, there is no ``intrinsic``, an integral over the filled states, and it is
     not in ``total``.
 
-    ``time_reversal`` says how well H(k) has it: with it the intrinsic part is zero and not computed.
+    Attributes:
+        frequency: f = ω/2π in THz, (frequency,).
+        sigma: by mechanism in ``unit``, each an Estimate (frequency, 3, 3).
+        unit: S/m, in two dimensions S, in one S m.
+        time_reversal: how well H(k) has it, in words: with it the intrinsic part is zero and not computed.
     """
 
     frequency: AnyArray
@@ -129,10 +133,11 @@ def conductivity(
     hall_budget: int = HALL_BUDGET,
     progress: Progress | None = None,
 ) -> Conductivity:
-    """Local conductivity by mechanism.
+    """Local conductivity by mechanism: docs/theory.md, "Response".
 
     - Drude: σ_ab = −ie²⟨v_a|R|v_b⟩, e² τ/(1−iωτ) ∫(dk)(−f⁰') v_a v_b in the relaxation-time approximation;
-    - intrinsic: σ_ab = −(e²/ħ) ε_abc ∫(dk) f⁰ Ω_c, for models that break time reversal;
+    - intrinsic: σ_ab = −(e²/ħ) ε_abc ∫(dk) f⁰ Ω_c, for models that break time reversal (X. Wang, J. Yates, I. Souza,
+      D. Vanderbilt, PRB 74, 195118 (2006));
     - skew: −ie²⟨v_a|R iA R|v_b⟩, antisymmetrised;
     - side jump: −ie²[⟨v_a|R|v_sj,b⟩ − ⟨v_sj,a|R|v_b⟩], half accumulation and half anomalous distribution;
     - Gaussian skew: as skew, of w^A ∝ n², where the disorder has a potential (:func:`gyrotropic_response`).

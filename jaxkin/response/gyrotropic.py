@@ -40,9 +40,10 @@ class GyrotropicResponse(eqx.Module):
     disorder, it is traced itself, and has derivatives.
 
     Attributes:
+        surface, disorder: what it is the response of.
         frequency: f = ω/2π in THz, (frequency,).
         g: gyrotropic tensor in S (in 2D: S m), each an Estimate of shape (frequency, 3, 3).
-        static: g at ω = 0, whatever the frequencies, each (3, 3).
+        static: g at ω = 0 in the same unit, whatever the frequencies, each (3, 3).
         tau: transport time in ps, thermally averaged, an Estimate.
         transport: the sums over the shells that all this comes from.
         solver: ``"rta"`` or ``"exact"``.

@@ -43,6 +43,11 @@ def joined(response: GyrotropicResponse, share: Share) -> GyrotropicResponse:
     """The response of all replicas from every process's own: the same as one process would have given.
 
     Sums are joined, points are not: ``skew_acceleration`` and ``side_jump_velocity`` are at the process's own points.
+    What is sent: docs/parallel.md, "What is shared".
+
+    Args:
+        response: of this process's replicas.
+        share: of this process.
 
     >>> import jaxkin as jk
     >>> surface = jk.fermi_surface(jk.models.get("helical-isotropic"), 0.5, sampler=jk.Lines(8), share=Share())

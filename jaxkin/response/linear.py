@@ -45,9 +45,11 @@ RTOL, BUDGET = 1e-2, 200_000
 class LinearResponse(eqx.Module):
     """⟨O_a⟩ per volume = χ_ab F_b, F the electric field in V/m or −∇T in K/m, as :func:`linear_response` finds it.
 
+    What the parts are: docs/observables.md.
+
     Attributes:
         frequency: f = ω/2π in THz.
-        chi: by mechanism, each an Estimate (frequency, m, 3).
+        chi: by mechanism in ``unit``, each an Estimate (frequency, m, 3).
         names: of the m operators.
         unit: of χ.
         force: what drives.
@@ -62,7 +64,11 @@ class LinearResponse(eqx.Module):
     left_out: tuple[str, ...] = eqx.field(static=True, default=())
 
     def induced(self, force: ArrayLike) -> dict[str, Estimate]:
-        """⟨O⟩ per volume by mechanism, (frequency, m), of a field in V/m (or −∇T in K/m), (3,)."""
+        """⟨O⟩ per volume by mechanism, (frequency, m), of a field in V/m (or −∇T in K/m), (3,).
+
+        Raises:
+            JaxkinError: a force that is not three finite components.
+        """
         given = cartesian(force, "force")
         return {name: part.map(lambda chi: chi @ given) for name, part in self.chi.items()}
 
@@ -117,8 +123,8 @@ def linear_response(
 
     Args:
         surface: from :func:`fermi_surface`.
-        observable: operators; or values (N,) or (N, m) of the states at the surface's points, whose operators are not
-            known: what bands mix is then left out, and named.
+        observable: operators; or values (N,) or (N, m), in any unit, of the states at the surface's points, whose
+            operators are not known: what bands mix is then left out, and named.
         disorder: any. What the operators gain by scattering is known where there is a potential; for a T-matrix
             without the change of T itself by a field that couples to them, which is left out, and named.
         frequency: f = ω/2π in THz, small against distances between bands.

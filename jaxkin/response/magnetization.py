@@ -29,12 +29,14 @@ UNITS = {3: "A/m", 2: "A", 1: "A m"}
 
 
 class Magnetization(eqx.Module):
-    """Spontaneous magnetization in μ_B per cell (k·p: per Å^d), orbital and spin, with the signs of electrons.
+    """Spontaneous magnetization per cell (k·p: per Å^d), orbital and spin, with the signs of electrons.
+
+    What it is: docs/theory.md, "The ground state's magnetization".
 
     Attributes:
-        orbital: (3,), what electrons circulate within and between the orbitals; of the model's Hamiltonian.
-        spin: (3,), zero for a model without spin operators.
-        orbital_error, spin_error: of each component, absolute.
+        orbital: (3,) in μ_B, what electrons circulate within and between the orbitals; of the model's Hamiltonian.
+        spin: (3,) in μ_B, zero for a model without spin operators.
+        orbital_error, spin_error: of each component, in μ_B.
         evaluations: how many H(k) were diagonalised.
         density: value of one μ_B per cell in ``unit``.
         unit: A/m, in two dimensions A.
@@ -57,7 +59,7 @@ class Magnetization(eqx.Module):
 
     @property
     def total_error(self) -> float:
-        """Of :attr:`total`: both are found at the same k, so their errors add."""
+        """Of :attr:`total`, in μ_B per cell: both are found at the same k, so their errors add."""
         return self.orbital_error + self.spin_error
 
     @brief

@@ -41,11 +41,14 @@ COLUMNS_OF_A_SPACE = 600
 class RelaxationModes:
     """The slowest modes of L at the Fermi level, L x = x/τ with ⟨x|x⟩ = Σ W x² = Σ W.
 
+    What for: docs/observables.md, "Modes of the collision operator".
+
     Attributes:
         rates: 1/τ in 1/ps, ascending, an Estimate (count,).
         share: part of ⟨v_a|L⁻¹|v_a⟩, of σ_aa without skew scattering, that each mode carries, an Estimate (count, 3).
         k: Cartesian k of the states of the first replica in Å⁻¹, reduced coordinates from −½ to ½, (M, 3).
-        shapes: the modes there, (count, M).
+        shapes: the modes x there, no unit, (count, M).
+        model: whose surface they are on; kept for :meth:`parity`.
     """
 
     def __init__(self, rates: Estimate, share: Estimate, k: np.ndarray, shapes: np.ndarray, model: BlochModel):
@@ -67,7 +70,7 @@ class RelaxationModes:
         )
 
     def parity(self, operation: Operation) -> Float[np.ndarray, " count"]:
-        """⟨x|x∘g⟩/⟨x|x⟩ of a symmetry g: ±1 for a mode that is even or odd, less for one of a degenerate set.
+        """⟨x|x∘g⟩/⟨x|x⟩, no unit, of a symmetry g: ±1 for a mode that is even or odd, less for one of a degenerate set.
 
         The mode at g k is that of the nearest state: known to the distance between states.
         """
