@@ -147,7 +147,11 @@ class IonisedImpurities(Disorder):
         return [share / every for share, every in zip(self.shares, whole, strict=True)]
 
     def impurities(self, surface: Surface) -> Disorder:
-        """The impurities in the sample of a surface: a :class:`FiniteRangeImpurity`, or a :class:`Mixture` of them."""
+        """The impurities in the sample of a surface: a :class:`FiniteRangeImpurity`, or a :class:`Mixture` of them.
+
+        Raises:
+            JaxkinError: as :meth:`densities`.
+        """
         kinds = tuple(self._kind(z, n) for z, n in self.densities(surface).items() if is_traced(n) or n > 0)
         return kinds[0] if len(kinds) == 1 else Mixture(kinds)
 

@@ -123,6 +123,9 @@ class Disorder(eqx.Module):
         Args:
             surface: sampled, or evaluated elsewhere.
             shell: one of its ``shells``.
+
+        Raises:
+            JaxkinError: disorder that does not fit the model; degenerate bands on a surface evaluated elsewhere.
         """
         scatterer = self.on(surface).at(shell.energy)
         return scatterer(ShellStates(surface, scatterer.bloch).of(shell))

@@ -180,6 +180,9 @@ class PointImpurity(Disorder):
         Args:
             parts: point impurities.
             surface: that they are on.
+
+        Raises:
+            JaxkinError: an orbital that the model does not have or that is named twice, cells that do not fit it.
         """
         model = surface.model
         sites = [(part, located_site(site, model)) for part in parts for site in part.sites]

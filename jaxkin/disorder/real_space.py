@@ -77,6 +77,12 @@ class RealSpace(eqx.Module):
         Args:
             lattice: rows in Å, (d, 3).
             positions: x_s of the orbitals from the impurity in Å, (s, 3).
+
+        Raises:
+            JaxkinError: no site within the radius; V that is not one real number, or not finite.
+
+        Warns:
+            AccuracyWarning: V is not negligible at the radius.
         """
         return self.on_cells(*self.cells(lattice, positions), lattice, positions)
 

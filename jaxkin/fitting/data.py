@@ -39,7 +39,7 @@ class Data:
         frequency: f = ω/2π in THz, (N,) or one number.
         temperature: in K; None takes that of the fit.
         field: in V/m.
-        current_density: in A/m² (in 2D: A/m).
+        current_density: in A/m².
         axis: n, Cartesian, of any length.
         name: for tables and messages.
 

@@ -20,6 +20,9 @@ def massive_dirac_2d(velocity: float = 1.0, mass: float = 0.1, box: float = 1.0)
         velocity: ħv in eV Å.
         mass: Δ in eV.
         box: half edge of the box of k in Å⁻¹.
+
+    Raises:
+        ModelError: a box that is not positive, or numbers that are not finite.
     """
     use_double()
     return KdotP(Partial(_dirac, jnp.asarray(velocity), jnp.asarray(mass)), ((-box, box),) * 2, unbounded=True)

@@ -34,6 +34,9 @@ def haldane(
         hopping, second_hopping, mass: t, t_2, M in eV.
         flux: φ in rad.
         lattice_constant: in Å.
+
+    Raises:
+        ModelError: a lattice constant of zero, or numbers that are not finite.
     """
     terms = Hoppings(2)
     terms.onsite(mass * SPIN[2])
@@ -69,6 +72,9 @@ def haldane_chiral(
         hopping, interlayer, mass: t, t_3, M in eV.
         chirality: +1 or −1, the handedness of the stack.
         lattice_constant, lattice_constant_z: a and c in Å.
+
+    Raises:
+        ModelError: a lattice constant of zero, or numbers that are not finite.
     """
     lattice = np.diag([0.0, 0.0, lattice_constant_z])
     lattice[:2, :2] = _layer(lattice_constant)

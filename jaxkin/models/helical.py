@@ -20,6 +20,9 @@ def helical_isotropic(mass: float = 1.0, moment: float = 0.0, box: float = 2.0) 
         mass: m in electron masses.
         moment: μ_int in Bohr magnetons.
         box: half edge of the box of k in Å⁻¹; it must hold the Fermi sphere.
+
+    Raises:
+        ModelError: a box that is not positive, or numbers that are not finite.
     """
     use_double()
     return KdotP(

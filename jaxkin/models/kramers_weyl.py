@@ -26,6 +26,9 @@ def kramers_weyl_d4(
         spin_orbit, spin_orbit_z: λ in the plane and along z, eV.
         lattice_constant, lattice_constant_z: in Å.
         spin_moment: add the spin's magnetic moment to the orbital one.
+
+    Raises:
+        ModelError: a lattice constant of zero, or numbers that are not finite.
     """
     lattice = np.diag([lattice_constant, lattice_constant, lattice_constant_z])
     terms = Hoppings(3)
@@ -50,6 +53,9 @@ def kramers_weyl_o(
         hopping, spin_orbit: t and λ in eV.
         lattice_constant: in Å.
         spin_moment: add the spin's magnetic moment to the orbital one.
+
+    Raises:
+        ModelError: a lattice constant of zero, or numbers that are not finite.
     """
     lattice = lattice_constant * np.eye(3)
     terms = Hoppings(3)
@@ -76,6 +82,9 @@ def kramers_weyl_t(
         hopping, spin_orbit, tetrahedral: t, λ and η in eV.
         lattice_constant: in Å.
         spin_moment: add the spin's magnetic moment to the orbital one.
+
+    Raises:
+        ModelError: a lattice constant of zero, or numbers that are not finite.
     """
     unit = np.eye(3, dtype=int)
     terms = Hoppings(3)
@@ -109,6 +118,9 @@ def kramers_weyl_d3(
         spin_orbit, spin_orbit_z, trigonal: λ, λ_z and η in eV.
         lattice_constant, lattice_constant_z: a and c in Å.
         spin_moment: add the spin's magnetic moment to the orbital one.
+
+    Raises:
+        ModelError: a lattice constant of zero, or numbers that are not finite.
     """
     lattice = np.array([[1, 0, 0], [-0.5, np.sqrt(3) / 2, 0], [0, 0, 1]]) * [
         [lattice_constant],

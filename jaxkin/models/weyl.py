@@ -28,6 +28,9 @@ def weyl(
         inversion: keep the inversion centre.
         tilt: γ in eV, used without inversion.
         lattice_constant: in Å.
+
+    Raises:
+        ModelError: a lattice constant of zero, or numbers that are not finite.
     """
     terms = Hoppings(3)
     x, y, z = np.eye(3, dtype=int)
