@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -55,6 +56,14 @@ def test_json_has_what_scripts_read():
     assert document["evaluations"] > document["surface_points"] > 0
     assert document["seconds"] > 0
     assert document["warnings"] == []
+    model = jk.models.get("kramers-weyl-d4")
+    surface = jk.fermi_surface(model, -1.5, sampler=jk.Lines(6), replicas=2)
+    holes, tau = surface.carrier_density()["holes"] * 1e24, document["tau"]
+    assert document["density_unit"] == "cm^-3" and tau == pytest.approx(0.6)
+    assert (document["holes"], document["holes_stderr"]) == pytest.approx((float(holes.mean), float(holes.stderr)))
+    response = jk.gyrotropic_response(surface, jk.RelaxationTime(0.6, 200.0, 1.0), [0.0, 1.0])
+    made = response.magnetization_gauss([0, 0, 1e4])["total"].mean[0, 2].real
+    assert document["induced_field"]["total"][0][0] == pytest.approx(float(made))
 
 
 def test_theory_of_the_paper():
@@ -146,6 +155,9 @@ def test_magnetization_of_a_current():
     assert "M for j = 1e+06 A/m²" in text
 
 
+POINTS = [(kelvin, mu) for kelvin in (0, 300) for mu in (-1.5, -1.4)]
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("run") / "out"
@@ -155,11 +167,16 @@ def folder(tmp_path_factory):
     return path
 
 
-def test_table_shows_uncertainties(folder):
-    text = folder.with_suffix(".txt").read_text()
-    assert "gyrotropic tensor, Im g_ab in S at 0 THz" in text
-    assert "components not shown are forbidden by the point group" in text
-    assert "(" in text.split("│ zz │")[1].split("│")[0]  # 0.0123(4)
+@pytest.fixture(scope="module")
+def page():
+    """What one point prints."""
+    return run("run", "kramers-weyl-d4", "--set", "fermi_level=-1.5", *QUICK)[0]
+
+
+def test_table_shows_uncertainties(page):
+    assert "gyrotropic tensor, Im g_ab in S at 0 THz" in page
+    assert "components not shown are forbidden by the point group" in page
+    assert "(" in page.split("│ zz │")[1].split("│")[0]  # 0.0123(4)
 
 
 def test_netcdf_is_labelled_and_complete(folder):
@@ -498,9 +515,19 @@ def test_a_run_says_what_was_chosen_and_why():
 
 
 def test_a_scan_ends_with_one_table(folder):
-    table = folder.with_suffix(".txt").read_text().split("scan at 0 THz, M for E = 10000 V/m")[1]
+    """And the largest component of g by mechanism; a point is one line."""
+    text = folder.with_suffix(".txt").read_text()
+    log, table, parts = re.split("scan at 0 THz, (?:M for E = 10000 V/m|Im g_xx in S)", text)
+    places = [f"μ = {mu} eV, T = {kelvin} K" for kelvin, mu in POINTS]
+    assert log.splitlines() == [f"{n} of 4: {place}" for n, place in enumerate(places, 1)]
+    saved = ds.load(folder / "result.nc").isel(frequency=0, a=0, b=0)
+    rows = [[cell.strip() for cell in line.split("│")[3:-1]] for line in parts.splitlines() if line.startswith("│")]
+    for row, (kelvin, mu) in zip(rows, POINTS, strict=True):
+        here = saved.sel(temperature=kelvin, fermi_level=mu, mechanism=saved.mechanism != "gaussian_skew")
+        pairs = zip(here.g.values.imag.tolist(), here.g_stderr.values.imag.tolist(), strict=True)
+        assert row == [with_uncertainty(*pair) for pair in pairs]
     assert [line.split("│")[1:3] for line in table.splitlines() if line.startswith("│")] == [
-        [f"{mu:>7} ", f"{kelvin:>6} "] for kelvin in (0, 300) for mu in (-1.5, -1.4)
+        [f"{mu:>7} ", f"{kelvin:>6} "] for kelvin, mu in POINTS
     ]
     assert "Im g_xx" in table and "electrons" in table and "…" not in table
     for name in ("scan.png", "scan_temperature.png"):
@@ -525,7 +552,8 @@ def test_a_scan_shows_the_hall_part():
     table = text.split("scan at 0 THz")[1]
     gap, band = ([cell.strip() for cell in line.split("│")] for line in table.splitlines() if line.startswith("│"))
     assert "Hall σ_xy" in table and float(gap[-2].split("(")[0] + "e-05") == pytest.approx(3.874046e-5, rel=1e-4)
-    assert band[-2] == text.split("│ xy │")[2].splitlines()[0].split("│")[-2].strip()
+    alone, _ = run("run", "haldane", "--set", "fermi_level=-1.5", *QUICK)
+    assert band[-2] == alone.split("│ xy │")[1].splitlines()[0].split("│")[-2].strip()
     flat, _ = run("run", "massive-dirac-2d", "--set", "fermi_level=0.3", *QUICK, "--set", "hall=false")
     assert "Im g_ab in S m at 0 THz" in flat and "Im Tr g (S m)" in flat
 
@@ -577,8 +605,8 @@ def test_the_intrinsic_hall_part_can_be_left_out_and_time_reversal_is_stated():
     assert without["time_reversal"] == "not looked at"
 
 
-def test_the_distance_at_which_bands_are_one_set_is_stated(folder):
-    assert "bands closer than 1 meV count as one set" in folder.with_suffix(".txt").read_text()
+def test_the_distance_at_which_bands_are_one_set_is_stated(folder, page):
+    assert "bands closer than 1 meV count as one set" in page
     assert ds.load(folder / "result.nc").attrs["degeneracy_eV"] == 1e-3
 
 

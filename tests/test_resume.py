@@ -201,7 +201,7 @@ def test_a_finished_run_is_replaced_with_a_word(finished, tmp_path):
     out = tmp_path / "out"
     shutil.copytree(finished, out)
     text, _ = run(*SCAN, "--out", out)
-    assert "replaces" not in text and [f"\n{n} of 3\n" in f"\n{text}" for n in (1, 2, 3, 4)] == [True] * 3 + [False]
+    assert "replaces" not in text and [f"\n{n} of 3: μ = " in f"\n{text}" for n in (1, 2, 3, 4)] == [True] * 3 + [False]
     text, _ = run(*SCAN, "--set", "tau=1.0", "--out", out)
     assert "holds a finished run with other disorder.tau: this one replaces it" in text.replace("\n", " ")
 

@@ -87,7 +87,7 @@ def fit(source: Path, /, *, out: Path | None = None, json: Annotated[bool, Param
         Print one JSON object instead of tables.
     """
     from jaxkin.cli import fit as fits
-    from jaxkin.cli.page import console
+    from jaxkin.cli.page import Page
     from jaxkin.cli.progress import reporting
     from jaxkin.cli.record import as_json
     from jaxkin.output.folder import folder
@@ -96,12 +96,13 @@ def fit(source: Path, /, *, out: Path | None = None, json: Annotated[bool, Param
         outcome = fits.run(source, progress)
         result, document = outcome.result, fits.document(outcome)
         written = [] if out is None else fits.write(outcome, document, out)  # before anything that may not be printed
+    page = Page(quiet=json, kept=out is not None)
     if json:
-        print(as_json(document))
-    else:
-        fits.show(outcome, console())
-    if written and not json:
-        console().print("wrote " + ", ".join(map(str, written)), style="dim", soft_wrap=True)
+        page.write(as_json(document))
+    fits.show(outcome, page)
+    if written:
+        page.print("wrote " + ", ".join(map(str, written)), style="dim")
+    page.check()
     if not result.converged:
         raise JaxkinError(f"{source}: the fit did not converge: {result.reason}.")
 

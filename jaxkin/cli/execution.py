@@ -28,7 +28,7 @@ from jaxkin.cli.stop import Stopped, cause, end, stoppable, stopped_in_time
 from jaxkin.errors import JaxkinError
 from jaxkin.output import dataset as ds
 from jaxkin.output.folder import Folder, replace_file
-from jaxkin.output.scan import scan_table
+from jaxkin.output.scan import scan_tables
 from jaxkin.parallel import Share
 from jaxkin.shelf import Shelf
 from jaxkin.surface.plan import Progress
@@ -119,9 +119,13 @@ class Execution:
             study.warnings += self.checkpoint.damaged
             if self.checkpoint.replaced:
                 self.page.print(self.checkpoint.replaced, style="yellow")
-        for number in sorted(self.found):
+
+        def where(number: int) -> str:
             mu, kelvin, _ = study.places[number]
-            self.page.print(f"μ = {mu:g} eV, T = {kelvin:g} K: kept from before", style="dim")
+            return f"μ = {mu:g} eV, T = {kelvin:g} K"
+
+        for number in sorted(self.found):
+            self.page.print(f"{where(number)}: kept from before", style="dim")
 
         def done(point: Point) -> None:
             if self.checkpoint is None:
@@ -129,9 +133,10 @@ class Execution:
             else:
                 self.checkpoint.save(point.number, point.record)  # among what is found, too
             if len(study.places) > 1:
-                self.page.print(f"{len(self.found)} of {len(study.places)}", style="dim")
-            self.page.print(point.summary())
-            self.page.print("")
+                self.page.print(f"{len(self.found)} of {len(study.places)}: {where(point.number)}", style="dim")
+            else:
+                self.page.print(point.summary())
+                self.page.print("")
 
         shelf = Shelf() if self.wanted.out is None else aside(self.wanted.out)
         study.run(progress, done, share, kept, shelf)
@@ -144,29 +149,35 @@ class Execution:
         cautions = list(dict.fromkeys([*study.warnings, *(line for point in points for line in point.cautions)]))
         document = records.joined(points, cautions, seconds, cfg.as_toml(study.config))
         failure, written = None, []
+        data = study.dataset(points, cautions)
         if self.wanted.out is not None:
             try:
-                written = _write(study, points, cautions, records.as_json(document), self.wanted.out)
+                written += _write(study, data, records.as_json(document), self.wanted.out)
             except JaxkinError as error:
                 failure = error
         if self.wanted.json:
             self.page.write(records.as_json(document))
-        else:
-            self._say(points, cautions, written, seconds)
-        if failure is not None:
-            raise failure
-
-    def _say(self, points: list[Record], cautions: list[str], written: list[Path], seconds: float) -> None:
-        assert self.study is not None
-        if len(points) > 1:
-            self.page.print(scan_table([point.data for point in points]))
-        said = [line for point in points for line in point.document["warnings"]]
-        for line in cautions:
-            if not any(line.endswith(one) for one in said):
-                self.page.print(f"warning: {line}", style="yellow")
+        self._say(points, cautions)
+        if self.wanted.out is not None and failure is None:
+            try:
+                written += _draw(data, self.wanted.out)
+            except JaxkinError as error:
+                failure = error
         if written:
             self.page.print("wrote " + ", ".join(map(str, written)), style="dim")
         self.page.print(f"{seconds:.1f} s in all", style="dim")
+        if failure is not None:
+            raise failure
+
+    def _say(self, points: list[Record], cautions: list[str]) -> None:
+        """What no point has said by itself."""
+        said = [line for point in points for line in point.document["warnings"]]
+        if len(self.study.places if self.study else points) > 1:
+            said = []
+            self.page.print(*scan_tables([point.data for point in points]))
+        for line in cautions:
+            if not any(line.endswith(one) for one in said):
+                self.page.print(f"warning: {line}", style="yellow")
 
     def leave(self, number: int) -> None:
         """End the process as a signal does, in place of a main thread that does not hear it, unless that does now."""
@@ -208,16 +219,19 @@ def again() -> str:
     return shlex.join(["jaxkin", *(one for one in sys.argv[1:] if one != "--resume"), "--resume"])
 
 
-def _write(study: Study, points: list[Record], cautions: list[str], text: str, folder: Path) -> list[Path]:
-    """``result.nc``, ``result.json``, ``config.toml`` and the pictures."""
-    data = study.dataset(points, cautions)
-    written = [
+def _write(study: Study, data: xr.Dataset, text: str, folder: Path) -> list[Path]:
+    """``result.nc``, ``result.json`` and ``config.toml``."""
+    return [
         ds.save(data, folder / "result.nc"),
         replace_file(folder / "result.json", text.encode()),
         replace_file(folder / "config.toml", cfg.as_toml(study.config).encode()),
     ]
+
+
+def _draw(data: xr.Dataset, folder: Path) -> list[Path]:
+    """The pictures, where matplotlib is."""
     if importlib.util.find_spec("matplotlib") is None:
-        return written
+        return []
     from jaxkin.output import pictures
 
-    return written + pictures.draw(data, folder)
+    return pictures.draw(data, folder)

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import msgspec
-from rich.console import Console
 from rich.text import Text
 
 from jaxkin.cli import config as cfg
 from jaxkin.cli import levels
 from jaxkin.cli.defaults import completed
 from jaxkin.cli.ingredients import build_disorder, build_model, build_sampler
+from jaxkin.cli.page import Page
 from jaxkin.cli.section import Section, Vector
 from jaxkin.errors import AccuracyWarning, ConfigError, nearest, shortened
 from jaxkin.fitting import (
@@ -186,15 +186,15 @@ def document(outcome: Outcome) -> dict[str, Any]:
     return {**fit_document(outcome.result), "profiles": profiles, **drawn, "warnings": outcome.cautions}
 
 
-def show(outcome: Outcome, console: Console) -> None:
+def show(outcome: Outcome, page: Page) -> None:
     """The tables."""
     from jaxkin.fitting.report import fit_table, posterior_table
 
-    console.print(fit_table(outcome.result))
+    page.print(fit_table(outcome.result))
     if outcome.posterior is not None:
-        console.print(posterior_table(outcome.posterior))
+        page.print(posterior_table(outcome.posterior))
     for line in outcome.cautions:
-        console.print(Text(f"warning: {line}", style="yellow"))
+        page.print(Text(f"warning: {line}", style="yellow"))
 
 
 def write(outcome: Outcome, text: dict[str, Any], folder: Path) -> list[Path]:

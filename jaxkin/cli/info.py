@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxkin import units
 from jaxkin.bands import BandPath, band_path
 from jaxkin.cli import config as cfg
 from jaxkin.cli.ingredients import build_model, memory, structure_beside
@@ -191,8 +192,9 @@ def draw(info: Info, folder: Path) -> Path:
 
 
 def document(info: Info) -> dict[str, Any]:
-    """As JSON takes it: energies in eV, violations in meV, densities in Å^-d, k in model coordinates."""
+    """As JSON takes it: energies in eV, violations in meV, densities in cm^-d, k in model coordinates."""
     edges, structure, sites = info.edges, info.structure, info.sites
+    per_cm = units.per_cm(info.model.dimension)
     found: dict[str, Any] = {
         "model": info.name,
         "bands": info.model.size,
@@ -223,18 +225,19 @@ def document(info: Info) -> dict[str, Any]:
             {"name": name, "position": where.tolist(), "orbitals": np.flatnonzero(sites.atom == n).tolist()}
             for n, (name, where) in enumerate(zip(structure.names, structure.positions, strict=True))
         ]
+    found["density_unit"] = f"cm^-{info.model.dimension}"
     found["levels"] = [
         {
             "fermi_level": level.fermi_level,
-            "electrons": float(level.electrons.mean),
-            "holes": float(level.holes.mean),
+            "electrons": per_cm * float(level.electrons.mean),
+            "holes": per_cm * float(level.holes.mean),
             "pockets": [
                 {
                     "band": one.band,
                     "closed": one.closed,
                     "middle": one.middle.tolist(),
                     "size": one.size.tolist(),
-                    "density": None if one.density is None else float(one.density.mean),
+                    "density": None if one.density is None else per_cm * float(one.density.mean),
                 }
                 for one in level.pockets
             ],

@@ -220,6 +220,13 @@ def _document(response: GyrotropicResponse, conductivity: Conductivity, data: xr
         "sigma_mechanisms": {name: parts(estimate.mean) for name, estimate in sigma.items()},
         "sigma_mechanisms_stderr": {name: parts(estimate.stderr) for name, estimate in sigma.items()},
         "time_reversal": conductivity.time_reversal,
+        **{name: float(data[name]) for one in ("tau", "electrons", "holes") for name in (one, f"{one}_stderr")},
+        "density_unit": data.electrons.attrs["units"],
+        **{
+            field: {name: parts(data[field].sel(mechanism=name).values) for name in response.g}
+            for field in ("induced_field", "induced_field_stderr")
+        },
+        "drive": data.induced_field.attrs["drive"],
         "density_of_states": float(data.density_of_states),
         "crossover_frequency": response.crossover_frequency(),
         "verdict": surface.verdict,

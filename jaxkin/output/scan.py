@@ -66,6 +66,28 @@ def quantities(points: Sequence[xr.Dataset]) -> list[Quantity]:
     return found
 
 
+def by_mechanism(points: Sequence[xr.Dataset]) -> list[Quantity]:
+    """The largest component of g at the lowest frequency, split into mechanisms; none where g is zero or in one piece.
+
+    The unit says which component it is.
+    """
+    lowest = int(np.argmin(np.abs(points[0].frequency.values)))
+    mechanism = "mechanism" if "mechanism" in points[0].dims else "side"
+    mean, error = (
+        np.stack([one[name].values[:, lowest] * _allowed(one) for one in points], axis=1) for name in ("g", "g_stderr")
+    )
+    names = [str(name) for name in points[0][mechanism].values]
+    total = mean[names.index("total")]
+    _, a, b = np.unravel_index(int(np.argmax(np.abs(total))), total.shape)
+    part, label = max(((np.imag, "Im"), (np.real, "Re")), key=lambda pair: np.abs(pair[0](total[:, a, b])).max())
+    unit = f"{label} g_{XYZ[a]}{XYZ[b]} in {points[0].g.attrs.get('units', 'S')}"
+    found = [
+        Quantity(name, unit, part(one[:, a, b]), np.abs(part(own[:, a, b])))
+        for name, one, own in zip(names, mean, error, strict=True)
+    ]
+    return [one for one in found if np.any(one.mean)] if np.any(total) and len(found) > 2 else []
+
+
 def _symmetric(tensor: np.ndarray, sign: int) -> np.ndarray:
     """½(σ_ab ± σ_ba): what dissipates, and the Hall part, to which Drude's adds nothing but noise."""
     return 0.5 * (tensor + sign * np.swapaxes(tensor, -1, -2))
@@ -108,22 +130,33 @@ def driven(one: xr.Dataset) -> str:
     return f", M for {one.induced_field.attrs['drive']}" if "induced_field" in one else ""
 
 
-def scan_table(points: Sequence[xr.Dataset]) -> Sheets:
-    """One row for each point, values with their standard error."""
-    f, shown = float(np.min(np.abs(points[0].frequency.values))), quantities(points)
+def scan_tables(points: Sequence[xr.Dataset]) -> list[Sheets]:
+    """One row for each point, values with their standard error; of the largest component of g also by mechanism.
+
+    Args:
+        points: datasets of one Fermi level and temperature each.
+    """
+    front, shown = _front(points), quantities(points)
+    title = f"scan at {float(np.min(np.abs(points[0].frequency.values))):g} THz"
+    columns = [(f"{one.name}\n({one.unit})", _cells(one)) for one in shown]
+    tables = [Sheets(f"{title}{driven(points[0])}", front, columns)]
+    if parts := by_mechanism(points):
+        columns = [(one.name.replace("_", " "), _cells(one)) for one in parts]
+        tables.append(Sheets(f"{title}, {parts[0].unit}", front, columns))
+    return tables
+
+
+def _front(points: Sequence[xr.Dataset]) -> list[tuple[str, list[str]]]:
+    """What a point is at."""
     density = points[0].coords.get("density")
     made = [] if density is None else [(f"n ({density.attrs['units']})", [f"{float(one.density):g}" for one in points])]
     kelvin = [float(one.temperature) if "temperature" in one.coords else 0.0 for one in points]
-    front = [
+    return [
         *made,
         ("μ (eV)", [f"{float(one.fermi_level):g}" for one in points]),
         ("T (K)", [f"{temperature:g}" for temperature in kelvin]),
     ]
-    columns = [
-        (
-            f"{one.name}\n({one.unit})",
-            [with_uncertainty(*pair) for pair in zip(map(float, one.mean), map(float, one.stderr), strict=True)],
-        )
-        for one in shown
-    ]
-    return Sheets(f"scan at {f:g} THz{driven(points[0])}", front, columns)
+
+
+def _cells(one: Quantity) -> list[str]:
+    return [with_uncertainty(*pair) for pair in zip(map(float, one.mean), map(float, one.stderr), strict=True)]
