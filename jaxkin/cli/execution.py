@@ -157,7 +157,8 @@ class Execution:
                 failure = error
         if self.wanted.json:
             self.page.write(records.as_json(document))
-        self._say(points, cautions)
+        else:
+            self._say(points, cautions)
         if self.wanted.out is not None and failure is None:
             try:
                 written += _draw(data, self.wanted.out)
