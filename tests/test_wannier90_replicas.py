@@ -239,6 +239,17 @@ def test_centres_that_were_moved_to_the_home_cell_are_noticed(tmp_path):
 # --- a file as Wannier90 wrote it --------------------------------------------------------------
 
 
+def test_tellurium_with_centres_in_the_home_cell(shared_data):
+    """Of its 12 operations 2 are left, and a line says why; with what the line says to add they are 12 again."""
+    path = shared_data / "te_sparse_tb.dat.gz"
+    centres = np.asarray(jk.read_wannier90(path).positions)
+    home = centres - np.floor(centres)
+    with pytest.warns(jk.FileFormatWarning, match="seem to have been moved to the home cell"):
+        moved = jk.read_wannier90(path, positions=home)
+    assert len(jk.find_symmetries(moved)) == 2
+    assert len(jk.find_symmetries(jk.read_wannier90(path, positions=centres))) == 12
+
+
 def test_gallium_arsenide_has_its_symmetry_with_replicas(shared_data):
     """T_d to 6 meV with them, to 0.1 eV and more without; time reversal; the mesh's own k have the same H.
 
