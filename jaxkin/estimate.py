@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -19,6 +19,8 @@ from jaxkin.output.uncertainty import with_uncertainty
 
 WRITTEN = 9
 """Values that ``repr`` writes all; of more the largest."""
+ROUNDING = 1e-13
+"""Of the largest of some numbers."""
 SHOWN = 60
 """Values of an array that are printed; of a larger one those at the ends."""
 
@@ -27,10 +29,10 @@ class Estimate(eqx.Module):
     """A quantity known from independent, equally distributed replicas; a pytree, so that it can be differentiated.
 
     It is calculated with replica by replica, so that errors which two estimates of one surface have in common cancel or
-    add as they should: +, −, ×, / with numbers, arrays and other estimates of as many replicas, indices of the value,
-    :attr:`real`, :attr:`imag`, and any function by :meth:`map`. Its text is the mean with the standard error of the
-    last digits in brackets; ``f"{estimate:.2u}"`` shows two digits of the error. Why replicas: docs/method.md,
-    "Standard errors".
+    add as they should: +, −, ×, / with numbers, arrays and other estimates of as many replicas, powers, ``abs``,
+    indices of the value, :attr:`real`, :attr:`imag`, and any function by :meth:`map`. Its text is the mean with the
+    standard error of the last digits in brackets; ``f"{estimate:.2u}"`` shows two digits of the error. Why replicas:
+    docs/method.md, "Standard errors".
 
     Attributes:
         samples: (replicas, ...) one value per replica, in any unit.
@@ -140,8 +142,14 @@ class Estimate(eqx.Module):
     def __rtruediv__(self, other: Any) -> Estimate:
         return self._with(other, lambda mine, theirs: theirs / mine)
 
+    def __pow__(self, power: float) -> Estimate:
+        return self.map(lambda x: x**power)
+
     def __neg__(self) -> Estimate:
         return self.map(operator.neg)
+
+    def __abs__(self) -> Estimate:
+        return self.map(abs)
 
     def _with(self, other: Any, function: Callable[[AnyArray, AnyArray], AnyArray]) -> Estimate:
         """``function`` of two values, each replica of one with the same of the other.
@@ -188,6 +196,16 @@ class Estimate(eqx.Module):
                 f"format {spec!r} of an Estimate: write '.2u' for two digits of the uncertainty, or none."
             )
         return _text(self, int(digits[1])) if digits[1] else str(self)
+
+
+def side_by_side(values: Sequence[Estimate]) -> list[str]:
+    """Texts of numbers (components of one tensor, mechanisms of one component), in which rounding of the largest is 0.
+
+    >>> side_by_side([Estimate(np.array([1.0, 3.0])), Estimate(np.array([1e-16, 2e-16]))])
+    ['2.0(10)', '0']
+    """
+    largest = max((float(abs(value.mean)) for value in values), default=0.0)
+    return ["0" if abs(value.mean) < ROUNDING * largest else str(value) for value in values]
 
 
 def _text(estimate: Estimate, digits: int | None) -> str:

@@ -35,6 +35,11 @@ def test_arithmetic_is_that_of_every_replica(found, samples):
     np.testing.assert_allclose(found.samples, samples, rtol=1e-15)
 
 
+def test_powers_and_absolute_values():
+    np.testing.assert_array_equal((A**2).samples, A.samples**2)
+    np.testing.assert_array_equal(abs(-1j * A).samples, np.abs(A.samples))
+
+
 def test_an_array_of_jax_on_the_left():
     np.testing.assert_allclose((jnp.arange(3.0) * A).samples, A.samples * np.arange(3.0), rtol=1e-6)  # its precision
 

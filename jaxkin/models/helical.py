@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 
 from jaxkin import units
+from jaxkin.checks import check_positive
 from jaxkin.hamiltonian.kdotp import KdotP
 from jaxkin.precision import use_double
 
@@ -22,8 +23,9 @@ def helical_isotropic(mass: float = 1.0, moment: float = 0.0, box: float = 2.0) 
         box: half edge of the box of k in Å⁻¹; it must hold the Fermi sphere.
 
     Raises:
-        ModelError: a box that is not positive, or numbers that are not finite.
+        JaxkinError: a mass or a box that is not positive, or numbers that are not finite.
     """
+    check_positive("mass", mass, "a positive number of electron masses")
     use_double()
     return KdotP(
         Partial(_parabola, jnp.asarray(units.HBAR2_OVER_2M / mass)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from jaxkin.checks import check_positive
 from jaxkin.hamiltonian.tight_binding import TightBinding
 from jaxkin.models.pauli import SIGMA, SPIN, Hoppings, along
 
@@ -120,8 +121,9 @@ def kramers_weyl_d3(
         spin_moment: add the spin's magnetic moment to the orbital one.
 
     Raises:
-        ModelError: a lattice constant of zero, or numbers that are not finite.
+        JaxkinError: a lattice constant that is not positive, or numbers that are not finite.
     """
+    check_positive("lattice_constant", lattice_constant, "a positive length in Å")
     lattice = np.array([[1, 0, 0], [-0.5, np.sqrt(3) / 2, 0], [0, 0, 1]]) * [
         [lattice_constant],
         [lattice_constant],

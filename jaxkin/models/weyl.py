@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from jaxkin.checks import check_number
 from jaxkin.hamiltonian.tight_binding import TightBinding
 from jaxkin.models.pauli import SIGMA, SPIN, Hoppings
 
@@ -30,8 +31,9 @@ def weyl(
         lattice_constant: in Å.
 
     Raises:
-        ModelError: a lattice constant of zero, or numbers that are not finite.
+        JaxkinError: a node outside, a lattice constant of zero, or numbers that are not finite.
     """
+    check_number("node", node, "a number above 0 and below 1/2", least=1e-9, most=0.5 - 1e-9)
     terms = Hoppings(3)
     x, y, z = np.eye(3, dtype=int)
     terms.onsite((2 * mass - hopping * np.cos(2 * np.pi * node)) * SPIN[2])

@@ -10,15 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 from jaxkin import units
-from jaxkin.estimate import Estimate
+from jaxkin.estimate import Estimate, side_by_side
 from jaxkin.output.dataset import XYZ, tensor_unit
 from jaxkin.output.drive import Drive
 from jaxkin.output.sheets import Sheets
 from jaxkin.response import Conductivity, GyrotropicResponse
 from jaxkin.response.scales import fermi_wave_vector
-
-ROUNDING = 1e-13
-"""Of the largest number in a row."""
 
 
 def summary(response: GyrotropicResponse, sigma: Conductivity, allowed: np.ndarray, drive: Drive, axis) -> Group:
@@ -47,7 +44,7 @@ def _hall(sigma: Conductivity, left_out: Collection[str]) -> list[Sheets]:
     for a, b in ((0, 1), (1, 2), (2, 0)):
         parts = [one[index, a, b].real for one in hall.values()]
         if any(np.any(part.mean) for part in parts):
-            rows[XYZ[a] + XYZ[b]] = _row(parts)
+            rows[XYZ[a] + XYZ[b]] = side_by_side(parts)
     return [_sheets(title, "ab", list(hall), rows)] if rows else []
 
 
@@ -125,10 +122,10 @@ def _tensor(response: GyrotropicResponse, allowed: np.ndarray) -> Sheets:
     rows = {}
     for a, b in np.argwhere(allowed):
         components = [response.g[name][index, a, b] for name in _columns(response)]
-        imaginary = _row([one.imag for one in components])
+        imaginary = side_by_side([one.imag for one in components])
         cells = imaginary
         if f:
-            pairs = zip(_row([one.real for one in components]), imaginary, strict=True)
+            pairs = zip(side_by_side([one.real for one in components]), imaginary, strict=True)
             cells = [", ".join(pair) for pair in pairs]
         rows[XYZ[a] + XYZ[b]] = cells
     hidden = None if allowed.all() else "components not shown are forbidden by the point group, verified on H(k)"
@@ -144,7 +141,7 @@ def _observables(response: GyrotropicResponse, sigma: Conductivity, drive: Drive
     magnetization, symbol = drive.along(response, sigma), "j" if drive.current else "E"
 
     def add(label: str, values: Iterable[Estimate]) -> None:
-        rows[label] = _row(list(values))
+        rows[label] = side_by_side(list(values))
 
     f0 = f" at {response.frequency[static]:g} THz"
     add(f"μ₀M∥{symbol} (G){f0}", (magnetization[name][static].real for name in columns))
@@ -167,9 +164,3 @@ def _few(frequency: np.ndarray) -> list[int]:
     if not finite.size:
         return []
     return sorted({int(finite[len(finite) // 4]), int(finite[len(finite) // 2]), int(finite[(3 * len(finite)) // 4])})
-
-
-def _row(values: list[Estimate]) -> list[str]:
-    """Values side by side, in which rounding of the largest is zero."""
-    largest = max(float(np.abs(value.mean)) for value in values)
-    return ["0" if np.abs(value.mean) < ROUNDING * largest else str(value) for value in values]

@@ -15,7 +15,7 @@ from jaxkin.checks import shown
 from jaxkin.disorder.kernels import Disorder
 from jaxkin.disorder.relaxation_time import RelaxationTime
 from jaxkin.errors import JaxkinError
-from jaxkin.estimate import Estimate
+from jaxkin.estimate import Estimate, side_by_side
 from jaxkin.namespace import AnyArray, is_traced
 from jaxkin.response import observables, scales
 from jaxkin.response.conductivity import Conductivity, from_transport
@@ -65,12 +65,13 @@ class GyrotropicResponse(eqx.Module):
         surface, static = self.surface, int(np.argmin(np.abs(self.frequency)))
         a, b = np.unravel_index(int(np.argmax(np.abs(self.g["total"].mean[static]))), (3, 3))
         named = f"g_{'xyz'[a]}{'xyz'[b]} in S{'' if surface.model.dimension == 3 else ' m'}"
-        known = {name.replace("_", " "): part for name, part in self.g.items() if name not in self.left_out}
+        known = [name for name in self.g if name not in self.left_out]
+        parts = [self.g[name][static, a, b] for name in known]
         return lines(
             f"GyrotropicResponse: μ = {surface.fermi_level:g} eV, T = {surface.temperature:g} K, "
             f"f = {listed(self.frequency)} THz, solver {self.solver!r}",
             f"largest component at {self.frequency[static]:g} THz, {named}:",
-            *(f"  {name} {part[static, a, b]}" for name, part in known.items()),
+            *(f"  {name.replace('_', ' ')} {text}" for name, text in zip(known, side_by_side(parts), strict=True)),
             f"τ = {self.tau} ps; {len(surface)} points, {plural(surface.replicas, 'replica')}",
             f"not known of this disorder: {', '.join(self.left_out).replace('_', ' ')}" if self.left_out else "",
             *(f"warning: {line}" for line in self.warnings),
