@@ -327,10 +327,30 @@ def test_a_signal_that_compiled_code_does_not_hear(tmp_path, number, status):
         wait_for(tmp_path / "begun", process)
         time.sleep(1.0)  # it is compiled
         process.send_signal(number)
-        _, said = process.communicate(timeout=60)
+        try:
+            _, said = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == status
     assert "interrupted after 1 of 10 points; what was computed is kept in out; go on with: jaxkin" in said
     assert len(json.loads((tmp_path / "out" / "result.json").read_text())["g"]) == 2
+
+
+def test_a_signal_ends_the_process_though_results_cannot_be_made(tmp_path):
+    """Whatever goes wrong with them; what was finished is on disk as before."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    fault = "def dataset(self, *_):\n        raise AttributeError('no g')\n    def run"
+    command = [sys.executable, "-c", ENDLESS.replace("def run", fault)]
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        wait_for(tmp_path / "begun", process)
+        time.sleep(1.0)
+        process.send_signal(signal.SIGTERM)
+        try:
+            _, said = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 143 and "interrupted; its results were not written (no g)" in said
+    assert (tmp_path / "out" / "points" / "00000.nc").exists()
 
 
 def test_progress_raises_what_a_callback_has_swallowed(monkeypatch):

@@ -25,7 +25,7 @@ from jaxkin.cli.page import Page
 from jaxkin.cli.progress import reporting
 from jaxkin.cli.record import Record
 from jaxkin.cli.stop import Stopped, cause, end, stoppable, stopped_in_time
-from jaxkin.errors import JaxkinError
+from jaxkin.errors import JaxkinError, in_one_line
 from jaxkin.output import dataset as ds
 from jaxkin.output.folder import Folder, replace_file
 from jaxkin.output.scan import scan_tables
@@ -182,8 +182,13 @@ class Execution:
 
     def leave(self, number: int) -> None:
         """End the process as a signal does, in place of a main thread that does not hear it, unless that does now."""
-        if self._ending.acquire(blocking=False):
-            end(self._ended(Stopped("", number)).args[0], 128 + number)
+        if not self._ending.acquire(blocking=False):
+            return
+        try:
+            said = self._ended(Stopped("", number)).args[0]
+        except Exception as error:  # a fault of ours: the process has to end all the same
+            said = f"interrupted; its results were not written ({in_one_line(error)})"
+        end(said, 128 + number)
 
     def ended(self, error: BaseException) -> BaseException:
         """What to raise in place of an error, once all that is finished is written and printed."""
