@@ -47,7 +47,7 @@ class Aside(Shelf):
         np.savez(buffer, allow_pickle=False, **arrays)
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(file, buffer.getvalue())
+            replace_file(file, buffer.getbuffer())
         except (OSError, JaxkinError):
             return
         kind = file.parent.name.partition("-")[0]

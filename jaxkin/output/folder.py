@@ -23,7 +23,7 @@ NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 """File systems that know no locks are used without."""
 
 
-def replace_file(path: Path, data: bytes) -> Path:
+def replace_file(path: Path, data: bytes | memoryview) -> Path:
     """Write a file such that it is whole, or as it was before, whenever the machine stops; return its path.
 
     A link of that name is replaced and not followed.
