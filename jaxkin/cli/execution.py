@@ -148,20 +148,20 @@ class Execution:
         seconds = time.perf_counter() - self.start
         cautions = list(dict.fromkeys([*study.warnings, *(line for point in points for line in point.cautions)]))
         document = records.joined(points, cautions, seconds, cfg.as_toml(study.config))
-        failure, written = None, []
-        data = study.dataset(points, cautions)
-        if self.wanted.out is not None:
+        failure, written, data, out = None, [], None, self.wanted.out
+        if out is not None:
+            data = study.dataset(points, cautions)
             try:
-                written += _write(study, data, records.as_json(document), self.wanted.out)
+                written += _write(study, data, records.as_json(document), out)
             except JaxkinError as error:
                 failure = error
         if self.wanted.json:
             self.page.write(records.as_json(document))
         else:
-            self._say(points, cautions)
-        if self.wanted.out is not None and failure is None:
+            self._say(len(study.places) > 1, points, cautions)
+        if out is not None and data is not None and failure is None:
             try:
-                written += _draw(data, self.wanted.out)
+                written += _draw(data, out)
             except JaxkinError as error:
                 failure = error
         if written:
@@ -170,12 +170,11 @@ class Execution:
         if failure is not None:
             raise failure
 
-    def _say(self, points: list[Record], cautions: list[str]) -> None:
-        """What no point has said by itself."""
-        said = [line for point in points for line in point.document["warnings"]]
-        if len(self.study.places if self.study else points) > 1:
-            said = []
+    def _say(self, scan: bool, points: list[Record], cautions: list[str]) -> None:
+        """The tables of a scan, and cautions that no point has printed by itself."""
+        if scan:
             self.page.print(*scan_tables([point.data for point in points]))
+        said = [] if scan else [line for point in points for line in point.document["warnings"]]
         for line in cautions:
             if not any(line.endswith(one) for one in said):
                 self.page.print(f"warning: {line}", style="yellow")

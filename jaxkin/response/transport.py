@@ -133,8 +133,10 @@ def transport(
         return compiled_response(here, one, omega, *options, *how)
 
     def kept(shell: Shell, make: Callable[[], ShellResponse]) -> ShellResponse:
+        if shelf is None:
+            return make()
         name = f"shell-{digest(surface.fermi_level, surface.temperature)}/{digest(np.asarray(surface.k[shell.points]))}"
-        return unpacked((shelf or Shelf()).piece(name, lambda: packed(make())))
+        return unpacked(shelf.piece(name, lambda: packed(make())))
 
     for shell, part in solved_shells(surface, scatterer, states, solver, attempt, progress, kept):
         count = shell.points.stop - shell.points.start
