@@ -45,6 +45,10 @@ class Collisions(abc.ABC):
     def antisymmetric(self, x: Array) -> Array:
         """A x for x (M, m); A in 1/ps."""
 
+    def chained(self, x: Array, m: int, scale: Array) -> Array:
+        """S x, and ``scale`` A of its first m columns added to the next m: what both make of x is made once."""
+        return self.symmetric(x).at[:, m : 2 * m].add(scale * self.antisymmetric(x[:, :m]))
+
     @property
     @abc.abstractmethod
     def antisymmetric_size(self) -> Array | float:
@@ -109,8 +113,10 @@ class Collisions(abc.ABC):
 
     @cached_property
     def _of_velocity(self) -> tuple[Array, Array]:
+        """S and A of 1 and v."""
         columns = jnp.concatenate([jnp.ones((len(self.weights), 1)), self.velocity], axis=1)
-        return self.symmetric(columns), self.antisymmetric(columns)
+        both = self.chained(jnp.concatenate([columns, jnp.zeros_like(columns)], axis=1), 4, jnp.ones(()))
+        return both[:, :4], both[:, 4:]
 
     @property
     def rate(self) -> Float[Array, " M"]:
@@ -254,6 +260,14 @@ class SummedCollisions(Collisions):
 
     def antisymmetric(self, x: Array) -> Array:
         return sum((part.antisymmetric(x) for part in self.parts), jnp.zeros(()))
+
+    def chained(self, x: Array, m: int, scale: Array) -> Array:
+        return sum((part.chained(x, m, scale) for part in self.parts), jnp.zeros(()))
+
+    @cached_property
+    def _of_velocity(self) -> tuple[Array, Array]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        even, odd = zip(*(part._of_velocity for part in self.parts), strict=True)
+        return sum(even, jnp.zeros(())), sum(odd, jnp.zeros(()))
 
     @cached_property
     def transport_time(self) -> Array:

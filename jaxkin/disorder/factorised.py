@@ -42,15 +42,21 @@ class FactorisedCollisions(Collisions):
         self._orbitals = OrbitalMoments(local)
 
     def symmetric(self, x: Array) -> Array:
-        return self._apply(self._terms.symmetric, x)
+        return self._expected(sandwiched(self._terms.symmetric, self._moment(x)))
 
     def antisymmetric(self, x: Array) -> Array:
-        return self._apply(self._terms.antisymmetric, x) if self._terms.antisymmetric else jnp.zeros_like(x)
+        return self._expected(sandwiched(self._terms.antisymmetric, self._moment(x)))
 
-    def _apply(self, terms: tuple[Term, ...], x: Array) -> Array:
-        return self._scale * self._orbitals.expected(
-            sandwiched(terms, self._orbitals.moment(self.weights[:, None] * x))
-        )
+    def chained(self, x: Array, m: int, scale: Array) -> Array:
+        moment = self._moment(x)
+        forms = sandwiched(self._terms.symmetric, moment)
+        return self._expected(forms.at[m : 2 * m].add(scale * sandwiched(self._terms.antisymmetric, moment[:m])))
+
+    def _moment(self, x: Array) -> Complex[Array, "m d d"]:
+        return self._orbitals.moment(self.weights[:, None] * x)
+
+    def _expected(self, forms: Complex[Array, "m d d"]) -> Float[Array, "M m"]:
+        return self._scale * self._orbitals.expected(forms)
 
     @property
     def own_scattering(self) -> tuple[Array, Array]:

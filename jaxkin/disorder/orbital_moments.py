@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Complex, Float
 
 from jaxkin.disorder.products import real_form
-from jaxkin.surface.tiles import map_over_tiles, sum_over_tiles
+from jaxkin.surface.tiles import map_over_tiles, scanned, sum_over_tiles
 
 TILE_NUMBERS = {"cpu": 2**18}
 """Real numbers of a tile of states whose product with a few columns stays in a CPU's cache (twice as fast) ..."""
@@ -34,13 +35,19 @@ class OrbitalMoments:
 
     def __init__(self, local: Complex[Array, "M d"]):
         self._real, self._count = real_form(local), local.shape[1]
+        # The states of a tile in a row, made here and not within what is read from it, which is then read across.
+        self._tiles = jax.lax.optimization_barrier(jnp.swapaxes(self._tiled(self._real), 1, 2))
+
+    def _tiled(self, values: Float[Array, "M m"]) -> Float[Array, "tiles rows m"]:
+        rows = min(states_of_a_tile(self._count**2), len(values))
+        return jnp.pad(values, ((0, -len(values) % rows), (0, 0))).reshape(-1, rows, values.shape[1])
 
     def moment(self, x: Float[Array, "M m"]) -> Complex[Array, "m d d"]:
         """Σ_j x_j |j⟩⟨j| of every column."""
         d = self._count
         if self._multiplied(x.shape[1]):
-            sums = sum_over_tiles(lambda tile, x: _products(tile).T @ x, states_of_a_tile(d**2), self._real, x)
-            return _matrices(sums, d)
+            multiplied = jax.checkpoint(lambda tile, x: _products(tile) @ x)
+            return _matrices(scanned(multiplied, (self._tiles, self._tiled(x))))
         g = jnp.swapaxes(self.summed(_project, x), 0, 1)
         return g[:, :d, :d] + g[:, d:, d:] + 1j * (g[:, d:, :d] - g[:, :d, d:])
 
@@ -48,7 +55,8 @@ class OrbitalMoments:
         """⟨i|F|i⟩ of Hermitian matrices F."""
         if self._multiplied(len(forms)):
             numbers = _coefficients(forms)
-            return map_over_tiles(lambda tile: _products(tile) @ numbers, states_of_a_tile(self._count**2), self._real)
+            values = jax.lax.map(jax.checkpoint(lambda tile: numbers @ _products(tile)), self._tiles)
+            return jnp.swapaxes(values, 1, 2).reshape(-1, len(forms))[: len(self._real)]
         a, b = forms.real, forms.imag
         whole = jnp.concatenate([jnp.concatenate([a, -b], axis=2), jnp.concatenate([b, a], axis=2)], axis=1)
         real = jnp.swapaxes(whole, 0, 1)  # on (Re u, Im u)
@@ -88,31 +96,32 @@ def hermitian(matrices: Complex[Array, "... d d"]) -> Complex[Array, "... d d"]:
     return 0.5 * (matrices + dagger(matrices))
 
 
-def _products(tile: Float[Array, "N 2d"]) -> Float[Array, "N d*d"]:
-    """Re u_m u*_n for m ≤ n, then Im u_m u*_n for m < n."""
-    d = tile.shape[1] // 2
-    (i, j), (a, b) = np.triu_indices(d), np.triu_indices(d, 1)
-    re, im = tile[:, :d], tile[:, d:]
-    return jnp.concatenate(
-        [re[:, i] * re[:, j] + im[:, i] * im[:, j], im[:, a] * re[:, b] - re[:, a] * im[:, b]], axis=1
-    )
+def _products(tile: Float[Array, "2d N"]) -> Float[Array, "d*d N"]:
+    """Re u_m u*_n for m ≤ n and Im u_m u*_n for m > n."""
+    d = len(tile) // 2
+    re, im = tile[:d], tile[d:]
+    even = re[:, None] * re + im[:, None] * im
+    odd = im[:, None] * re - re[:, None] * im
+    return jnp.where(_upper(d)[..., None], even, odd).reshape(d * d, -1)
 
 
-def _matrices(sums: Float[Array, "d*d m"], d: int) -> Complex[Array, "m d d"]:
+def _upper(d: int) -> np.ndarray:
+    return np.tri(d, dtype=bool).T
+
+
+def _matrices(sums: Float[Array, "d*d m"]) -> Complex[Array, "m d d"]:
     """The Hermitian matrices whose independent numbers :func:`_products` sum up to."""
-    (i, j), (a, b) = np.triu_indices(d), np.triu_indices(d, 1)
-    numbers = sums.T.astype(complex)
-    upper = jnp.zeros((len(numbers), d, d), complex)
-    upper = upper.at[:, i, j].set(np.where(i == j, 0.5, 1.0) * numbers[:, : len(i)], unique_indices=True)
-    upper = upper.at[:, a, b].add(1j * numbers[:, len(i) :])
-    return upper + dagger(upper)
+    d = math.isqrt(len(sums))
+    numbers = sums.T.reshape(-1, d, d)
+    mirrored = jnp.swapaxes(numbers, 1, 2)
+    imaginary = jnp.where(_upper(d), -mirrored, numbers) * (1 - np.eye(d))
+    return jax.lax.complex(jnp.where(_upper(d), numbers, mirrored), imaginary)
 
 
-def _coefficients(forms: Complex[Array, "m d d"]) -> Float[Array, "d*d m"]:
+def _coefficients(forms: Complex[Array, "m d d"]) -> Float[Array, "m d*d"]:
     """What :func:`_products` are multiplied with in ⟨u|F|u⟩."""
-    d = forms.shape[1]
-    (i, j), (a, b) = np.triu_indices(d), np.triu_indices(d, 1)
-    return jnp.concatenate([np.where(i == j, 1.0, 2.0) * forms.real[:, i, j], 2.0 * forms.imag[:, a, b]], axis=1).T
+    count, d, _ = forms.shape
+    return jnp.where(_upper(d), (2 - np.eye(d)) * forms.real, 2.0 * forms.imag).reshape(count, d * d)
 
 
 def _project(tile: Float[Array, "N 2d"], x: Float[Array, "N m"]) -> Float[Array, "2d m 2d"]:

@@ -342,8 +342,7 @@ def induced(
             parts["gaussian_skew"] = r**2 * (o.T @ (jnp.zeros_like(v) if two is None else two.skew(v)))
         return Induced(parts, tau, jnp.zeros(()), *measured)
     solve = Resolvent(collisions, omega, method, columns)
-    skews = [collisions.antisymmetric, *([] if two is None else [two.skew])]
-    x, z, *gaussian = solve.first_order(solve.velocity(), skews)
+    x, z, *gaussian = solve.first_order(solve.velocity(), [] if two is None else [two.skew])
     s = solve.even(solve.scaled(jump))
     o = w * values
     parts = {

@@ -107,24 +107,26 @@ class Resolvent:
         """(ω + iL − i sign A)⁻¹ x of a scaled x: R̃ for sign = 1, its transpose for −1."""
         return self._solve(lambda y: self._loss(y) - sign * self._acting(self.collisions.antisymmetric, y), start)
 
-    def first_order(self, start: Array, skews: Sequence[Operator]) -> list[Solutions]:
-        """R x, and R iA R x of each A, of a scaled x, from L and −A on several functions together.
+    def first_order(self, start: Array, further: Sequence[Operator] = ()) -> list[Solutions]:
+        """R x, and R iA R x of A and of ``further`` such operators, of a scaled x: from all of them together.
 
         Each A is enlarged to the size of L, so that the residual of all is that of any.
         """
-        n, acts = len(start), [lambda x, a=a: self._acting(a, x) for a in skews]
-        loss, *sizes = (jnp.linalg.norm(jax.lax.stop_gradient(act(start))) for act in (self._loss, *acts))
+        n, acts = len(start), [lambda x, a=a: self._acting(a, x) for a in (self.collisions.antisymmetric, *further)]
+        loss, *sizes = (jnp.linalg.norm(jax.lax.stop_gradient(act(start[:, :1]))) for act in (self._loss, *acts))
         scales = [jnp.where(size > 0, loss / jnp.where(size > 0, size, 1.0), 1.0) for size in sizes]
 
         def apply(every: Array) -> Array:
-            parts = every.reshape(-1, n, every.shape[1])
-            lost = self._loss(jnp.concatenate(list(parts), axis=1))
-            images = list(jnp.swapaxes(lost.reshape(n, len(parts), -1), 0, 1))
-            for number, (scale, act) in enumerate(zip(scales, acts, strict=True), start=1):
+            m, parts = every.shape[1], list(every.reshape(1 + len(acts), n, -1))
+            x = jnp.concatenate(parts, axis=1)
+            gain = self.root * self.collisions.chained(unweighted(x, self.root), m, scales[0])
+            lost = self._space.project(self._rate[:, None] * x - gain)
+            images = list(jnp.swapaxes(lost.reshape(n, len(parts), m), 0, 1))
+            for number, (scale, act) in enumerate(zip(scales[1:], acts[1:], strict=True), start=2):
                 images[number] = images[number] - scale * act(parts[0])
             return jnp.concatenate(images)
 
-        solved = self._solve(apply, jnp.concatenate([start, *(jnp.zeros_like(start) for _ in skews)]))
+        solved = self._solve(apply, jnp.concatenate([start, *(jnp.zeros_like(start) for _ in acts)]))
         return [solved.rows(n * number, n, scale) for number, scale in enumerate([jnp.ones(()), *scales])]
 
     def bracket(self, left: Solutions, weight: Array, right: Solutions) -> Array:

@@ -222,8 +222,7 @@ def _exact(
     collisions = collisions.for_solving()
     solve = Resolvent(collisions, omega, method, columns)
     v, w, start = collisions.velocity, weight[:, None], solve.velocity()
-    skews = [collisions.antisymmetric, *([] if two is None else [two.skew])]
-    x, z, *gaussian = solve.first_order(start, skews)  # R v, and R iA R v of each
+    x, z, *gaussian = solve.first_order(start, [] if two is None else [two.skew])  # R v, and R iA R v of each
     s = solve.even(solve.scaled(collisions.side_jump_velocity))
     solved = [x, s]
 
