@@ -11,7 +11,7 @@ from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.memory import batch_bytes
 from jaxkin.surface.eigensolvers import batched_eigenvalues
 
-TILE_BYTES = {"cpu": 2**26}
+TILE_BYTES = {"cpu": 2**25}
 """Size of one batch of Hamiltonians by backend, less if the memory budget says so: larger ones leave a CPU's cache."""
 DEVICE_BYTES = 2**32
 """On other backends, which launches and transfers cost more: 32,768 points of 24 orbitals, twelve matrices each."""
