@@ -225,6 +225,9 @@ class Coupled(BlochModel):
     def size(self):
         return self.model.size
 
+    def packed(self) -> Coupled:
+        return Coupled(self.model.packed(), self.observable)
+
     @jittable
     def hamiltonian(self, k: KPoint) -> Matrix:
         return self.model.hamiltonian(k)

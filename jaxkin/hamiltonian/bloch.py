@@ -136,6 +136,10 @@ class BlochModel(eqx.Module):
         """H(k) in eV, (n, n), at model coordinates ``k``."""
         raise NotImplementedError
 
+    def packed(self) -> BlochModel:
+        """The same model as calls on many k are handed it: with what they would otherwise all make anew."""
+        return self
+
     # --- what follows from it ----------------------------------------------------------------
     @jittable
     def bands(self, k: Float[Array | np.ndarray, "*batch d"]) -> Float[Array, "*batch n"]:

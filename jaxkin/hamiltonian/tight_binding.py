@@ -15,6 +15,7 @@ from jaxkin.brief import plural
 from jaxkin.checks import MOST_EXACT, shown
 from jaxkin.errors import ModelError
 from jaxkin.hamiltonian.bloch import BlochModel, KPoint, Matrix, MomentFunction, VectorMatrix, jittable, spin_matrices
+from jaxkin.hamiltonian.waves import made_once, packed, summed
 from jaxkin.namespace import is_traced, known_array
 from jaxkin.precision import use_double
 
@@ -66,6 +67,8 @@ class TightBinding(BlochModel):
     spin: VectorMatrix | Complex[Array, "R n n 3"] | None
     hr_matrices: Complex[Array, "R n n 3"] | None
     rhr_matrices: Complex[Array, "R n n 3"] | None
+    waves: dict[str, Array] | None
+    """What :meth:`packed` adds."""
     point_group: str | None = eqx.field(static=True)
     moment: MomentFunction | None = eqx.field(static=True)
     periodic: ClassVar[bool] = True
@@ -129,6 +132,7 @@ class TightBinding(BlochModel):
         )
         self.pairs = jnp.asarray(_pairs(complete))
         self.spin = _gathered(spin, place, len(complete)) if between_cells else spin_matrices(spin, n)
+        self.waves = None
         self.point_group = point_group
         self.moment = None
 
@@ -178,27 +182,52 @@ class TightBinding(BlochModel):
     def measure(self):
         return 1 / self.cell_volume
 
+    def packed(self) -> TightBinding:
+        """With the matrices as sums over R take them, which calls on many k would make anew each time."""
+        if self.waves is not None or is_traced(self):
+            return self
+        between_cells = self.spin if self.spin is not None and self.spin.ndim == 4 else None
+        named = {"hamiltonian": self.hoppings, "position": self.position_matrices, "moments": self.rhr_matrices,
+                 "spin": between_cells}  # fmt: skip
+        names = tuple(name for name, matrices in named.items() if matrices is not None)
+        arrays = [one for one in (*named.values(), self.hr_matrices) if one is not None]
+        waves = made_once(lambda: _all_packed(self, names), tuple(arrays))
+        return eqx.tree_at(lambda m: m.waves, self, waves, is_leaf=lambda x: x is None)
+
     @jittable
     def hamiltonian(self, k: KPoint) -> Matrix:
-        return _turned(*self._sums(self._waves(k)[0], self.hoppings), *self._sites(k))
+        return _turned(*summed(self._waves(k)[0], self._packed("hamiltonian")), *self._sites(k))
 
     def position(self, k: KPoint) -> VectorMatrix | None:
-        return None if self.position_matrices is None else self._vectors(k, self.position_matrices)
+        return None if self.position_matrices is None else self._vectors(k, "position")
 
     def hamiltonian_moments(self, k: KPoint) -> tuple[VectorMatrix, VectorMatrix] | None:
         if self.hr_matrices is None or self.rhr_matrices is None:
             return None
-        adjoint = self.adjoint(self.hr_matrices)
-        even, odd = 0.5 * (self.hr_matrices + adjoint), -0.5j * (self.hr_matrices - adjoint)
-        parts = self._vectors(k, jnp.concatenate([even, odd, self.rhr_matrices], axis=-1))
+        parts = self._vectors(k, "moments")
         return parts[:3] + 1j * parts[3:6], parts[6:]
 
     def pauli(self, k: KPoint) -> VectorMatrix | None:
-        return self.spin if self.spin is None or self.spin.ndim == 3 else self._vectors(k, self.spin)
+        return self.spin if self.spin is None or self.spin.ndim == 3 else self._vectors(k, "spin")
 
-    def _vectors(self, k: KPoint, matrices: Complex[Array, "R n n c"]) -> Complex[Array, "c n n"]:
+    def _vectors(self, k: KPoint, name: str) -> Complex[Array, "c n n"]:
         """Σ_R exp[ik·(R + τ_β − τ_α)] M_R of Hermitian ones, M_R = M†_{−R}."""
-        return _turned(*self._sums(self._waves(k)[0], jnp.moveaxis(matrices, -1, 1)), *self._sites(k))
+        return _turned(*summed(self._waves(k)[0], self._packed(name)), *self._sites(k))
+
+    def _packed(self, name: str) -> Float[Array, "2H ... n n"]:
+        """Matrices of a ``name`` as :func:`jaxkin.hamiltonian.waves.summed` takes them."""
+        return packed(self._matrices(name), self.pairs) if self.waves is None else self.waves[name]
+
+    def _matrices(self, name: str) -> Complex[Array, "R ... n n"]:
+        """Hermitian ones, M_R = M†_{−R}; of the moments, two times three of Hr and three of rHr."""
+        if name == "hamiltonian":
+            return self.hoppings
+        matrices: Any = {"position": self.position_matrices, "spin": self.spin, "moments": self.rhr_matrices}[name]
+        if name == "moments" and self.hr_matrices is not None:
+            adjoint = self.adjoint(self.hr_matrices)
+            even, odd = 0.5 * (self.hr_matrices + adjoint), -0.5j * (self.hr_matrices - adjoint)
+            matrices = jnp.concatenate([even, odd, matrices], axis=-1)
+        return jnp.moveaxis(matrices, -1, 1)
 
     def adjoint(self, matrices: Complex[Array, "R n n c"]) -> Complex[Array, "R n n c"]:
         """M†_{−R} of M_R, in its unit."""
@@ -207,7 +236,7 @@ class TightBinding(BlochModel):
 
     def _hamiltonian_and_slopes(self, k: KPoint) -> tuple[Matrix, VectorMatrix]:
         """H and ∂H/∂k_a: for many k one real matrix product."""
-        real, imaginary = self._sums(self._waves(k), self.hoppings)
+        real, imaginary = summed(self._waves(k), self._packed("hamiltonian"))
         sites, centres = self._sites(k), self.centres.T  # (3, n)
         distance = centres[:, None, :] - centres[:, :, None]
         slopes = real[1:] - distance * imaginary[0], imaginary[1:] + distance * real[0]
@@ -228,29 +257,10 @@ class TightBinding(BlochModel):
         both = jnp.stack([cos, sin], axis=1)
         return both @ both.T, both @ jnp.stack([sin, -cos])
 
-    def _sums(self, waves: Float[Array, "... 2H"], matrices: Complex[Array, "R ... n n"]) -> tuple[Array, Array]:
-        """Re and Im of Σ_R e^{ik·R} M_R (or of its slopes)."""
-        packed = jnp.tensordot(waves, self._packed(matrices), axes=1)
-        upper, mirrored = _upper(self.size), jnp.swapaxes(packed, -1, -2)
-        real = jnp.where(upper, packed, mirrored)
-        return real, jnp.where(upper, mirrored, -packed) * (1 - np.eye(self.size))
 
-    def _packed(self, matrices: Complex[Array, "R ... n n"]) -> Float[Array, "2H ... n n"]:
-        """C_R and S_R of Σ_R e^{ik·R} M_R = Σ_pairs (C_R cos k·R + S_R sin k·R), which are Hermitian, packed.
-
-        A Hermitian matrix has n² real numbers: the real part on and above the diagonal, minus the
-        imaginary part below it.
-        """
-        one, other = self.pairs
-        there, back = matrices[one], jnp.swapaxes(matrices[other].conj(), -1, -2)
-        half = jnp.where(one == other, 0.25, 0.5).reshape(-1, *(1,) * (matrices.ndim - 1)) * (there + back)
-        dagger = jnp.swapaxes(half.conj(), -1, -2)
-        waves = jnp.concatenate([half + dagger, 1j * (half - dagger)])
-        return jnp.where(_upper(self.size), waves.real, -waves.imag)
-
-
-def _upper(n: int) -> np.ndarray:
-    return np.triu(np.ones((n, n), bool))
+@eqx.filter_jit
+def _all_packed(model: TightBinding, names: tuple[str, ...]) -> dict[str, Array]:
+    return {name: packed(model._matrices(name), model.pairs) for name in names}
 
 
 def _turned(real: Array, imaginary: Array, cos: Array, sin: Array) -> Complex[Array, "... n n"]:

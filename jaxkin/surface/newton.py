@@ -84,8 +84,8 @@ def solved_roots(
     for count in range(STEPS):
         spectrum.evaluations += len(live)
         k = near.k[live] + t[live, None] * near.direction
-        excess, gradient, gap, state, other = _tiles(spectrum.model, k, level, state, other)
-        slope, bend = gradient @ near.direction, near.bend[live]
+        excess, slope, gap, state, other = _tiles(spectrum.model, k, level, near.direction, state, other)
+        bend = near.bend[live]
         with np.errstate(all="ignore"):
             root = np.sqrt(slope**2 - 4 * bend * excess)
             step = -2 * excess / (slope + np.copysign(root, slope))
@@ -127,21 +127,25 @@ def _place(near: Approach, chosen: np.ndarray | slice, edges: np.ndarray) -> np.
     return np.concatenate([near.k[chosen] / edges, 1e3 * band], axis=1)
 
 
-def _tiles(model: BlochModel, k: np.ndarray, level: float, state: np.ndarray, other: np.ndarray) -> list[np.ndarray]:
-    """Excess over the level (N,), gradient (N, d), gap (N,), state and the other vector (N, n)."""
-    parts = []
+def _tiles(
+    model: BlochModel, k: np.ndarray, level: float, direction: np.ndarray, state: np.ndarray, other: np.ndarray
+) -> list[np.ndarray]:
+    """Excess over the level, its slope along the direction and the gap (N,), state and the other vector (N, n)."""
+    model, parts, same = model.packed(), [], (np.asarray(level), np.asarray(direction, float))
     for part, padded in buckets(np.arange(len(k)), tile_rows(model, arrays=8)):
         tile = (spread(array[padded]) for array in (k, state, other))
-        parts.append([np.asarray(x)[: part.stop - part.start] for x in _step(model, np.asarray(level), *tile)])
+        parts.append([np.asarray(x)[: part.stop - part.start] for x in _step(model, *same, *tile)])
     return [np.concatenate(column) for column in zip(*parts, strict=True)]
 
 
 @eqx.filter_jit
-def _step(model: BlochModel, level: np.ndarray, *points: Array | np.ndarray) -> tuple[Array, ...]:
+def _step(
+    model: BlochModel, level: np.ndarray, direction: np.ndarray, *points: Array | np.ndarray
+) -> tuple[Array, ...]:
     def one(k: Array, state: Array, other: Array) -> tuple[Array, ...]:
-        h, pulled = jax.vjp(model.hamiltonian, k)
+        h, along = jax.jvp(model.hamiltonian, (k,), (jnp.asarray(direction),))
         found = iterate(h, jnp.asarray(level), state, other)
-        (gradient,) = pulled(found.state.conj()[:, None] * found.state)  # of ⟨u|H(k)|u⟩: a third of what ∂H takes
-        return found.energy - level, gradient, found.gap, found.state, found.other
+        slope = jnp.real(jnp.vdot(found.state, along @ found.state))
+        return found.energy - level, slope, found.gap, found.state, found.other
 
     return jax.vmap(one)(*map(jnp.asarray, points))

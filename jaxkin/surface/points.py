@@ -113,7 +113,7 @@ def _by_solves(
     columns: dict[str, np.ndarray],
 ) -> tuple[np.ndarray, int]:
     """Fill ``columns`` where an eigenpair is sure; the points that are left, and the number of factorisations."""
-    first, other = generic_vectors(model.size)
+    model, (first, other) = model.packed(), generic_vectors(model.size)
     live, left, spent = np.arange(len(k)), [np.arange(0)], 0
     state = np.broadcast_to(first, (len(k), model.size)) if start is None else start
     now = _Start(energy, state, np.broadcast_to(other, (len(k), model.size)))
@@ -180,7 +180,7 @@ def reduced_resolvents(
         orbitals: indices of o orbitals.
         degeneracy: eV, bands that lie closer count as one set.
     """
-    rows = tile_rows(model, arrays=8)
+    model, rows = model.packed(), tile_rows(model, arrays=8)
     found = over_tiles(lambda *tile: _reduced(model, orbitals, *tile), rows, k, energy, state)
     if is_traced(found):
         return found
@@ -226,7 +226,7 @@ def _by_eigensystems(
             count = part.stop - part.start
             first = k[padded[:, 0]]
             eigen = _diagonalised(model, first)
-            separate = separate_geometry(model, spread(first), eigen, band[padded], names)
+            separate = separate_geometry(model.packed(), spread(first), eigen, band[padded], names)
             found, distance = jax.tree.map(np.asarray, separate)
             degenerate = np.argwhere(distance[:count] < max(degeneracy, DEGENERACY_TOLERANCE))
             for name, column in columns.items():  # a JAX array would compile a slice for every length

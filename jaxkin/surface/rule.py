@@ -110,7 +110,7 @@ class LineRule(Rule):
             _on_lines,
             tile_rows(model, MATRICES),
             *(self.start, self.band, self.pocket, self.axis, self.volume, mu + self.height * kt),
-            given=(model, jnp.asarray(self.boxes), jnp.asarray(self.power, float), jnp.asarray(degeneracy)),
+            given=(model.packed(), jnp.asarray(self.boxes), jnp.asarray(self.power, float), jnp.asarray(degeneracy)),
         )
         xp = namespace(weight)
         intact = xp.sum(xp.where(gone, self.reference, 0.0)) <= LOST * np.sum(self.reference)
@@ -128,7 +128,7 @@ class LatticeRule(Rule):
 
     def at(self, model: BlochModel, mu: AnyArray, kt: AnyArray, degeneracy: float) -> Evaluated:
         rows = tile_rows(model, MATRICES)
-        geometry = over_tiles(_at_nodes, rows, self.start, self.band, given=(model, jnp.asarray(degeneracy)))
+        geometry = over_tiles(_at_nodes, rows, self.start, self.band, given=(model.packed(), jnp.asarray(degeneracy)))
         xp = namespace(geometry.energy, mu, kt)
         density = 0.25 / xp.cosh(0.5 * xp.clip((geometry.energy - mu) / kt, -700, 700)) ** 2 / kt
         weight = xp.asarray(model.measure) * self.volume

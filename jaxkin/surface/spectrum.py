@@ -16,6 +16,8 @@ TILE_BYTES = {"cpu": 2**25}
 DEVICE_BYTES = 2**32
 """On other backends, which launches and transfers cost more: 32,768 points of 24 orbitals, twelve matrices each."""
 SMALLEST_BUCKET, LARGEST_BUCKET = 64, 2**16
+FEWEST = 32
+"""Rows of a tile, at least: of 200 orbitals and 300 translations fewer are no faster, and more read H(R) again."""
 
 
 class Spectrum:
@@ -38,7 +40,7 @@ def tile_rows(model: BlochModel, arrays: int = 1) -> int:
     """How many k a tile holds when each needs ``arrays`` complex (n, n) matrices; a power of two."""
     each = 16 * arrays * model.size**2
     size = TILE_BYTES.get(jax.default_backend(), DEVICE_BYTES)
-    rows = min(max(size // each, SMALLEST_BUCKET), LARGEST_BUCKET, max(batch_bytes() // each, 1))
+    rows = min(max(size // each, FEWEST), LARGEST_BUCKET, max(batch_bytes() // each, 1))
     return 1 << (rows.bit_length() - 1)
 
 
@@ -51,13 +53,21 @@ def buckets(k: np.ndarray, rows: int):
         yield part, np.concatenate([k[part], np.repeat(k[part][-1:], size - count, axis=0)])
 
 
-@eqx.filter_jit
 def hamiltonians(model: BlochModel, k: jax.Array | np.ndarray) -> jax.Array:
     """H (N, n, n) at N points k."""
+    return _hamiltonians(model.packed(), k)
+
+
+def operators(model: BlochModel, k: jax.Array | np.ndarray) -> tuple[jax.Array, jax.Array]:
+    """H (N, n, n) and its covariant derivatives (N, 3, n, n) at N points k."""
+    return _operators(model.packed(), k)
+
+
+@eqx.filter_jit
+def _hamiltonians(model: BlochModel, k: jax.Array | np.ndarray) -> jax.Array:
     return jax.vmap(model.hamiltonian)(k)
 
 
 @eqx.filter_jit
-def operators(model: BlochModel, k: jax.Array | np.ndarray) -> tuple[jax.Array, jax.Array]:
-    """H (N, n, n) and its covariant derivatives (N, 3, n, n) at N points k."""
+def _operators(model: BlochModel, k: jax.Array | np.ndarray) -> tuple[jax.Array, jax.Array]:
     return jax.vmap(model.hamiltonian_and_derivative)(k)
