@@ -169,6 +169,7 @@ def earlier(name: str) -> list[dict]:
 def picture(path: Path, curves: dict[str, list[tuple[float, float]]], title: str, xlabel: str) -> None:
     """Error against time, log-log; thick and full where the name starts with "jaxkin"."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     figure = Figure(figsize=(8, 4.2), layout="constrained")
     axes = figure.add_subplot(
@@ -178,6 +179,9 @@ def picture(path: Path, curves: dict[str, list[tuple[float, float]]], title: str
         x, y = zip(*sorted(points), strict=True)
         mine = name.startswith("jaxkin")
         axes.plot(x, y, marker + ("-" if mine else "--"), label=name, lw=2 if mine else 1, ms=6)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())  # or they overlap where there are two decades
     axes.grid(which="both", alpha=0.25)
     figure.legend(loc="outside right upper", fontsize=8)
     figure.savefig(path, dpi=110)
