@@ -46,7 +46,13 @@ class Collisions(abc.ABC):
         """A x for x (M, m); A in 1/ps."""
 
     def chained(self, x: Array, m: int, scale: Array) -> Array:
-        """S x, and ``scale`` A of its first m columns added to the next m: what both make of x is made once."""
+        """S x, and A of its first columns added to the next ones: what both make of x is made once.
+
+        Args:
+            x: functions (M, n), in any unit; S and A in 1/ps.
+            m: number of columns that A acts on.
+            scale: factor of A, a number.
+        """
         return self.symmetric(x).at[:, m : 2 * m].add(scale * self.antisymmetric(x[:, :m]))
 
     @property
