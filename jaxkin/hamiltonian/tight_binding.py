@@ -190,7 +190,7 @@ class TightBinding(BlochModel):
         named = {"hamiltonian": self.hoppings, "position": self.position_matrices, "moments": self.rhr_matrices,
                  "spin": between_cells}  # fmt: skip
         names = tuple(name for name, matrices in named.items() if matrices is not None)
-        arrays = [one for one in (*named.values(), self.hr_matrices) if one is not None]
+        arrays = [one for one in (*named.values(), self.hr_matrices, self.pairs) if one is not None]
         waves = made_once(lambda: _all_packed(self, names), tuple(arrays))
         return eqx.tree_at(lambda m: m.waves, self, waves, is_leaf=lambda x: x is None)
 

@@ -113,7 +113,8 @@ class Resolvent:
         Each A is enlarged to the size of L, so that the residual of all is that of any.
         """
         n, acts = len(start), [lambda x, a=a: self._acting(a, x) for a in (self.collisions.antisymmetric, *further)]
-        loss, *sizes = (jnp.linalg.norm(jax.lax.stop_gradient(act(start[:, :1]))) for act in (self._loss, *acts))
+        some = jax.lax.stop_gradient(start @ np.linspace(1.0, 0.5, start.shape[1])[:, None])  # any of them may vanish
+        loss, *sizes = (jnp.linalg.norm(jax.lax.stop_gradient(act(some))) for act in (self._loss, *acts))
         scales = [jnp.where(size > 0, loss / jnp.where(size > 0, size, 1.0), 1.0) for size in sizes]
 
         def apply(every: Array) -> Array:
