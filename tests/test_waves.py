@@ -38,7 +38,7 @@ def test_a_packed_model_is_the_same(name):
 
 def test_matrices_are_packed_once_and_those_of_another_model_anew():
     model, k = complete(), np.random.default_rng(0).random((5, 3))
-    assert model.packed().waves["hamiltonian"] is model.packed().waves["hamiltonian"]
+    assert model.packed().packed_matrices["hamiltonian"] is model.packed().packed_matrices["hamiltonian"]
     before = np.asarray(hamiltonians(model, k))
     other = eqx.tree_at(lambda m: m.hoppings, model, 2 * model.hoppings)
     np.testing.assert_allclose(hamiltonians(other, k), 2 * before, rtol=1e-13)

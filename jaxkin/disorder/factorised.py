@@ -45,6 +45,8 @@ class FactorisedCollisions(Collisions):
         return self._expected(sandwiched(self._terms.symmetric, self._moment(x)))
 
     def antisymmetric(self, x: Array) -> Array:
+        if not self._terms.antisymmetric:
+            return jnp.zeros_like(x)
         return self._expected(sandwiched(self._terms.antisymmetric, self._moment(x)))
 
     def chained(self, x: Array, m: int, scale: Array) -> Array:

@@ -36,7 +36,7 @@ class OrbitalMoments:
     def __init__(self, local: Complex[Array, "M d"]):
         self._real, self._count = real_form(local), local.shape[1]
         # The states of a tile in a row, made here and not within what is read from it, which is then read across.
-        self._tiles = jax.lax.optimization_barrier(jnp.swapaxes(self._tiled(self._real), 1, 2))
+        self._tiles = jnp.swapaxes(self._tiled(self._real), 1, 2)
 
     def _tiled(self, values: Float[Array, "M m"]) -> Float[Array, "tiles rows m"]:
         rows = min(states_of_a_tile(self._count**2), len(values))

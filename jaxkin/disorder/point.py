@@ -331,8 +331,7 @@ def _located(site: Site) -> list[tuple[int, tuple[int, ...]]]:
 
 def phases(states: States, centres: AnyArray) -> Array:
     """e^{ik·(R_m+τ_m)}, (M, m)."""
-    angle = jnp.asarray(states.k) @ jnp.asarray(centres).T
-    return jax.lax.complex(jnp.cos(angle), jnp.sin(angle))
+    return jnp.exp(1j * (jnp.asarray(states.k) @ jnp.asarray(centres).T))
 
 
 def local_states(states: States, orbitals: Sequence[int], centres: AnyArray) -> tuple[Array, Array]:

@@ -67,7 +67,7 @@ class TightBinding(BlochModel):
     spin: VectorMatrix | Complex[Array, "R n n 3"] | None
     hr_matrices: Complex[Array, "R n n 3"] | None
     rhr_matrices: Complex[Array, "R n n 3"] | None
-    waves: dict[str, Array] | None
+    packed_matrices: dict[str, Array] | None
     """What :meth:`packed` adds."""
     point_group: str | None = eqx.field(static=True)
     moment: MomentFunction | None = eqx.field(static=True)
@@ -132,7 +132,7 @@ class TightBinding(BlochModel):
         )
         self.pairs = jnp.asarray(_pairs(complete))
         self.spin = _gathered(spin, place, len(complete)) if between_cells else spin_matrices(spin, n)
-        self.waves = None
+        self.packed_matrices = None
         self.point_group = point_group
         self.moment = None
 
@@ -184,15 +184,15 @@ class TightBinding(BlochModel):
 
     def packed(self) -> TightBinding:
         """With the matrices as sums over R take them, which calls on many k would make anew each time."""
-        if self.waves is not None or is_traced(self):
+        if self.packed_matrices is not None or is_traced(self):
             return self
         between_cells = self.spin if self.spin is not None and self.spin.ndim == 4 else None
         named = {"hamiltonian": self.hoppings, "position": self.position_matrices, "moments": self.rhr_matrices,
                  "spin": between_cells}  # fmt: skip
         names = tuple(name for name, matrices in named.items() if matrices is not None)
         arrays = [one for one in (*named.values(), self.hr_matrices, self.pairs) if one is not None]
-        waves = made_once(lambda: _all_packed(self, names), tuple(arrays))
-        return eqx.tree_at(lambda m: m.waves, self, waves, is_leaf=lambda x: x is None)
+        found = made_once(lambda: _all_packed(self, names), tuple(arrays))
+        return eqx.tree_at(lambda m: m.packed_matrices, self, found, is_leaf=lambda x: x is None)
 
     @jittable
     def hamiltonian(self, k: KPoint) -> Matrix:
@@ -216,7 +216,8 @@ class TightBinding(BlochModel):
 
     def _packed(self, name: str) -> Float[Array, "2H ... n n"]:
         """Matrices of a ``name`` as :func:`jaxkin.hamiltonian.waves.summed` takes them."""
-        return packed(self._matrices(name), self.pairs) if self.waves is None else self.waves[name]
+        known = self.packed_matrices
+        return packed(self._matrices(name), self.pairs) if known is None else known[name]
 
     def _matrices(self, name: str) -> Complex[Array, "R ... n n"]:
         """Hermitian ones, M_R = M†_{−R}; of the moments, two times three of Hr and three of rHr."""

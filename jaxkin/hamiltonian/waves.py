@@ -13,7 +13,8 @@ from jaxtyping import Array, Complex, Float
 
 from jaxkin.namespace import is_traced
 
-_KNOWN: dict[tuple[int, ...], tuple[tuple[weakref.ref, ...], Any]] = {}
+_KNOWN: dict[tuple[int, ...], tuple[Any, tuple[weakref.ref, ...]]] = {}
+"""By the identities of arrays, the first of which that dies takes it away."""
 
 
 def packed(matrices: Complex[Array, "R ... n n"], pairs: Array) -> Float[Array, "2H ... n n"]:
@@ -55,12 +56,11 @@ def made_once(make: Callable[[], Any], arrays: tuple[Any, ...]) -> Any:
     if is_traced(arrays) or not all(isinstance(one, jax.Array) for one in arrays):
         return make()
     key = tuple(map(id, arrays))
-    if key not in _KNOWN or any(ref() is not one for ref, one in zip(_KNOWN[key][0], arrays, strict=True)):
-        for old in [old for old, (refs, _) in _KNOWN.items() if any(ref() is None for ref in refs)]:
-            del _KNOWN[old]
+    if key not in _KNOWN:
         with jax.ensure_compile_time_eval():  # something else may be traced
-            _KNOWN[key] = (tuple(map(weakref.ref, arrays)), make())
-    return _KNOWN[key][1]
+            made = make()
+        _KNOWN[key] = made, tuple(weakref.ref(one, lambda _: _KNOWN.pop(key, None)) for one in arrays)
+    return _KNOWN[key][0]
 
 
 def _upper(n: int) -> np.ndarray:

@@ -113,15 +113,14 @@ class Resolvent:
         Each A is enlarged to the size of L, so that the residual of all is that of any.
         """
         n, acts = len(start), [lambda x, a=a: self._acting(a, x) for a in (self.collisions.antisymmetric, *further)]
-        some = jax.lax.stop_gradient(start @ np.linspace(1.0, 0.5, start.shape[1])[:, None])  # any of them may vanish
+        some = start @ np.linspace(1.0, 0.5, start.shape[1])[:, None]  # any of them may vanish
         loss, *sizes = (jnp.linalg.norm(jax.lax.stop_gradient(act(some))) for act in (self._loss, *acts))
         scales = [jnp.where(size > 0, loss / jnp.where(size > 0, size, 1.0), 1.0) for size in sizes]
 
         def apply(every: Array) -> Array:
             m, parts = every.shape[1], list(every.reshape(1 + len(acts), n, -1))
             x = jnp.concatenate(parts, axis=1)
-            gain = self.root * self.collisions.chained(unweighted(x, self.root), m, scales[0])
-            lost = self._space.project(self._rate[:, None] * x - gain)
+            lost = self._loss(x, lambda y: self.collisions.chained(y, m, scales[0]))
             images = list(jnp.swapaxes(lost.reshape(n, len(parts), m), 0, 1))
             for number, (scale, act) in enumerate(zip(scales[1:], acts[1:], strict=True), start=2):
                 images[number] = images[number] - scale * act(parts[0])
@@ -150,8 +149,9 @@ class Resolvent:
         """Σ_i f_a(i) y_d(i) of functions (M, a) and a solution, (frequency, a, d)."""
         return (unweighted(functions, self.root).T @ right.basis) @ right.coefficients
 
-    def _loss(self, x: Array) -> Array:
-        gain = self.root * self.collisions.symmetric(unweighted(x, self.root))
+    def _loss(self, x: Array, gained: Operator | None = None) -> Array:
+        """L x of a scaled x, with S or what is ``gained`` in its place."""
+        gain = self.root * (gained or self.collisions.symmetric)(unweighted(x, self.root))
         return self._space.project(self._rate[:, None] * x - gain)
 
     def _acting(self, operator: Operator, x: Array) -> Array:

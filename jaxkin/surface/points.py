@@ -218,7 +218,7 @@ def _by_eigensystems(
     columns: dict[str, np.ndarray],
 ) -> int:
     """Fill ``columns`` at the points ``chosen``; the number of diagonalisations."""
-    names, spent = tuple(columns), 0
+    model, names, spent = model.packed(), tuple(columns), 0
     for group in _sharing(k[chosen]):
         points = chosen[group]
         spent += len(points)
@@ -226,7 +226,7 @@ def _by_eigensystems(
             count = part.stop - part.start
             first = k[padded[:, 0]]
             eigen = _diagonalised(model, first)
-            separate = separate_geometry(model.packed(), spread(first), eigen, band[padded], names)
+            separate = separate_geometry(model, spread(first), eigen, band[padded], names)
             found, distance = jax.tree.map(np.asarray, separate)
             degenerate = np.argwhere(distance[:count] < max(degeneracy, DEGENERACY_TOLERANCE))
             for name, column in columns.items():  # a JAX array would compile a slice for every length
