@@ -81,7 +81,7 @@ def job(model: jk.TightBinding, level: float, n: int, impurity: jk.PointImpurity
     point_geometry(model, surface.k, surface.band, energy=surface.energy)
     clock.done("of which geometry")
     orbitals, groups = located_orbitals([located_site(site, model) for site in impurity.sites])
-    surface_green_function(surface, orbitals, impurity.rtol)
+    surface_green_function(surface, orbitals, groups, impurity.rtol)
     clock.done("local Green function")
     surface_pair_green(surface, orbitals, groups, impurity.rtol)
     clock.done(f"{TWO}: pairs of Green functions")

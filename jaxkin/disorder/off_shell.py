@@ -206,6 +206,8 @@ _tile_of = eqx.filter_jit(_tile)
 class _Probed:
     """⟨a|V G V|a⟩ of some trial states, (N, E, P): by it the nodes are decided."""
 
+    folding = None
+
     def __init__(self, model: BlochModel, levels: np.ndarray, factors: FormFactors, members: Array, probes: States):
         self.model, self.levels, self.given = model, levels, (factors, members, probes)
         self.measure, self.strip = float(model.measure), factors.strip

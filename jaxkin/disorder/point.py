@@ -28,8 +28,8 @@ from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.hamiltonian.linear import solve_alone
 from jaxkin.hamiltonian.tight_binding import TightBinding
 from jaxkin.namespace import AnyArray, Number, is_traced, leaf, namespace
-from jaxkin.surface.green_rule import surface_green_function
-from jaxkin.surface.pair_green import Groups, surface_pair_green
+from jaxkin.surface.green_rule import Groups, Located, surface_green_function
+from jaxkin.surface.pair_green import surface_pair_green
 from jaxkin.surface.surface import Surface
 from jaxkin.symmetry.representation import partners
 
@@ -301,18 +301,11 @@ class PointScatterer(Scatterer):
 
 def local_green(surface: Surface, sites: Sequence[Site], rtol: float) -> LocalGreen:
     """Re G at the energies of all shells."""
-    orbitals, groups = located_orbitals(sites)
-    values = surface_green_function(surface, orbitals, rtol)
-
-    def block(group: tuple[int, ...]) -> AnyArray:
-        chosen = np.array(group)
-        g = values[:, chosen[:, None], chosen]
-        return 0.5 * (g + g.conj().swapaxes(1, 2))
-
-    return LocalGreen(surface.levels, tuple(map(block, groups)))
+    found = surface_green_function(surface, *located_orbitals(sites), rtol)
+    return LocalGreen(surface.levels, tuple(0.5 * (g + g.conj().swapaxes(1, 2)) for g in found))
 
 
-def located_orbitals(sites: Sequence[Site]) -> tuple[tuple[tuple[int, tuple[int, ...]], ...], Groups]:
+def located_orbitals(sites: Sequence[Site]) -> tuple[Located, Groups]:
     """All (orbital, cell) that sites act on, each once, and which of them each site does."""
     number = {orbital: n for n, orbital in enumerate(dict.fromkeys(o for site in sites for o in _located(site)))}
     return tuple(number), tuple(tuple(number[orbital] for orbital in _located(site)) for site in sites)

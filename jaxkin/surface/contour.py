@@ -27,7 +27,7 @@ from jaxkin.surface.nodes import Nodes
 from jaxkin.surface.search import Pocket, find_pockets
 from jaxkin.surface.spectrum import Spectrum, tile_rows
 from jaxkin.surface.tiles import over_tiles
-from jaxkin.surface.zone import Cells, Goal, Integral, adaptive_integral, first_mesh
+from jaxkin.surface.zone import Cells, Folding, Goal, Integral, adaptive_integral, first_mesh
 from jaxkin.threads import in_threads
 
 ORDER = 8
@@ -67,6 +67,9 @@ class Integrand(Protocol):
     """ε, (E,)."""
     strip: float
     """How far into the complex k may be displaced, Å⁻¹; 0 where it is no function of complex k."""
+
+    folding: Folding | None
+    """Symmetry, if it has any that is known."""
 
     def __call__(self, resolved: Resolved, width: float, jacobian: np.ndarray) -> np.ndarray:
         """(N, E, C) values times the ``jacobian`` (N,); :func:`kernel_mean` at ``width`` η, if that is not zero."""
@@ -126,11 +129,11 @@ def singular_integral(
         part = integrand.at(levels[chosen])
         low, high = float(np.real(part.levels).min()), float(np.real(part.levels).max())
         pockets = find_pockets(nodes, (low, high)) if known is None else list(known)
-        boxes = [(pocket.origin, pocket.edges) for pocket in pockets]
+        boxes = [box for pocket in pockets for box in _images(pocket, part.folding)]
         mesh, resolved = first_mesh(model.zone, boxes, model.periodic, MESH * goal.budget)
         deformation = find_deformation(model, pockets, low, high)
         if deformation is None:  # no state at the levels
-            return adaptive_integral(Points(model, part), mesh, goal)
+            return adaptive_integral(Points(model, part), mesh, goal, part.folding)
         result, spent = None, 0
         if analytic:
             deformation = deformation.within(part.strip)
@@ -154,6 +157,13 @@ def singular_integral(
         result.cells,
         result.rules,
     )
+
+
+def _images(pocket: Pocket, folding: Folding | None) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Origin and edges of a pocket's box and of its images."""
+    cells = Cells(pocket.origin[None], pocket.edges[None])
+    cells = cells if folding is None else folding.unfolded(cells)
+    return list(zip(cells.low, cells.size, strict=True))
 
 
 class Points:
@@ -240,7 +250,7 @@ def _by_displacement(
         if not crosses(model, deformation, pockets):
             points = Points(model, integrand, deformation)
             with suppress(_Crossed):
-                return adaptive_integral(points, mesh, goal.after(spent)), spent
+                return adaptive_integral(points, mesh, goal.after(spent), integrand.folding), spent
             spent += points.spent
         deformation = deformation.shallower()
     return None, spent
@@ -253,7 +263,8 @@ def _by_kernel(model: BlochModel, integrand: Integrand, mesh: Cells, goal: Goal)
     width = 0.125 * max(float(np.ptp(Spectrum(model)(k))), 1e-6)
     best, before, last, spent = None, None, None, 0
     for _ in range(WIDTHS):
-        result = adaptive_integral(Points(model, integrand, width=width), mesh, goal.after(spent))
+        points = Points(model, integrand, width=width)
+        result = adaptive_integral(points, mesh, goal.after(spent), integrand.folding)
         spent, mesh, width = spent + result.evaluations, result.cells, 0.5 * width
         if before is not None:
             change = np.abs(result.values - before.values).max(axis=1)

@@ -41,7 +41,7 @@ _NEXT, _PREVIOUS = np.array([1, 2, 0]), np.array([2, 0, 1])
 class FilledMoments:
     """Orbital and spin moment of the filled states, two rows of three, in μ_B/Å^d: an integrand in k."""
 
-    strip = np.inf
+    strip, folding = np.inf, None
 
     def __init__(self, model: BlochModel, thermal: Thermal):
         self.model, self.thermal = model, thermal

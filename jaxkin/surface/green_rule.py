@@ -1,6 +1,8 @@
-"""The local Green function on a quadrature that was decided, as a function of the model and the energy."""
+"""Local Green functions on a quadrature that was decided, as a function of the model and the energy."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import equinox as eqx
 import jax
@@ -12,12 +14,17 @@ from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.namespace import AnyArray
 from jaxkin.surface.continuation import continued
 from jaxkin.surface.contour import Points, Resolved, kernel
-from jaxkin.surface.sea import ZoneIntegral, local_green_function
+from jaxkin.surface.folding import Places
+from jaxkin.surface.sea import ZoneIntegral, local_green_functions
 from jaxkin.surface.spectrum import SMALLEST_BUCKET, tile_rows
 from jaxkin.surface.surface import Surface
 from jaxkin.surface.tiles import scanned
 from jaxkin.surface.zone import Integral, nodes
 
+Located = tuple[tuple[int, tuple[int, ...]], ...]
+"""Orbitals, each with its cell."""
+Groups = tuple[tuple[int, ...], ...]
+"""Orbitals that one impurity acts on, as positions in a list of all."""
 MATRICES = 16
 """Complex (n, n) matrices that a node's resolvent and its derivatives take."""
 
@@ -44,7 +51,7 @@ class RuleNodes(eqx.Module):
 
 
 class GreenRule(eqx.Module):
-    """:func:`local_green_function` with the displacement, the tree of cells and the nodes on it kept.
+    """:func:`local_green_functions` with the displacement, the tree of cells and the nodes on it kept.
 
     G_mm'(ε) = 𝒱 Σ_j W_j e^{iκ_j·(R_m−R_m')} ⟨m|(ε − H̃(κ_j))⁻¹|m'⟩: the integrand is analytic where the nodes are,
     so that nothing has to be found again when the model or ε changes a little.
@@ -53,14 +60,16 @@ class GreenRule(eqx.Module):
     parts: tuple[RuleNodes, ...]
     orbitals: tuple[int, ...] = eqx.field(static=True)
     cells: Int[np.ndarray, "m d"] = eqx.field(converter=np.asarray)
+    groups: Groups = eqx.field(static=True)
 
-    def __call__(self, model: BlochModel, energies: Float[Array, " E"]) -> Complex[Array, "E m m"]:
-        """Both parts of G in 1/eV, at energies that belong to those it was made for."""
+    def __call__(self, model: BlochModel, energies: Float[Array, " E"]) -> list[Complex[Array, "E m m"]]:
+        """Both parts of G in 1/eV on each group of orbitals, at energies that belong to those it was made for."""
         total = jnp.zeros((len(energies), len(self.orbitals), len(self.orbitals)), complex)
         for part in self.parts:
             chosen = np.array(part.levels)
             total = total.at[chosen].set(self._sum(model, part, energies[chosen]))
-        return model.measure * model.state_volume * total
+        total = model.measure * model.state_volume * total
+        return [total[:, np.array(group)[:, None], np.array(group)] for group in self.groups]
 
     def _sum(self, model: BlochModel, part: RuleNodes, energies: Array) -> Array:
         shifts, orbitals = list(zip(*part.shifts, strict=True)), np.array(self.orbitals)
@@ -86,7 +95,7 @@ def rule_nodes(green: ZoneIntegral | Integral, energies: np.ndarray, count: int 
     """The nodes by which ``green`` was integrated, or ``count`` in each direction on the same cells.
 
     Args:
-        green: from :func:`local_green_function` or like it at the ``energies``, and maybe others.
+        green: from :func:`local_green_functions` or like it at the ``energies``, and maybe others.
         energies: (E,) in eV, those that are needed.
         count: Gauss-Legendre nodes.
     """
@@ -110,38 +119,50 @@ def rule_nodes(green: ZoneIntegral | Integral, energies: np.ndarray, count: int 
     return tuple(parts)
 
 
-def surface_green_function(
-    surface: Surface, orbitals: tuple[tuple[int, tuple[int, ...]], ...], rtol: float
-) -> AnyArray:
-    """G in 1/eV on ``orbitals``, each with its cell, at the energies of all shells, (E, m, m).
+def surface_green_function(surface: Surface, orbitals: Located, groups: Groups, rtol: float) -> Sequence[AnyArray]:
+    """G in 1/eV on each of the groups of ``orbitals`` at the energies of all shells, (E, m, m).
 
     The quadrature is decided where the surface was sampled, once, as V does not enter; of a surface elsewhere it is
     summed again.
     """
     source = surface.sampled
-    kept, key = source.costly.value, (orbitals, rtol)
-    numbers, cells = zip(*orbitals, strict=True)
+    kept, key = source.costly.value, (orbitals, groups, rtol)
     if key not in kept:
+        places = [Places(*_parted([orbitals[place] for place in group])) for group in groups]
         with jax.ensure_compile_time_eval():  # nothing of this is traced
             levels = np.asarray(source.levels)  # also other processes': it is adaptive, and all are to find the same
-            kept[key] = local_green_function(source.model, levels, numbers, np.array(cells), rtol=rtol)
+            found = local_green_functions(source.model, levels, places, rtol=rtol, pockets=source.pockets)
+        kept[key] = found, blocks(found.values, groups)
+    found, known = kept[key]
     if not surface.elsewhere:
-        return kept[key].values
+        return known
     if (key, "rule") not in kept:
         with jax.ensure_compile_time_eval():
-            kept[key, "rule"] = GreenRule(rule_nodes(kept[key], np.asarray(source.levels)), numbers, np.array(cells))
+            kept[key, "rule"] = GreenRule(rule_nodes(found, np.asarray(source.levels)), *_parted(orbitals), groups)
     return _summed(kept[key, "rule"], surface.model, jnp.asarray(surface.levels))
 
 
+def _parted(orbitals: Sequence[tuple[int, tuple[int, ...]]]) -> tuple[tuple[int, ...], np.ndarray]:
+    numbers, cells = zip(*orbitals, strict=True)
+    return numbers, np.array(cells)
+
+
+def blocks(values: AnyArray, groups: Groups) -> list[AnyArray]:
+    """(E, m, m) of each group from (E, Σ m²)."""
+    ends = np.cumsum([len(group) ** 2 for group in groups])[:-1]
+    parts = np.split(values, ends, axis=1)
+    return [part.reshape(-1, len(group), len(group)) for part, group in zip(parts, groups, strict=True)]
+
+
 @eqx.filter_jit
-def _summed(rule: GreenRule, model: BlochModel, energies: Array) -> Array:
+def _summed(rule: GreenRule, model: BlochModel, energies: Array) -> list[Array]:
     return rule(model, energies)
 
 
 class _Recorder:
     """An integrand that is the displaced k and the Jacobian themselves."""
 
-    levels, strip = np.zeros(1), np.inf
+    levels, strip, folding = np.zeros(1), np.inf, None
 
     def __call__(self, resolved: Resolved, width: float, jacobian: np.ndarray) -> np.ndarray:
         del width

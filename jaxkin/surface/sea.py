@@ -32,6 +32,7 @@ from jaxkin.surface.contour import (
     mesh_points,
     singular_integral,
 )
+from jaxkin.surface.folding import GreenFolding, Places, green_folding
 from jaxkin.surface.nodes import Nodes
 from jaxkin.surface.occupations import occupation_moment
 from jaxkin.surface.plan import Progress
@@ -96,13 +97,38 @@ def local_green_function(
     >>> round(float(green.values[0, 0, 0].real), 6)  # 1/√(ε² − 4t²)
     0.447214
     """
-    levels, m = np.atleast_1d(energies), len(orbitals)
-    if not len(levels):
-        return ZoneIntegral(np.zeros((0, m, m), complex), 0.0, 0)
+    m = len(orbitals)
     where = np.zeros((m, model.dimension), int) if cells is None else np.asarray(cells, int)
-    result = singular_integral(model, _Green(model, levels, np.asarray(orbitals), where), Goal(rtol, budget))
+    found = local_green_functions(model, energies, [Places(tuple(orbitals), where)], rtol=rtol, budget=budget)
+    return replace(found, values=found.values.reshape(-1, m, m))
+
+
+def local_green_functions(
+    model: BlochModel,
+    energies: ArrayLike,
+    places: Sequence[Places],
+    *,
+    rtol: float = 1e-3,
+    budget: int = 2_000_000,
+    pockets: Sequence[Pocket] | None = None,
+) -> ZoneIntegral:
+    """:func:`local_green_function` of several impurities, values (E, Σ m²).
+
+    Args:
+        model, energies, rtol, budget: as there.
+        places: the orbitals of each impurity.
+        pockets: where the energies are inside of bands; searched for if not given.
+
+    Warns:
+        AccuracyWarning: ``rtol`` was not reached.
+    """
+    levels = np.atleast_1d(energies)
+    if not len(levels):
+        return ZoneIntegral(np.zeros((0, sum(len(place.orbitals) ** 2 for place in places)), complex), 0.0, 0)
+    integrand = _Green(model, levels, places, green_folding(model, places, rtol))
+    result = singular_integral(model, integrand, Goal(rtol, budget), pockets)
     _warn(result, rtol, "a local Green function", "raise the impurity's `rtol` if that is enough")
-    return ZoneIntegral(result.values.reshape(-1, m, m), float(result.error.max()), result.evaluations, result.rules)
+    return ZoneIntegral(result.values, float(result.error.max()), result.evaluations, result.rules)
 
 
 def filled_berry_curvature(
@@ -253,42 +279,53 @@ def _reported(progress: Progress, what: str, done: int, total: int) -> None:
 
 
 class _Green:
-    """𝒱 Σ_n R_mn L_nm' / (ε − λ_n), times the measure of the zone."""
+    """𝒱 Σ_n R_xn L_ny / (ε − λ_n) for orbitals x, y of one place after the other, times the measure of the zone."""
 
     strip = np.inf
 
-    def __init__(self, model: BlochModel, levels: np.ndarray, orbitals: np.ndarray, cells: np.ndarray):
-        self.model = model
-        self.levels, self.orbitals, self.cells = levels, orbitals, cells
+    def __init__(
+        self, model: BlochModel, levels: np.ndarray, places: Sequence[Places], folding: GreenFolding | None = None
+    ):
+        self.model, self.levels, self.folding, self.given = model, levels, folding, places
         self.measure = float(model.measure) * float(model.state_volume)
+        needed = places if folding is None else folding.places
+        self.orbitals = np.unique([orbital for place in needed for orbital in place.orbitals])
+        pairs = []
+        for orbitals, cells in needed:
+            number, (x, y) = np.searchsorted(self.orbitals, orbitals), np.indices((len(orbitals),) * 2).reshape(2, -1)
+            pairs.append(np.column_stack([number[x], number[y], cells[x] - cells[y]]))
+        self.x, self.y, *steps = np.concatenate(pairs).T
+        self.steps, self.step = np.unique(np.array(steps).T, axis=0, return_inverse=True)
 
     def __call__(self, resolved: Resolved, width: float, jacobian: np.ndarray) -> np.ndarray:
-        x = self.levels[:, None] - resolved.eigenvalues[:, None, :]  # (N, E, n)
-        poles = kernel_mean(np.reciprocal, x, width)
-        phase = np.exp(2j * np.pi * resolved.k @ self.cells.T)[:, :, None]
-        right = resolved.right[:, self.orbitals] * phase * (self.measure * jacobian)[:, None, None]
-        left = resolved.left[:, :, self.orbitals].swapaxes(1, 2) / phase
-        if len(self.levels) < len(self.orbitals):  # m times fewer numbers than all pairs of orbitals
-            weighted = right[:, None] * poles[:, :, None, :]  # (N, E, m, n)
-            return (weighted @ left.swapaxes(1, 2)[:, None]).reshape(*poles.shape[:2], -1)
-        pairs = right[:, :, None, :] * left[:, None, :, :]  # (N, m, m, n)
-        return poles @ pairs.reshape(len(x), -1, x.shape[2]).swapaxes(1, 2)
+        energies = self.levels[:, None] - resolved.eigenvalues[:, None, :]  # (N, E, n)
+        poles = kernel_mean(np.reciprocal, energies, width)
+        right, left = resolved.right[:, self.orbitals], resolved.left[:, :, self.orbitals].swapaxes(1, 2)
+        phase = self._phases(resolved.k, jacobian)
+        if len(self.levels) < len(self.orbitals):  # fewer numbers than all pairs of orbitals
+            green = (right[:, None] * poles[:, :, None, :]) @ left.swapaxes(1, 2)[:, None]
+            return green[:, :, self.x, self.y] * phase
+        pairs = right[:, self.x] * left[:, self.y]  # (N, C, n)
+        return poles @ pairs.swapaxes(1, 2) * phase
+
+    def _phases(self, k: np.ndarray, jacobian: np.ndarray) -> np.ndarray:
+        """(N, 1, C), with all factors."""
+        phase = np.exp(2j * np.pi * k @ self.steps.T) * (self.measure * jacobian)[:, None]
+        return phase[:, None, self.step.ravel()]
 
     def solves(self, width: float) -> float:
         return len(self.levels) * (ORDER if width else 1) * (1 + COLUMN * len(self.orbitals) / self.model.size)
 
     def solved(self, k: np.ndarray, h: np.ndarray, width: float, jacobian: np.ndarray) -> np.ndarray:
-        """𝒱 ⟨m|(ε − H̃)⁻¹|m'⟩ on the impurity's columns only."""
+        """𝒱 ⟨x|(ε − H̃)⁻¹|y⟩ on the impurities' columns only."""
         coefficients, shifts = kernel(width)
         levels = self.levels.astype(complex)[:, None] + shifts
         rows = min(4096, tile_rows(self.model, arrays=4 * levels.size))
         (green,) = over_tiles(lambda part: (_resolvents(part, levels, coefficients, self.orbitals),), rows, h)
-        phase = np.exp(2j * np.pi * k @ self.cells.T)
-        cells = phase[:, :, None] / phase[:, None] * (self.measure * jacobian)[:, None, None]
-        return (green * cells[:, None]).reshape(*green.shape[:2], -1)
+        return green[:, :, self.x, self.y] * self._phases(k, jacobian)
 
     def at(self, levels: np.ndarray) -> _Green:
-        return _Green(self.model, levels, self.orbitals, self.cells)
+        return _Green(self.model, levels, self.given, self.folding)
 
 
 @eqx.filter_jit
@@ -309,7 +346,7 @@ class _Flux:
     g is analytic below the real axis of λ, and Re g = f⁰ on it: :func:`occupation_moment` of x = μ − λ; or a higher.
     """
 
-    strip = np.inf
+    strip, folding = np.inf, None
 
     def __init__(
         self,

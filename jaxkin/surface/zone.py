@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
@@ -51,18 +52,30 @@ class Goal:
         return replace(self, budget=self.budget - spent, report=lambda now, left: self.report(spent + now, self.budget))
 
 
-@dataclass
 class Cells:
-    """Boxes in model coordinates: lower corners and edges, (N, d)."""
+    """Boxes in model coordinates: lower corners and edges, (N, d), and how many equal ones each stands for, (N,)."""
 
-    low: np.ndarray
-    size: np.ndarray
+    def __init__(self, low: np.ndarray, size: np.ndarray, count: np.ndarray | None = None):
+        self.low, self.size = low, size
+        self.count = np.ones(len(low)) if count is None else count
 
     def __len__(self) -> int:
         return len(self.low)
 
     def __getitem__(self, index) -> Cells:
-        return Cells(self.low[index], self.size[index])
+        return Cells(self.low[index], self.size[index], self.count[index])
+
+    def __add__(self, other: Cells) -> Cells:
+        return Cells(*(np.concatenate(both) for both in zip(self._parts, other._parts, strict=True)))
+
+    @property
+    def _parts(self) -> tuple[np.ndarray, ...]:
+        return self.low, self.size, self.count
+
+    @property
+    def volume(self) -> np.ndarray:
+        """(N,), of all that each stands for."""
+        return self.count * np.prod(self.size, axis=1)
 
     @property
     def points(self) -> int:
@@ -71,15 +84,15 @@ class Cells:
 
     def bisected(self, across: np.ndarray) -> Cells:
         """All halves of cells that are cut across the directions marked in (N, d)."""
-        low, size = self.low, self.size
-        for axis in range(low.shape[1]):
+        cells = self
+        for axis in range(across.shape[1]):
             cut = across[:, axis]
-            half = np.where(cut[:, None] & (np.arange(low.shape[1]) == axis), 0.5, 1.0) * size
-            upper = low[cut].copy()
+            half = np.where(cut[:, None] & (np.arange(across.shape[1]) == axis), 0.5, 1.0) * cells.size
+            upper = cells.low[cut].copy()
             upper[:, axis] += half[cut, axis]
-            low, size = np.concatenate([low, upper]), np.concatenate([half, half[cut]])
+            cells = Cells(cells.low, half, cells.count) + Cells(upper, half[cut], cells.count[cut])
             across = np.concatenate([across, across[cut]])
-        return Cells(low, size)
+        return cells
 
 
 @dataclass(frozen=True)
@@ -153,8 +166,24 @@ def first_mesh(
         cells = finer
 
 
-def adaptive_integral(function: Function, cells: Cells, goal: Goal) -> Integral:
-    """∫d^dx F over the cells and their offspring.
+class Folding(Protocol):
+    """Symmetry of an integral: ∫F over a cell and its images, of one of them."""
+
+    def folded(self, cells: Cells) -> Cells:
+        """Of cells that are images of one another the first, which stands for all."""
+        ...
+
+    def unfolded(self, cells: Cells) -> Cells:
+        """Every cell with its images, of the same volume together."""
+        ...
+
+    def average(self, values: np.ndarray) -> np.ndarray:
+        """F (..., C) over the images of a point from the integrand's (..., C') there; linear."""
+        ...
+
+
+def adaptive_integral(function: Function, cells: Cells, goal: Goal, folding: Folding | None = None) -> Integral:
+    """∫d^dx F over the cells and their offspring, with ``folding`` of its average over their images.
 
     Stops when the errors of each of the E functions add up to ``goal.rtol`` times its largest component, or
     before ``goal.budget`` points are exceeded. The error of a cell is what the decay of its Legendre coefficients
@@ -165,7 +194,8 @@ def adaptive_integral(function: Function, cells: Cells, goal: Goal) -> Integral:
     >>> bool(abs(result.values[0, 0] - 100 * np.arctan(100.0)) <= result.error[0])
     True
     """
-    tree = _Tree(function, cells.low.shape[1], goal)
+    tree = _Tree(function, cells.low.shape[1], goal, folding)
+    cells = tree.folded(cells)
     values, magnitude, error = tree.measure(cells)
     while True:
         total, absolute = values.sum(axis=0), magnitude.sum(axis=0)
@@ -184,13 +214,14 @@ def adaptive_integral(function: Function, cells: Cells, goal: Goal) -> Integral:
         chosen, across = chosen[cost <= goal.budget - tree.points], across[cost <= goal.budget - tree.points]
         if not len(chosen):
             break
-        fresh, kept = cells[chosen].bisected(across), np.delete(np.arange(len(cells)), chosen)
+        fresh, kept = tree.folded(cells[chosen].bisected(across)), np.delete(np.arange(len(cells)), chosen)
         values, magnitude, error = (
             np.concatenate([old[kept], new])
             for old, new in zip((values, magnitude, error), tree.measure(fresh), strict=True)
         )
-        cells = Cells(np.concatenate([cells.low[kept], fresh.low]), np.concatenate([cells.size[kept], fresh.size]))
+        cells = cells[kept] + fresh
     error_of_all = error.sum(axis=(0, 2)) + ROUNDING * absolute
+    cells = cells if folding is None else folding.unfolded(cells)
     return Integral(total, error_of_all, scale, absolute, tree.points, cells, ((function, cells),))
 
 
@@ -201,12 +232,14 @@ def nodes(cells: Cells, count: int | None = None) -> tuple[np.ndarray, np.ndarra
     inside = np.stack(np.meshgrid(*(0.5 * (x + 1),) * d, indexing="ij"), axis=-1).reshape(-1, d)
     weights = np.prod(np.stack(np.meshgrid(*(0.5 * w,) * d, indexing="ij"), axis=-1), axis=-1).ravel()
     points = cells.low[:, None] + cells.size[:, None] * inside
-    return points.reshape(-1, d), (np.prod(cells.size, axis=1)[:, None] * weights).ravel()
+    return points.reshape(-1, d), (cells.volume[:, None] * weights).ravel()
 
 
 class _Tree:
-    def __init__(self, function: Function, d: int, goal: Goal):
+    def __init__(self, function: Function, d: int, goal: Goal, folding: Folding | None):
         self.function, self.d, self.p, self.points, self.goal = function, d, NODES[d], 0, goal
+        self.folded = folding.folded if folding else lambda cells: cells
+        self._average = folding.average if folding else lambda values: values
         x, w = np.polynomial.legendre.leggauss(self.p)
         self.nodes = np.stack(np.meshgrid(*(0.5 * (x + 1),) * d, indexing="ij"), axis=-1).reshape(-1, d)
         self.weights = w / 2
@@ -223,7 +256,7 @@ class _Tree:
             values = self.function(x.reshape(-1, self.d))
             self.goal.report(self.points, self.goal.budget)
             means = self._means(values.reshape(len(batch), *(self.p,) * self.d, *values.shape[1:]))
-            volume = np.prod(batch.size, axis=1)
+            volume = batch.volume
             parts.append([mean * volume.reshape(-1, *(1,) * (mean.ndim - 1)) for mean in means])
         return tuple(np.concatenate(part) for part in zip(*parts, strict=True))  # pyright: ignore[reportReturnType]
 
@@ -239,11 +272,11 @@ class _Tree:
             along = np.moveaxis(values, axis + 1, 1)
             for _ in range(self.d - 1):
                 along = np.tensordot(self.weights, along, axes=(0, 2))
-            a = np.abs(np.einsum("jp,np...->jn...", self.legendre[-6:], along))
+            a = np.abs(self._average(np.einsum("jp,np...->jn...", self.legendre[-6:], along)))
             late, middle, early = (np.maximum(a[-j], a[-j - 1]) for j in (1, 3, 5))
             rate = np.maximum((late / np.maximum(middle, 1e-300)) ** 0.5, (late / np.maximum(early, 1e-300)) ** 0.25)
             errors.append(SAFETY * (late * np.minimum(rate, 1.0) ** (self.p - 1)).max(axis=-1))
         mean, magnitude = values, np.abs(values)
         for _ in range(self.d):
             mean, magnitude = (np.tensordot(self.weights, part, axes=(0, 1)) for part in (mean, magnitude))
-        return mean, magnitude.max(axis=-1), np.stack(errors, axis=-1)
+        return self._average(mean), magnitude.max(axis=-1), np.stack(errors, axis=-1)

@@ -26,6 +26,7 @@ SUPPORT = 1e-2
 _UNIQUE = 0.1
 """Error of U above which it says nothing."""
 _ROUNDING = 1e-6
+_TINY = 1e-12
 _FIT_POINTS = 12
 _TEST_POINTS = 4
 
@@ -60,7 +61,7 @@ def orbital_representation(model: TightBinding, operation: Operation, *, toleran
     """
     if operation.antiunitary:
         raise ConfigError(f"{operation.name} is antiunitary; only a unitary operation is a matrix on the orbitals.")
-    return min(_Crystal(model).images(operation, tolerance), key=lambda image: image.fault).matrix
+    return Crystal(model).image(operation, tolerance).matrix
 
 
 def partners(
@@ -98,7 +99,7 @@ def partners(
     [(0,), (1,)]
     """
     local = _checked(model, potential, orbitals, cells)
-    crystal = _Crystal(model)
+    crystal = Crystal(model)
     found, known = [local], [(crystal.moved(crystal.identity, local)[0], 0.0)]
     for operation in find_symmetries(model) if operations is None else operations:
         if operation.antiunitary:
@@ -112,8 +113,11 @@ def partners(
 
 
 @dataclass(frozen=True)
-class _Image:
-    """{g|t}: U on the orbitals; site a of cell R goes to site ``target[a]`` of cell R ``turn`` + ``shift[a]``."""
+class SpaceOperation:
+    """{g|t}: U on the orbitals; site a of cell R goes to site ``target[a]`` of cell R ``turn`` + ``shift[a]``.
+
+    With time reversal it is U times complex conjugation.
+    """
 
     matrix: np.ndarray
     turn: np.ndarray
@@ -129,7 +133,7 @@ class _Image:
         return self.misfit / self.gap
 
 
-class _Crystal:
+class Crystal:
     """A model whose orbitals are gathered into sites: orbital o stands at ``centre[site[o]] + offset[o]`` (reduced)."""
 
     def __init__(self, model: TightBinding):
@@ -143,17 +147,29 @@ class _Crystal:
         self.offset = np.rint(positions - first[self.site]).astype(int)
         self.centre = np.array([(positions - self.offset)[self.site == a].mean(axis=0) for a in range(count)])
         self.model = eqx.tree_at(lambda m: m.positions, model, self.centre[self.site] + self.offset)
-        self.identity = _Image(np.eye(n), np.eye(d, dtype=int), np.arange(count), np.zeros((count, d), int))
+        self.identity = SpaceOperation(np.eye(n), np.eye(d, dtype=int), np.arange(count), np.zeros((count, d), int))
 
-    def images(self, operation: Operation, tolerance: float) -> list[_Image]:
-        """Every {g|t} that is a symmetry; more than one in a supercell."""
+    def turn(self, operation: Operation) -> np.ndarray:
+        """The operation on translations: R → R ``turn``, integers (d, d)."""
         turned = self.lattice @ operation.rotation.T
         turn = np.rint(turned @ np.linalg.pinv(self.lattice)).astype(int)
         if not np.allclose(turn @ self.lattice, turned, atol=1e-3 * np.linalg.norm(self.lattice)):
             raise SymmetryError(f"{operation.name} does not map the lattice on itself.")
+        return turn
+
+    def image(self, operation: Operation, tolerance: float) -> SpaceOperation:
+        """The {g|t} that is a symmetry; the best of them in a supercell."""
+        return min(self.images(operation, tolerance), key=lambda image: image.fault)
+
+    def images(self, operation: Operation, tolerance: float) -> list[SpaceOperation]:
+        """Every {g|t} that is a symmetry; more than one in a supercell."""
+        turn = self.turn(operation)
         k = np.random.default_rng(11).uniform(-0.5, 0.5, (_FIT_POINTS + _TEST_POINTS, len(self.lattice)))
         k = np.asarray(self.model.cartesian(k))
-        before, after = self._hamiltonians(k), self._hamiltonians(k @ operation.rotation.T)
+        before = self._hamiltonians(k)
+        if operation.antiunitary:
+            before, k = before.conj(), -k
+        after = self._hamiltonians(k @ operation.rotation.T)
         images = [self._image(before, after, turn, *permutation) for permutation in self._permutations(turn)]
         if not images:
             raise SymmetryError(f"{operation.name} does not map the sites of the crystal on each other.")
@@ -191,7 +207,7 @@ class _Crystal:
                 found.append((target, shift[everyone, target]))
         return found
 
-    def _image(self, before: np.ndarray, after: np.ndarray, turn, target, shift) -> _Image:
+    def _image(self, before: np.ndarray, after: np.ndarray, turn, target, shift) -> SpaceOperation:
         """U from Σ_k |U H − H' U|² = U† Q U, a form in the entries U_ij that the permutation allows."""
         i, j = np.nonzero(target[self.site] == self.site[:, None])
         form = np.zeros((len(i), len(i)), complex)
@@ -205,9 +221,27 @@ class _Crystal:
         residual = np.abs(matrix @ before[_FIT_POINTS:] @ matrix.conj().T - after[_FIT_POINTS:])
         misfit = float(np.sqrt(np.mean(residual**2) * len(matrix)))
         gap = float(np.sqrt(max(squares[1], 0.0))) if len(squares) > 1 else np.inf
-        return _Image(matrix, turn, target, shift, float(residual.max()), misfit, gap)
+        return SpaceOperation(matrix, turn, target, shift, float(residual.max()), misfit, gap)
 
-    def moved(self, image: _Image, local: LocalPotential) -> tuple[LocalPotential, np.ndarray]:
+    def preimage(
+        self, image: SpaceOperation, orbitals: Sequence[int], cells: np.ndarray
+    ) -> tuple[np.ndarray, tuple[int, ...], np.ndarray]:
+        """W (m, m') of ``image``, in ⟨x|S = Σ_a W_xa ⟨a|, with the m' orbitals a and the cell of each, (m', d).
+
+        Those of which nothing arrives at the places x, the ``orbitals`` in their ``cells``, are left out.
+        """
+        new, back = np.array(orbitals), np.argsort(image.target)[self.site[list(orbitals)]]
+        home = (cells + self.offset[new] - image.shift[back]) @ np.rint(np.linalg.inv(image.turn)).astype(int)
+        sources = np.unique(np.column_stack([back, home]), axis=0)
+        rows = [(old, source) for source in sources for old in np.flatnonzero(self.site == source[0])]
+        old, at = np.array([orbital for orbital, _ in rows]), np.array([source for _, source in rows])
+        met = np.all(np.column_stack([back, home])[:, None] == at, axis=-1)
+        amplitude = image.matrix[np.ix_(new, old)] * met
+        kept = np.abs(amplitude).max(axis=0) > _TINY
+        where = at[:, 1:] - self.offset[old]
+        return amplitude[:, kept], tuple(old[kept].tolist()), where[kept]
+
+    def moved(self, image: SpaceOperation, local: LocalPotential) -> tuple[LocalPotential, np.ndarray]:
         """The image of V on all orbitals of its sites, the first site in cell 0; and the largest |U| of each."""
         potential, orbitals, cells = local
         old = np.array(orbitals)
