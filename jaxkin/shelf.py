@@ -25,6 +25,11 @@ class Shelf:
     array([0., 0.])
     """
 
+    @property
+    def keeps(self) -> bool:
+        """Whether this one keeps anything."""
+        return type(self).take is not Shelf.take
+
     def take(self, name: str) -> Arrays | None:
         """What was put there, to the last bit; None where nothing was."""
         return None

@@ -16,6 +16,7 @@ from scipy.spatial import KDTree
 from jaxkin.errors import JaxkinError
 from jaxkin.memory import demand
 from jaxkin.namespace import AnyArray, is_traced
+from jaxkin.surface.orbits import Known
 from jaxkin.surface.points import STATES, VECTORS, point_geometry, reduced_resolvents
 from jaxkin.surface.surface import Layout, Shell, Surface
 
@@ -199,18 +200,35 @@ class ShellStates:
         s = self.surface
         return (s.level_weight, s.weight, self._k, *(getattr(s, name) for name in VECTORS), self._sheet)
 
-    def _diagonalised(self, points: slice | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _diagonalised(self, points: slice | np.ndarray) -> Known:
         """States of points of a shell; those of a degenerate set are orthogonal."""
-        surface, band = self.surface, self.surface.sampled.band[points]
-        count = len(band)
-        numbers = 4 * count * surface.model.size
-        demand(2 * 16 * numbers, f"the states of {count} points", "raise it, or use fewer points (a smaller n)")
-        k = np.asarray(surface.k)[points]
-        energy = np.asarray(surface.energy)[points]
-        geometry = point_geometry(
-            surface.model, k[first_together(k)], band, STATES, energy, degeneracy=surface.degeneracy
+        surface, chosen = self.surface, np.arange(len(self.surface))[points]
+        count, n = len(chosen), surface.model.size
+        demand(2 * 64 * count * n, f"the states of {count} points", "raise it, or use fewer points (a smaller n)")
+        k, orbits = np.asarray(surface.k), surface.orbits.value
+        together = first_together(k[chosen])
+        if orbits is None:
+            return self._solved(chosen, k[chosen][together])
+        follows = orbits.followed(chosen) & (np.bincount(together, minlength=count)[together] == 1)
+        if follows.all():
+            return orbits.states(chosen, k, self._solved)
+        found = Known(np.empty((count, n), complex), np.empty((count, 3, n), complex))
+        parts = (~follows, self._solved(chosen[~follows], k[chosen][together[~follows]])), (
+            follows,
+            orbits.states(chosen[follows], k, self._solved),
         )
-        return geometry["state"], geometry["covariant_derivative"]
+        for rows, part in parts:
+            for column, values in zip(found, part, strict=True):
+                column[rows] = values
+        return found
+
+    def _solved(self, chosen: np.ndarray, k: np.ndarray | None = None) -> Known:
+        """States of points at ``k``, which is where they are unless points of a degenerate set are to be together."""
+        surface, band = self.surface, self.surface.sampled.band[chosen]
+        k = np.asarray(surface.k)[chosen] if k is None else k
+        energy = np.asarray(surface.energy)[chosen]
+        geometry = point_geometry(surface.model, k, band, STATES, energy, degeneracy=surface.degeneracy)
+        return Known(*(geometry[name] for name in STATES))
 
 
 def _numbered(sheet: np.ndarray, layout: Layout) -> tuple[np.ndarray, int]:

@@ -203,6 +203,7 @@ def _joined(surfaces: list[Surface], weights: np.ndarray, thermal: Thermal) -> S
         fermi_level=thermal.fermi_level,
         temperature=thermal.temperature,
         decided=Kept(tuple(pocket for surface in surfaces for pocket in surface.pockets)),
+        orbits=Kept(None),
         verdict=f"{len(surfaces)} energies",
         warnings=tuple(dict.fromkeys(m for s in surfaces if len(s) for m in s.warnings)),
     ).as_sampled()

@@ -38,7 +38,6 @@ class ZoneOperation(NamedTuple):
 
     matrix: np.ndarray
     orbitals: SpaceOperation
-    reverses: bool
 
 
 class GreenFolding:
@@ -72,7 +71,7 @@ class GreenFolding:
             self._known[key] = before + np.arange(m * m).reshape(m, m)
             self.places.append(Places(orbitals, cells))
         numbers = self._known[key]
-        return amplitude, numbers.T if operation.reverses else numbers
+        return amplitude, numbers.T if operation.orbitals.reverses else numbers
 
     def average(self, values: np.ndarray) -> np.ndarray:
         """F on the impurities' own places, one after the other, of F on all (..., C)."""
@@ -114,13 +113,13 @@ def green_folding(model: BlochModel, places: Sequence[Places], rtol: float) -> G
     if not isinstance(model, TightBinding) or model.size < PAYS:
         return None
     crystal, unit = Crystal(model), np.eye(model.dimension, dtype=int)
-    found = {unit.tobytes(): ZoneOperation(unit, crystal.identity, False)}
+    found = {unit.tobytes(): ZoneOperation(unit, crystal.identity)}
     for matrix, operation in _candidates(model, crystal):
         if matrix.tobytes() not in found:
             with suppress(SymmetryError):
                 image = crystal.image(operation, EXACT)
                 if image.noise <= NOISE * rtol:
-                    found[matrix.tobytes()] = ZoneOperation(matrix, image, operation.antiunitary)
+                    found[matrix.tobytes()] = ZoneOperation(matrix, image)
     closed = all((a.matrix @ b.matrix).tobytes() in found for a, b in product(found.values(), repeat=2))
     return GreenFolding(places, list(found.values()), crystal) if closed and len(found) > 1 else None
 

@@ -57,10 +57,13 @@ def _maps_on(source: Pocket, one: ZoneMap, target: Pocket, covered: float = COVE
     return True
 
 
-def moved(columns: dict[str, np.ndarray], one: ZoneMap) -> dict[str, np.ndarray]:
-    """Columns of points (``k``, ``velocity``, ...) at their images; what is not a vector stays."""
+def moved(columns: dict[str, np.ndarray], one: ZoneMap, maps: Sequence[ZoneMap]) -> dict[str, np.ndarray]:
+    """Columns of points (``k``, ``velocity``, ...) at their images under one of the ``maps``; the others stay."""
+    number = {each.matrix.tobytes(): n for n, each in enumerate(maps)}
+    after = np.array([number[(one.matrix @ each.matrix).tobytes()] for each in maps])
     axial = [name for name in ("berry_curvature", "orbital_moment", "spin_moment") if name in columns]
     return columns | {
+        "turn": after[columns["turn"]],
         "k": columns["k"] @ one.matrix.T % 1.0,
         "velocity": columns["velocity"] @ one.polar.T,
         **{name: columns[name] @ one.axial.T for name in axial},

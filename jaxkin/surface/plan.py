@@ -11,14 +11,16 @@ import numpy as np
 
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.hamiltonian.eigensystem import DEGENERACY
-from jaxkin.memory import demand
+from jaxkin.memory import batch_bytes, demand
 from jaxkin.parallel.share import Share
 from jaxkin.shelf import Arrays, Shelf, digest
 from jaxkin.surface.carriers import Carriers
-from jaxkin.surface.images import Image, moved, pocket_images, stabiliser
+from jaxkin.surface.images import Image, pocket_images, stabiliser
 from jaxkin.surface.maps import ZoneMap
 from jaxkin.surface.nodes import Nodes
-from jaxkin.surface.points import kept_vectors, point_geometry
+from jaxkin.surface.orbits import Orbits
+from jaxkin.surface.points import kept_vectors
+from jaxkin.surface.replica import Gathering, Replica
 from jaxkin.surface.resolution import RESOLVED, energy_noise
 from jaxkin.surface.samples import Decided, Sampler, Samples
 from jaxkin.surface.search import Pocket, certain_diameter, find_pockets
@@ -44,17 +46,6 @@ COPIES = 3
 
 Progress = Callable[[int, int, str], None]
 """Called with (done, total, what) while work goes on."""
-
-
-@dataclass(frozen=True)
-class Replica:
-    """Points of one random shift, all energies together.
-
-    ``columns`` hold geometry, ``level`` (eV), ``measure`` (the sampler's weight in Å^-d) and ``pocket``, a
-    number among those of all windows.
-    """
-
-    columns: dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -158,7 +149,8 @@ class Plan:
         for done, number in enumerate(which):
             self.report(done, len(which), "sampling the surface")
             name = f"sampled-{group}/{sampler.n}-{number}"
-            made.append(self._kept(name, partial(self._replica, sampler, windows, streams[number])))
+            room = 0 if self.shelf.keeps else batch_bytes() - sum(column.nbytes for one in made for column in one.known or ())
+            made.append(self._kept(name, partial(self._replica, sampler, windows, streams[number], room)))
             points = sum(len(replica.columns["k"]) for replica in made)
             demand(
                 COPIES * sum(column.nbytes for replica in made for column in replica.columns.values()),
@@ -171,9 +163,12 @@ class Plan:
     def _kept(self, name: str, make: Callable[[], Replica]) -> Replica:
         """A replica from the shelf, or made; with it the evaluations that are counted are the same."""
 
+        known = []
+
         def counted() -> Arrays:
             before = self.spectrum.evaluations - self.nodes.diagonalised
             replica = make()
+            known.append(replica.known)
             spent = self.spectrum.evaluations - self.nodes.diagonalised - before
             return {**replica.columns, SPENT: np.array([spent, self.nodes.evaluations])}
 
@@ -184,56 +179,28 @@ class Plan:
                 for pocket in window.pockets:
                     pocket.elements  # noqa: B018
         self.sampled += int(spent)
-        return Replica(columns)
+        return Replica(columns, known[0] if known else None)
 
-    def _replica(self, sampler: Sampler, windows: list[Window], stream: np.random.SeedSequence) -> Replica:
+    def _replica(
+        self, sampler: Sampler, windows: list[Window], stream: np.random.SeedSequence, room: int
+    ) -> Replica:
         rng = np.random.default_rng(stream)
         shift = rng.random()
         levels, factors = sampler.levels(self.thermals, shift), self._factors(sampler, shift)
-        parts = [self._columns(sampler, _nothing(self.model), 0.0)]
+        gathered = Gathering(self.spectrum, self.nodes.maps, self.degeneracy, room)
+        gathered.add(sampler, _nothing(self.model), 0.0)
         for window, level, factor in zip(windows, levels, factors, strict=True):
             # Levels that hardly count get fewer lines: the integral stays unbiased for any number.
             n = max(min(sampler.n, FEWEST), round(sampler.n * self.importance(factor)))
             resized = sampler.resized(n)
-            first = len(parts)
+            first = len(gathered.parts)
             for pocket, image, own in zip(window.pockets, window.images, window.stabilisers, strict=True):
                 if image.map is None:
                     samples = resized.sample(self.spectrum, pocket, window.interval, level, own, window.pockets, rng)
-                    parts.append(self._columns(resized, samples, level))
+                    gathered.add(resized, samples, level)
                 else:
-                    parts.append(moved(parts[first + image.source], image.map))
-        columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        columns["pocket"] = np.repeat(np.arange(-1, len(parts) - 1), [len(part["k"]) for part in parts])
-        return Replica(columns)
-
-    def _columns(self, sampler: Sampler, samples: Samples, level: float) -> dict[str, np.ndarray]:
-        """Geometry and weights of one pocket's points with all their images; those of zero weight are dropped."""
-        geometry = point_geometry(
-            self.model,
-            samples.k,
-            samples.band,
-            kept_vectors(self.model),
-            energy=samples.energy,
-            degeneracy=self.degeneracy,
-            spectrum=self.spectrum,
-        )
-        slope = (geometry["velocity"] @ np.asarray(self.model.basis).T) * samples.edges
-        volume = np.broadcast_to(samples.volume, len(samples.k))
-        weight = volume * sampler.profile(samples, geometry["energy"] - level, slope)
-        columns = {
-            "k": samples.k,
-            "band": samples.band,
-            "axis": samples.axis,
-            "volume": volume,
-            "level": np.full(len(weight), level),
-            "measure": float(self.model.measure) * weight,
-            **geometry,
-        }
-        columns = {name: values[weight != 0] for name, values in columns.items()}
-        if not samples.images:
-            return columns
-        images = [moved(columns, one) for one in samples.images]
-        return {name: np.concatenate([image[name] for image in images]) for name in columns}
+                    gathered.add_image(first + image.source, image.map)
+        return gathered.replica()
 
     # --- one Fermi level's part of it -------------------------------------------------------------
     def surface(self, thermal: Thermal, sampler: Sampler, made: list[Replica], evaluations: int) -> Surface:
@@ -244,6 +211,14 @@ class Plan:
         used = np.flatnonzero(np.repeat(relevant, [len(window.pockets) for window in windows]))
         parts = [_thermal_part(sampler, thermal, replica, used) for replica in made]
         columns = {name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns}
+        known = [replica.known for replica in made if replica.known is not None]
+        orbits = Orbits(
+            self.model,
+            np.concatenate([n + part.columns["number"] for n, part in zip(_originals(made), parts, strict=True)]),
+            columns["turn"],
+            self.nodes.maps,
+            known if len(known) == len(made) else None,
+        )
         counts, energies = (
             np.concatenate(list(shells)) for shells in zip(*(part.shells for part in parts), strict=True)
         )
@@ -280,6 +255,7 @@ class Plan:
             smallest_pocket=min(certain_diameter(self.model), self.smallest or np.inf),
             decided=Kept(tuple(pocket for window in chosen for pocket in window.pockets)),
             degeneracy=self.degeneracy,
+            orbits=Kept(orbits),
         ).as_sampled()
 
     def doubts(self, thermal: Thermal, sampler: Sampler, made: list[Replica]) -> tuple[str, ...]:
@@ -386,6 +362,11 @@ def _joined_bins(number: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     group = np.searchsorted(first, np.arange(len(values)), side="right") - 1
     last = np.append(first[1:], len(values)) - 1
     return values[first[group]][place], values[last[group]][place]
+
+
+def _originals(made: list[Replica]) -> np.ndarray:
+    """How many points that are no images the replicas before each have."""
+    return np.cumsum([0, *(int(replica.columns["number"].max(initial=-1)) + 1 for replica in made[:-1])])
 
 
 def _nothing(model: BlochModel) -> Samples:

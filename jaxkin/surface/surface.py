@@ -130,6 +130,8 @@ class Surface(eqx.Module):
     """Whether this is a sampled surface evaluated elsewhere."""
     original: Kept = eqx.field(static=True, default_factory=lambda: Kept(None))
     """The surface that was sampled: see :meth:`sampled`."""
+    orbits: Kept = eqx.field(static=True, default_factory=lambda: Kept(None))
+    """Of :class:`jaxkin.surface.orbits.Orbits`, where points are known to be images of others."""
     costly: Kept = eqx.field(static=True, default_factory=lambda: Kept({}))
     """Green functions and pivots, which will be wanted again."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import equinox as eqx
 import jax
@@ -116,7 +116,7 @@ def partners(
 class SpaceOperation:
     """{g|t}: U on the orbitals; site a of cell R goes to site ``target[a]`` of cell R ``turn`` + ``shift[a]``.
 
-    With time reversal it is U times complex conjugation.
+    Where it ``reverses`` time it is U times complex conjugation.
     """
 
     matrix: np.ndarray
@@ -126,6 +126,7 @@ class SpaceOperation:
     fault: float = 0.0  # largest matrix element of U H U† − H', eV
     misfit: float = 0.0  # |U H − H' U| of a U of norm 1, eV
     gap: float = np.inf  # the same of the second best U, orthogonal to the best
+    reverses: bool = False
 
     @property
     def noise(self) -> float:
@@ -170,7 +171,10 @@ class Crystal:
         if operation.antiunitary:
             before, k = before.conj(), -k
         after = self._hamiltonians(k @ operation.rotation.T)
-        images = [self._image(before, after, turn, *permutation) for permutation in self._permutations(turn)]
+        images = [
+            replace(self._image(before, after, turn, *permutation), reverses=operation.antiunitary)
+            for permutation in self._permutations(turn)
+        ]
         if not images:
             raise SymmetryError(f"{operation.name} does not map the sites of the crystal on each other.")
         rounding = _ROUNDING * np.abs(before).max()

@@ -1,0 +1,94 @@
+"""The points of one random shift, pocket by pocket, with their images and, where there is room, their states."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from jaxkin.surface.images import moved
+from jaxkin.surface.maps import ZoneMap
+from jaxkin.surface.orbits import Known
+from jaxkin.surface.points import STATES, kept_vectors, point_geometry
+from jaxkin.surface.samples import Sampler, Samples
+from jaxkin.surface.spectrum import Spectrum
+
+
+@dataclass(frozen=True)
+class Replica:
+    """Points of one random shift, all energies together.
+
+    ``columns`` hold geometry, ``level`` (eV), ``measure`` (the sampler's weight in Å^-d), ``pocket``, a
+    number among those of all windows, and ``number`` and ``turn`` as :class:`Orbits` has them.
+    """
+
+    columns: dict[str, np.ndarray]
+    known: Known | None
+    """The states of the points that are no images; None where they are not kept."""
+
+
+class Gathering:
+    """A replica in the making.
+
+    Args:
+        spectrum: of the model; counts diagonalisations.
+        maps: of the zone.
+        degeneracy: eV, as in :func:`point_geometry`.
+        room: bytes that states may take.
+    """
+
+    def __init__(self, spectrum: Spectrum, maps: Sequence[ZoneMap], degeneracy: float, room: int):
+        self.spectrum, self.maps, self.degeneracy = spectrum, maps, degeneracy
+        self._room, self._count = room, 0
+        self._known: list[Known] | None = []
+        self.parts: list[dict[str, np.ndarray]] = []
+
+    def add(self, sampler: Sampler, samples: Samples, level: float) -> None:
+        """One pocket's points with all their images; those of zero weight are dropped."""
+        model = self.spectrum.model
+        names = kept_vectors(model)
+        self._room -= 16 * 4 * model.size * len(samples.k)
+        if self._room < 0:
+            self._known = None
+        geometry = point_geometry(
+            model,
+            samples.k,
+            samples.band,
+            names if self._known is None else (*names, *STATES),
+            energy=samples.energy,
+            degeneracy=self.degeneracy,
+            spectrum=self.spectrum,
+        )
+        slope = (geometry["velocity"] @ np.asarray(model.basis).T) * samples.edges
+        volume = np.broadcast_to(samples.volume, len(samples.k))
+        weight = volume * sampler.profile(samples, geometry["energy"] - level, slope)
+        counts = weight != 0
+        columns = {
+            "k": samples.k,
+            "band": samples.band,
+            "axis": samples.axis,
+            "volume": volume,
+            "level": np.full(len(weight), level),
+            "measure": float(model.measure) * weight,
+            **{name: geometry[name] for name in names},
+        }
+        columns = {name: values[counts] for name, values in columns.items()}
+        if self._known is not None:
+            self._known.append(Known(*(geometry[name] if counts.all() else geometry[name][counts] for name in STATES)))
+        columns["number"] = self._count + np.arange(len(columns["k"]))
+        columns["turn"] = np.zeros(len(columns["k"]), int)
+        self._count += len(columns["k"])
+        images = [moved(columns, one, self.maps) for one in samples.images] or [columns]
+        self.parts.append({name: np.concatenate([image[name] for image in images]) for name in columns})
+
+    def add_image(self, source: int, one: ZoneMap) -> None:
+        """The image of an earlier part."""
+        self.parts.append(moved(self.parts[source], one, self.maps))
+
+    def replica(self) -> Replica:
+        """All parts as one, the first of pocket −1."""
+        columns = {name: np.concatenate([part[name] for part in self.parts]) for name in self.parts[0]}
+        columns["pocket"] = np.repeat(np.arange(-1, len(self.parts) - 1), [len(part["k"]) for part in self.parts])
+        known = None if self._known is None else Known(*map(np.concatenate, zip(*self._known, strict=True)))
+        return Replica(columns, known)
