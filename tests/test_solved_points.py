@@ -11,6 +11,7 @@ from jaxkin.surface.contour import Points
 from jaxkin.surface.newton import Approach, solved_roots
 from jaxkin.surface.nodes import Nodes
 from jaxkin.surface.points import STATES, VECTORS, point_geometry
+from jaxkin.surface.folding import Places
 from jaxkin.surface.sea import _Green, local_green_function
 from jaxkin.surface.search import find_pockets
 from jaxkin.surface.spectrum import Spectrum
@@ -184,7 +185,7 @@ def test_green_functions_by_solves_and_by_eigensystems(width, levels, monkeypatc
     """The integrand at real k, with one width of the kernel and without."""
     model, k = random_model(9), np.random.default_rng(10).random((70, 3))
     cells = np.array([[0, 0, 0], [1, 0, 0], [0, -1, 2]])
-    green = _Green(model, np.array(levels), np.array([0, 3, 3]), cells)
+    green = _Green(model, np.array(levels), [Places((0, 3, 3), cells)])
     routes = []
     for general, eigensystem in ((0.0, 0.0), (np.inf, np.inf)):
         monkeypatch.setattr(contour, "GENERAL_EIGENSYSTEM", general)

@@ -121,12 +121,12 @@ def krylov_solutions(apply: Operator, space: Subspace, start: Array, omega: Arra
         scale = jnp.max(jnp.linalg.norm(image, axis=0))
         along = basis.T @ image
         image = image - basis @ along
-        again = basis.T @ image
-        new, beyond = _orthonormal(image - basis @ again, scale)
+        new, beyond = _orthonormal(image, scale)
+        # once more, as short directions are mostly rounding along the basis; they have length one by now
         new = space.project(new)
         new, _ = _orthonormal(new - basis @ (basis.T @ new), 0.5 / DEPENDENT)
-        projected = jax.lax.dynamic_update_slice_in_dim(projected, (along + again)[:k], count * m, axis=1)
-        below = new.T @ (image - basis @ again)
+        projected = jax.lax.dynamic_update_slice_in_dim(projected, along[:k], count * m, axis=1)
+        below = new.T @ image
         padded = jnp.zeros((k + m, k)).at[:k].set(projected)
         padded = jax.lax.dynamic_update_slice(padded, below, ((count + 1) * m, count * m))
         basis = jax.lax.dynamic_update_slice_in_dim(basis, new, (count + 1) * m, axis=1)

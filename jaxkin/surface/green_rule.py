@@ -131,7 +131,8 @@ def surface_green_function(surface: Surface, orbitals: Located, groups: Groups, 
         places = [Places(*_parted([orbitals[place] for place in group])) for group in groups]
         with jax.ensure_compile_time_eval():  # nothing of this is traced
             levels = np.asarray(source.levels)  # also other processes': it is adaptive, and all are to find the same
-            found = local_green_functions(source.model, levels, places, rtol=rtol, pockets=source.pockets)
+            pockets = source.pockets if len(levels) == 1 else None  # of many levels each has its own
+            found = local_green_functions(source.model, levels, places, rtol=rtol, pockets=pockets)
         kept[key] = found, blocks(found.values, groups)
     found, known = kept[key]
     if not surface.elsewhere:

@@ -28,6 +28,15 @@ class Known(NamedTuple):
     state: np.ndarray
     derivative: np.ndarray
 
+    def at(self, points: np.ndarray | slice) -> Known:
+        """Those of some points."""
+        return Known(self.state[points], self.derivative[points])
+
+    @classmethod
+    def joined(cls, parts: Sequence[Known]) -> Known:
+        """Those of one part after the other."""
+        return cls(*map(np.concatenate, zip(*parts, strict=True)))
+
 
 class Turn(NamedTuple):
     """What a symmetry operation makes of states: u' = e^{−ik'·τ} V(k') e^{ik·τ} u, of u* with time reversal.
@@ -140,7 +149,7 @@ class Orbits:
             every = np.flatnonzero(self.turn[points] == number)
             for start in range(0, len(every), ROWS):
                 rows = every[start : start + ROWS]
-                mine = Known(*(part[place[rows]] for part in own))
+                mine = own.at(place[rows])
                 if number:
                     mine = self._turn(number)(k[home[place[rows]]], k[points[rows]], mine)  # pyright: ignore[reportOptionalCall]
                 for column, values in zip(found, mine, strict=True):
@@ -153,11 +162,11 @@ class Orbits:
         ends = np.cumsum([0, *(len(part.state) for part in self._known)])
         cut = np.searchsorted(numbers, ends)
         parts = [
-            Known(*(column[numbers[first:last] - start] for column in part))
+            part.at(numbers[first:last] - start)
             for part, start, first, last in zip(self._known, ends[:-1], cut[:-1], cut[1:], strict=True)
             if last > first
         ]
-        return parts[0] if len(parts) == 1 else Known(*map(np.concatenate, zip(*parts, strict=True)))
+        return parts[0] if len(parts) == 1 else Known.joined([self._known[0].at(slice(0)), *parts])
 
     def _turn(self, number: int) -> Turn | None:
         if number not in self._turns:

@@ -75,7 +75,8 @@ class Gathering:
         }
         columns = {name: values[counts] for name, values in columns.items()}
         if self._known is not None:
-            self._known.append(Known(*(geometry[name] if counts.all() else geometry[name][counts] for name in STATES)))
+            known = Known(*(geometry[name] for name in STATES))
+            self._known.append(known if counts.all() else known.at(counts))
         columns["number"] = self._count + np.arange(len(columns["k"]))
         columns["turn"] = np.zeros(len(columns["k"]), int)
         self._count += len(columns["k"])
@@ -90,5 +91,5 @@ class Gathering:
         """All parts as one, the first of pocket −1."""
         columns = {name: np.concatenate([part[name] for part in self.parts]) for name in self.parts[0]}
         columns["pocket"] = np.repeat(np.arange(-1, len(self.parts) - 1), [len(part["k"]) for part in self.parts])
-        known = None if self._known is None else Known(*map(np.concatenate, zip(*self._known, strict=True)))
+        known = None if self._known is None else Known.joined(self._known)
         return Replica(columns, known)

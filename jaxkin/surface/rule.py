@@ -87,7 +87,9 @@ class LineRule(Rule):
     """Roots on lines: each solves ε_n(k₀ + t e; θ) = μ + x kT at fixed line, band and x.
 
     By Newton's method, and differentiated as the implicit function it is, dt = (dμ + x k dT − ∂_θε dθ)/∂_tε, with dε
-    by Hellmann–Feynman. Forward and reverse mode and derivatives of any order work. ``volume`` is ∏edges/n^{d−1}.
+    by Hellmann–Feynman. Forward and reverse mode work, and forward mode over either to any order; reverse mode over
+    reverse mode does not, as JAX differentiates its loop over tiles without the rule for roots, and says so.
+    ``volume`` is ∏edges/n^{d−1}.
 
     Attributes:
         axis: the edge of its pocket's box that a root's line is parallel to.
