@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from functools import cached_property
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Complex, Float
 
 from jaxkin import units
@@ -75,14 +77,38 @@ class FactorisedCollisions(Collisions):
 
     @cached_property
     def antisymmetric_size(self) -> Array | float:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """∫|w^A|δ ≤ √(ν ∫(w^A)²δ), where w^A = ⟨p'|N|p'⟩ and ⟨p'|N|p'⟩² ≤ ⟨p'|p'⟩⟨p'|N²|p'⟩."""
+        """∫|w^A|δ ≤ √(ν ∫(w^A)²δ), where w^A = ⟨p'|N|p'⟩ and ⟨p'|N|p'⟩² ≤ ⟨p'|p'⟩⟨p'|NN†|p'⟩."""
         if not self._terms.antisymmetric:
             return 0.0
         size = jnp.abs(self.weights)
         rho = self._orbitals.moment(size[:, None])[0]
-        squares, norms = self._orbitals.mapped(lambda tile: _squares(tile, self._terms.antisymmetric, rho))
+        squares, norms = self._squares(rho)
         bound = jnp.sum(size) * jnp.max(norms) * jnp.max(squares)
         return self._scale * jnp.sqrt(jnp.maximum(bound, 0.0))
+
+    def _squares(self, rho: Complex[Array, "d d"]) -> tuple[Array, Array]:
+        """Tr[N ρ N†], where Σ Re[c ⟨p|X|p'⟩⟨p|Y|p'⟩*] = ⟨p'|N|p'⟩ with N of low rank, and ⟨p|p⟩ of every state.
+
+        With N = Σ_s f_s |F_s†p⟩⟨S_s†p| it is Σ_st f_s f_t* ⟨p|S_s ρ S_t†|p⟩⟨p|F_t F_s†|p⟩, of expectation values.
+        """
+        factors, first, second = [], [], []
+        for c, x, y in self._terms.antisymmetric:
+            parts = [(jnp.real(c), x, x)] if x is y else [(0.5 * c, y, x), (0.5 * jnp.conj(c), x, y)]
+            for column, values in zip((factors, first, second), zip(*parts, strict=True), strict=True):
+                column.extend(values)
+        s, t = np.triu_indices(len(factors))
+        f, left, right = jnp.stack([jnp.asarray(c, complex) for c in factors]), jnp.stack(first), jnp.stack(second)
+        metric, gram = right[s] @ rho @ dagger(right[t]), left[t] @ dagger(left[s])
+        forms = jnp.concatenate([metric, gram])
+        values = self._orbitals.expected(
+            jnp.concatenate([hermitian(forms), hermitian(-1j * forms), jnp.eye(len(rho), dtype=complex)[None]])
+        )
+        *parts, norms = jnp.split(values, np.arange(1, 5) * len(s), axis=1)
+        metric, gram = (jax.lax.complex(parts[n], parts[n + 2]) for n in (0, 1))
+        twice = jnp.where(s == t, 1.0, 2.0)
+        return jnp.real(metric * gram) @ (twice * jnp.real(f[s] * f[t].conj())) - jnp.imag(metric * gram) @ (
+            twice * jnp.imag(f[s] * f[t].conj())
+        ), norms[:, 0]
 
     @cached_property
     def side_jump_velocity(self) -> Array:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -149,17 +175,3 @@ def _flows(tile: Float[Array, "N 2d"], derivative: Complex[Array, "N 3 d"], x: F
 def _moved(tile: Float[Array, "N 2d"], derivative: Complex[Array, "N 3 d"], form: Complex[Array, "d d"]) -> Array:
     """Im⟨D_a u|F|u⟩, (N, 3)."""
     return jnp.imag(jnp.sum(derivative.conj() * (complex_states(tile) @ form.T)[:, None, :], axis=2))
-
-
-def _squares(tile: Float[Array, "N 2d"], terms: tuple[Term, ...], rho: Complex[Array, "d d"]) -> tuple[Array, Array]:
-    """Tr[N ρ N], where Σ Re[c ⟨p|X|p'⟩⟨p|Y|p'⟩*] = ⟨p'|N|p'⟩ with N of low rank, and ⟨p|p⟩ of every state."""
-    u = complex_states(tile)
-    left = [u @ right.conj() for _, _, right in terms]  # Y†|p⟩
-    right = [u @ left.conj() for _, left, _ in terms]  # X†|p⟩
-    # N = ½ Σ c |Y†p⟩⟨X†p| + h.c.
-    first, second = jnp.stack(left + right, axis=1), jnp.stack(right + left, axis=1)
-    factors = 0.5 * jnp.stack([c for c, _, _ in terms] + [jnp.conj(c) for c, _, _ in terms])
-    metric = jnp.einsum("nsd,ntd->nst", second.conj(), second @ rho.T)
-    gram = jnp.einsum("ntd,nsd->nst", first.conj(), first)
-    squares = jnp.einsum("s,t,nst,nst->n", factors, factors.conj(), metric, gram).real
-    return squares, jnp.sum(tile**2, axis=1)

@@ -25,9 +25,9 @@ FEWEST = 256
 class OrbitalMoments:
     """Σ_j x_j |j⟩⟨j| and ⟨i|F|i⟩ of M states on d orbitals, O(M d²) for each column, in tiles.
 
-    Of more than d/2 columns the d² real numbers u_m u*_n of every state are made, in which both are one matrix product
-    for all columns; of fewer, both are products of the states themselves, 2d real numbers each. On two cores, 48
-    columns on 8 orbitals: 55 and 400 ms for 37,000 states.
+    Of more than d/2 columns (for moments; ¾d for expectation values) the d² real numbers u_m u*_n of every state are
+    made, in which both are one matrix product for all columns; of fewer, both are products of the states themselves, 2d
+    real numbers each. On two cores, 48 columns on 8 orbitals: 55 and 400 ms for 37,000 states.
 
     Args:
         local: ⟨m|p⟩, (M, d).
@@ -45,7 +45,7 @@ class OrbitalMoments:
     def moment(self, x: Float[Array, "M m"]) -> Complex[Array, "m d d"]:
         """Σ_j x_j |j⟩⟨j| of every column."""
         d = self._count
-        if self._multiplied(x.shape[1]):
+        if x.shape[1] > d // 2:
             multiplied = jax.checkpoint(lambda tile, x: _products(tile) @ x)
             return _matrices(scanned(multiplied, (self._tiles, self._tiled(x))))
         g = jnp.swapaxes(self.summed(_project, x), 0, 1)
@@ -53,7 +53,7 @@ class OrbitalMoments:
 
     def expected(self, forms: Complex[Array, "m d d"]) -> Float[Array, "M m"]:
         """⟨i|F|i⟩ of Hermitian matrices F."""
-        if self._multiplied(len(forms)):
+        if len(forms) > 3 * self._count // 4:
             numbers = _coefficients(forms)
             values = jax.lax.map(jax.checkpoint(lambda tile: numbers @ _products(tile)), self._tiles)
             return jnp.swapaxes(values, 1, 2).reshape(-1, len(forms))[: len(self._real)]
@@ -69,9 +69,6 @@ class OrbitalMoments:
     def mapped(self, function: Callable, *columns: Array) -> Any:
         """``function(states, *columns)`` of all tiles as one."""
         return map_over_tiles(function, states_of_a_tile(2 * self._count), self._real, *columns)
-
-    def _multiplied(self, columns: int) -> bool:
-        return columns > self._count // 2
 
 
 def states_of_a_tile(numbers: int) -> int:
