@@ -6,7 +6,7 @@ import numpy as np
 import jaxkin as jk
 from jaxkin.disorder.states import ShellStates
 from jaxkin.response.observables import LEVI_CIVITA, gyrotropic
-from jaxkin.surface.sea import local_green_function
+from jaxkin.surface.green import local_green_function
 
 HBAR = jk.units.HBAR
 

@@ -11,7 +11,8 @@ from scipy import integrate, special
 import jaxkin as jk
 from jaxkin.surface.continuation import covariant_derivative
 from jaxkin.surface.contour import Points
-from jaxkin.surface.sea import _Flux, filled_berry_curvature, local_green_function
+from jaxkin.surface.green import local_green_function
+from jaxkin.surface.sea import _Flux, filled_berry_curvature
 from jaxkin.surface.shifted import shifted_lattices
 from jaxkin.surface.thermal import Thermal
 from jaxkin.surface.zone import Goal, adaptive_integral, first_mesh

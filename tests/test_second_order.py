@@ -12,8 +12,8 @@ import jaxkin as jk
 from jaxkin.disorder import two_impurities
 from jaxkin.disorder.states import ShellStates
 from jaxkin.response.observables import LEVI_CIVITA, gyrotropic
+from jaxkin.surface.green import local_green_function
 from jaxkin.surface.pair_green import surface_pair_green
-from jaxkin.surface.sea import local_green_function
 
 AREA = np.sqrt(3) / 2
 

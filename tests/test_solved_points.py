@@ -8,11 +8,11 @@ from jaxkin.hamiltonian.eigensystem import DEGENERACY_TOLERANCE
 from jaxkin.surface import bundle, contour, points
 from jaxkin.surface.bundle import Bundle
 from jaxkin.surface.contour import Points
+from jaxkin.surface.folding import Places
+from jaxkin.surface.green import _Green, local_green_function
 from jaxkin.surface.newton import Approach, solved_roots
 from jaxkin.surface.nodes import Nodes
 from jaxkin.surface.points import STATES, VECTORS, point_geometry
-from jaxkin.surface.folding import Places
-from jaxkin.surface.sea import _Green, local_green_function
 from jaxkin.surface.search import find_pockets
 from jaxkin.surface.spectrum import Spectrum
 

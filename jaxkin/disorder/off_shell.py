@@ -39,8 +39,8 @@ from jaxkin.surface.contour import (
     resolved_at,
     singular_integral,
 )
+from jaxkin.surface.green import COLUMN
 from jaxkin.surface.green_rule import RuleNodes, rule_nodes
-from jaxkin.surface.sea import COLUMN
 from jaxkin.surface.surface import Surface
 from jaxkin.surface.tiles import over_tiles, scanned
 from jaxkin.surface.zone import Goal

@@ -213,9 +213,12 @@ class ShellStates:
         if follows.all():
             return orbits.states(chosen, k, self._solved)
         found = Known(np.empty((count, n), complex), np.empty((count, 3, n), complex))
-        parts = (~follows, self._solved(chosen[~follows], k[chosen][together[~follows]])), (
-            follows,
-            orbits.states(chosen[follows], k, self._solved),
+        parts = (
+            (~follows, self._solved(chosen[~follows], k[chosen][together[~follows]])),
+            (
+                follows,
+                orbits.states(chosen[follows], k, self._solved),
+            ),
         )
         for rows, part in parts:
             for column, values in zip(found, part, strict=True):

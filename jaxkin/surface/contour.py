@@ -11,6 +11,7 @@ the error is O(η^8).
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from jaxkin.errors import AccuracyWarning
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.hamiltonian.eigenpair import CLOSED
 from jaxkin.surface.continuation import is_analytic
@@ -60,6 +62,16 @@ class Resolved:
         return Resolved(self.k[index], self.eigenvalues[index], self.right[index], self.left[index])
 
 
+@dataclass(frozen=True)
+class ZoneIntegral:
+    """Values with an estimate of their absolute error, the number of H(k) diagonalised, and the rules used."""
+
+    values: np.ndarray
+    error: float
+    evaluations: int
+    rules: tuple = ()
+
+
 class Integrand(Protocol):
     """A function of H that is analytic but for what a function of x = ε − λ, Im x > 0, does at x = 0."""
 
@@ -68,8 +80,10 @@ class Integrand(Protocol):
     strip: float
     """How far into the complex k may be displaced, Å⁻¹; 0 where it is no function of complex k."""
 
-    folding: Folding | None
-    """Symmetry, if it has any that is known."""
+    @property
+    def folding(self) -> Folding | None:
+        """Its symmetry, where any is known."""
+        ...
 
     def __call__(self, resolved: Resolved, width: float, jacobian: np.ndarray) -> np.ndarray:
         """(N, E, C) values times the ``jacobian`` (N,); :func:`kernel_mean` at ``width`` η, if that is not zero."""
@@ -305,3 +319,15 @@ def _biorthogonal(h: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """λ, R and L = R⁻¹ of H̃ = R λ L."""
     eigenvalues, right = np.linalg.eig(h)
     return eigenvalues, right, np.linalg.inv(right)
+
+
+def warn_of(result: Integral, enough: float, what: str, mend: str) -> None:
+    """Warn that ``what`` is known to less than ``enough``; ``mend`` says what helps."""
+    known = result.relative_error
+    if known > enough:
+        warnings.warn(
+            f"an integral over the whole zone is known to {known:.1g} only (asked: {enough:g}), {what}: small "
+            f"pockets, bands that nearly touch or a van Hove energy nearby; {mend}.",
+            AccuracyWarning,
+            stacklevel=3,
+        )

@@ -149,7 +149,11 @@ class Plan:
         for done, number in enumerate(which):
             self.report(done, len(which), "sampling the surface")
             name = f"sampled-{group}/{sampler.n}-{number}"
-            room = 0 if self.shelf.keeps else batch_bytes() - sum(column.nbytes for one in made for column in one.known or ())
+            room = (
+                0
+                if self.shelf.keeps
+                else batch_bytes() - sum(column.nbytes for one in made for column in one.known or ())
+            )
             made.append(self._kept(name, partial(self._replica, sampler, windows, streams[number], room)))
             points = sum(len(replica.columns["k"]) for replica in made)
             demand(
@@ -181,9 +185,7 @@ class Plan:
         self.sampled += int(spent)
         return Replica(columns, known[0] if known else None)
 
-    def _replica(
-        self, sampler: Sampler, windows: list[Window], stream: np.random.SeedSequence, room: int
-    ) -> Replica:
+    def _replica(self, sampler: Sampler, windows: list[Window], stream: np.random.SeedSequence, room: int) -> Replica:
         rng = np.random.default_rng(stream)
         shift = rng.random()
         levels, factors = sampler.levels(self.thermals, shift), self._factors(sampler, shift)
