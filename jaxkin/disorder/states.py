@@ -149,10 +149,13 @@ class ShellStates:
         bloch, reduced = None, None
         if self._bloch:
             known = self.surface.bloch
-            found = self._diagonalised(points) if known is None else [np.asarray(x)[points] for x in known]
-            bloch = tuple(map(filled, found))
+            bloch = (
+                tuple(self._diagonalised(points, size))
+                if known is None
+                else tuple(filled(np.asarray(x)[points]) for x in known)
+            )
             if self._orbitals:
-                reduced = filled(self._reduced(points, found[0]))
+                reduced = filled(self._reduced(points, bloch[0][: points.stop - points.start]))
         columns = [filled(weights), filled(thermal), *(filled(x, mode="edge") for x in others)]
         return self._states(np.asarray(shell.energy, float), columns, bloch, reduced)
 
@@ -200,29 +203,23 @@ class ShellStates:
         s = self.surface
         return (s.level_weight, s.weight, self._k, *(getattr(s, name) for name in VECTORS), self._sheet)
 
-    def _diagonalised(self, points: slice | np.ndarray) -> Known:
-        """States of points of a shell; those of a degenerate set are orthogonal."""
+    def _diagonalised(self, points: slice | np.ndarray, size: int | None = None) -> Known:
+        """States of points of a shell, filled up to ``size`` with zeros; those of a degenerate set are orthogonal."""
         surface, chosen = self.surface, np.arange(len(self.surface))[points]
         count, n = len(chosen), surface.model.size
         demand(2 * 64 * count * n, f"the states of {count} points", "raise it, or use fewer points (a smaller n)")
         k, orbits = np.asarray(surface.k), surface.orbits.value
         together = first_together(k[chosen])
-        if orbits is None:
-            return self._solved(chosen, k[chosen][together])
-        follows = orbits.followed(chosen) & (np.bincount(together, minlength=count)[together] == 1)
-        if follows.all():
-            return orbits.states(chosen, k, self._solved)
-        found = Known(np.empty((count, n), complex), np.empty((count, 3, n), complex))
-        parts = (
-            (~follows, self._solved(chosen[~follows], k[chosen][together[~follows]])),
-            (
-                follows,
-                orbits.states(chosen[follows], k, self._solved),
-            ),
-        )
-        for rows, part in parts:
-            for column, values in zip(found, part, strict=True):
-                column[rows] = values
+        follows = np.zeros(count, bool)
+        if orbits is not None:
+            follows = orbits.followed(chosen) & (np.bincount(together, minlength=count)[together] == 1)
+        found = Known(np.zeros((size or count, n), complex), np.zeros((size or count, 3, n), complex))
+        if not follows.all():
+            rest = ~follows
+            for column, values in zip(found, self._solved(chosen[rest], k[chosen][together[rest]]), strict=True):
+                column[:count][rest] = values
+        if orbits is not None:
+            orbits.fill(found, np.flatnonzero(follows), chosen[follows], k, self._solved)
         return found
 
     def _solved(self, chosen: np.ndarray, k: np.ndarray | None = None) -> Known:

@@ -38,6 +38,10 @@ class Known(NamedTuple):
         return cls(*map(np.concatenate, zip(*parts, strict=True)))
 
 
+Solved = Callable[[np.ndarray], Known]
+"""Of numbers of points."""
+
+
 class Turn(NamedTuple):
     """What a symmetry operation makes of states: u' = e^{−ik'·τ} V(k') e^{ik·τ} u, of u* with time reversal.
 
@@ -125,48 +129,51 @@ class Orbits:
         place = np.full(int(number.max(initial=-1)) + 1, -1)
         place[number[own]] = own
         self.home = place[number]
-        """(N,) index of the point of which each is an image."""
+        """(N,) index of the point of which each is an image; −1 where it is not here."""
 
     def followed(self, points: np.ndarray) -> np.ndarray:
         """Which of the ``points`` (M,) have a state that is another's, or known."""
         numbers = np.unique(self.turn[points])
         good = [number for number in numbers if (self._turn(number) if number else self._known) is not None]
-        return np.isin(self.turn[points], good)
+        return np.isin(self.turn[points], good) & (self.home[points] >= 0)
 
-    def states(self, points: np.ndarray, k: np.ndarray, solved: Callable[[np.ndarray], Known]) -> Known:
-        """Those of ``points`` (M,) that are :meth:`followed`.
+    def fill(self, found: Known, rows: np.ndarray, points: np.ndarray, k: np.ndarray, solved: Solved) -> None:
+        """Put the states of ``points`` (M,) that are :meth:`followed` where ``rows`` (M,) say.
 
         Args:
+            found: states, of which these are some.
+            rows: indices into them.
             points: numbers.
             k: of all points of the surface, (N, d).
             solved: the states of points that are no images.
         """
-        home, place = np.unique(self.home[points], return_inverse=True)
-        own = solved(home) if self._known is None else self._kept(self.number[home])
-        n = self.model.size
-        found = Known(np.empty((len(points), n), complex), np.empty((len(points), 3, n), complex))
+        own, place = self._kept(self.number[points]) if self._known else self._solved(points, solved)
         for number in np.unique(self.turn[points]):
             every = np.flatnonzero(self.turn[points] == number)
             for start in range(0, len(every), ROWS):
-                rows = every[start : start + ROWS]
-                mine = own.at(place[rows])
+                some = every[start : start + ROWS]
+                mine, at = own.at(place[some]), points[some]
                 if number:
-                    mine = self._turn(number)(k[home[place[rows]]], k[points[rows]], mine)  # pyright: ignore[reportOptionalCall]
+                    mine = self._turn(number)(k[self.home[at]], k[at], mine)  # pyright: ignore[reportOptionalCall]
                 for column, values in zip(found, mine, strict=True):
-                    column[rows] = values
-        return found
+                    column[rows[some]] = values
 
-    def _kept(self, numbers: np.ndarray) -> Known:
-        """Of ascending numbers."""
+    def _solved(self, points: np.ndarray, solved: Solved) -> tuple[Known, np.ndarray]:
+        """States, and which of them each of ``points`` comes from."""
+        home, place = np.unique(self.home[points], return_inverse=True)
+        return solved(home), place
+
+    def _kept(self, numbers: np.ndarray) -> tuple[Known, np.ndarray]:
+        """Those with the ``numbers``, mostly of one part: states, and which of them each is."""
         assert self._known is not None
         ends = np.cumsum([0, *(len(part.state) for part in self._known)])
-        cut = np.searchsorted(numbers, ends)
-        parts = [
-            part.at(numbers[first:last] - start)
-            for part, start, first, last in zip(self._known, ends[:-1], cut[:-1], cut[1:], strict=True)
-            if last > first
-        ]
-        return parts[0] if len(parts) == 1 else Known.joined([self._known[0].at(slice(0)), *parts])
+        of = np.searchsorted(ends, numbers, side="right") - 1
+        parts = np.unique(of)
+        if len(parts) == 1:
+            return self._known[parts[0]], numbers - ends[parts[0]]
+        found = [self._known[part].at(numbers[of == part] - ends[part]) for part in parts]
+        empty = self._known[0].at(slice(0))
+        return Known.joined([empty, *found]), np.argsort(np.argsort(of, kind="stable"))
 
     def _turn(self, number: int) -> Turn | None:
         if number not in self._turns:

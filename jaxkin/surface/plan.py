@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.hamiltonian.eigensystem import DEGENERACY
-from jaxkin.memory import batch_bytes, demand
+from jaxkin.memory import demand
 from jaxkin.parallel.share import Share
 from jaxkin.shelf import Arrays, Shelf, digest
 from jaxkin.surface.carriers import Carriers
@@ -20,7 +20,7 @@ from jaxkin.surface.maps import ZoneMap
 from jaxkin.surface.nodes import Nodes
 from jaxkin.surface.orbits import Orbits
 from jaxkin.surface.points import kept_vectors
-from jaxkin.surface.replica import Gathering, Replica
+from jaxkin.surface.replica import Gathering, Replica, room
 from jaxkin.surface.resolution import RESOLVED, energy_noise
 from jaxkin.surface.samples import Decided, Sampler, Samples
 from jaxkin.surface.search import Pocket, certain_diameter, find_pockets
@@ -149,12 +149,7 @@ class Plan:
         for done, number in enumerate(which):
             self.report(done, len(which), "sampling the surface")
             name = f"sampled-{group}/{sampler.n}-{number}"
-            room = (
-                0
-                if self.shelf.keeps
-                else batch_bytes() - sum(column.nbytes for one in made for column in one.known or ())
-            )
-            made.append(self._kept(name, partial(self._replica, sampler, windows, streams[number], room)))
+            made.append(self._kept(name, partial(self._replica, sampler, windows, streams[number])))
             points = sum(len(replica.columns["k"]) for replica in made)
             demand(
                 COPIES * sum(column.nbytes for replica in made for column in replica.columns.values()),
@@ -185,11 +180,11 @@ class Plan:
         self.sampled += int(spent)
         return Replica(columns, known[0] if known else None)
 
-    def _replica(self, sampler: Sampler, windows: list[Window], stream: np.random.SeedSequence, room: int) -> Replica:
+    def _replica(self, sampler: Sampler, windows: list[Window], stream: np.random.SeedSequence) -> Replica:
         rng = np.random.default_rng(stream)
         shift = rng.random()
         levels, factors = sampler.levels(self.thermals, shift), self._factors(sampler, shift)
-        gathered = Gathering(self.spectrum, self.nodes.maps, self.degeneracy, room)
+        gathered = Gathering(self.spectrum, self.nodes.maps, self.degeneracy, 0 if self.shelf.keeps else room())
         gathered.add(sampler, _nothing(self.model), 0.0)
         for window, level, factor in zip(windows, levels, factors, strict=True):
             # Levels that hardly count get fewer lines: the integral stays unbiased for any number.

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 import numpy as np
 
+from jaxkin.memory import batch_bytes
 from jaxkin.surface.images import moved
 from jaxkin.surface.maps import ZoneMap
 from jaxkin.surface.orbits import Known
 from jaxkin.surface.points import STATES, kept_vectors, point_geometry
 from jaxkin.surface.samples import Sampler, Samples
 from jaxkin.surface.spectrum import Spectrum
+
+_LIVING: WeakValueDictionary[int, np.ndarray] = WeakValueDictionary()
+"""|u⟩ of all points that are kept anywhere."""
+
+
+def room() -> int:
+    """Bytes that states may still take: with all that are kept, as much as a batch."""
+    return batch_bytes() - 4 * sum(state.nbytes for state in _LIVING.values())
 
 
 @dataclass(frozen=True)
@@ -92,4 +102,6 @@ class Gathering:
         columns = {name: np.concatenate([part[name] for part in self.parts]) for name in self.parts[0]}
         columns["pocket"] = np.repeat(np.arange(-1, len(self.parts) - 1), [len(part["k"]) for part in self.parts])
         known = None if self._known is None else Known.joined(self._known)
+        if known is not None:
+            _LIVING[id(known.state)] = known.state
         return Replica(columns, known)
