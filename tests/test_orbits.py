@@ -82,7 +82,7 @@ def test_states_are_those_that_solving_gives(surface):
 
 
 def test_states_are_kept_where_there_is_room():
-    """Not beyond an eighth of the memory, and not where replicas are put aside, whose results are to be the same."""
+    """Not beyond a small part of the memory, and not where replicas are put aside, whose results are to be the same."""
     with memory_limit("64 MiB"):
         assert orbits(jk.fermi_surface(TELLURIUM, 0.35, sampler=jk.Lines(100), replicas=1))._known is None
     (again,) = jk.fermi_surfaces(TELLURIUM, [0.35], 0.0, jk.Lines(8), 2, shelf=Noting())

@@ -60,7 +60,7 @@ def _maps_on(source: Pocket, one: ZoneMap, target: Pocket, covered: float = COVE
 def moved(columns: dict[str, np.ndarray], one: ZoneMap, maps: Sequence[ZoneMap]) -> dict[str, np.ndarray]:
     """Columns of points (``k``, ``velocity``, ...) at their images under one of the ``maps``; the others stay."""
     number = {each.matrix.tobytes(): n for n, each in enumerate(maps)}
-    after = np.array([number[(one.matrix @ each.matrix).tobytes()] for each in maps])
+    after = np.array([number[(one.matrix @ each.matrix).tobytes()] for each in maps], np.int8)
     axial = [name for name in ("berry_curvature", "orbital_moment", "spin_moment") if name in columns]
     return columns | {
         "turn": after[columns["turn"]],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -125,11 +126,14 @@ class Orbits:
     ):
         self.model, self.number, self.turn, self.maps = model, number, turn, maps
         self._known, self._turns = known, {}
-        own = np.flatnonzero(turn == 0)
-        place = np.full(int(number.max(initial=-1)) + 1, -1)
-        place[number[own]] = own
-        self.home = place[number]
+
+    @cached_property
+    def home(self) -> np.ndarray:
         """(N,) index of the point of which each is an image; −1 where it is not here."""
+        own = np.flatnonzero(self.turn == 0)
+        place = np.full(int(self.number.max(initial=-1)) + 1, -1)
+        place[self.number[own]] = own
+        return place[self.number]
 
     def followed(self, points: np.ndarray) -> np.ndarray:
         """Which of the ``points`` (M,) have a state that is another's, or known."""

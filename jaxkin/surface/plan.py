@@ -363,7 +363,8 @@ def _joined_bins(number: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _originals(made: list[Replica]) -> np.ndarray:
     """How many points that are no images the replicas before each have."""
-    return np.cumsum([0, *(int(replica.columns["number"].max(initial=-1)) + 1 for replica in made[:-1])])
+    counts = [int(replica.columns["number"].max(initial=-1)) + 1 for replica in made[:-1]]
+    return np.cumsum([0, *counts]).astype(np.int32)
 
 
 def _nothing(model: BlochModel) -> Samples:

@@ -16,13 +16,15 @@ from jaxkin.surface.points import STATES, kept_vectors, point_geometry
 from jaxkin.surface.samples import Sampler, Samples
 from jaxkin.surface.spectrum import Spectrum
 
+COPIES = 4
+"""Of states that exist at once: of a tile, of a pocket, of the replica, and as a shell takes them."""
 _LIVING: WeakValueDictionary[int, np.ndarray] = WeakValueDictionary()
 """|u⟩ of all points that are kept anywhere."""
 
 
 def room() -> int:
-    """Bytes that states may still take: with all that are kept, as much as a batch."""
-    return batch_bytes() - 4 * sum(state.nbytes for state in _LIVING.values())
+    """Bytes that states may still take: with all that are kept, and copies, as much as a batch."""
+    return batch_bytes() // COPIES - 4 * sum(state.nbytes for state in _LIVING.values())
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,8 @@ class Gathering:
         if self._known is not None:
             known = Known(*(geometry[name] for name in STATES))
             self._known.append(known if counts.all() else known.at(counts))
-        columns["number"] = self._count + np.arange(len(columns["k"]))
-        columns["turn"] = np.zeros(len(columns["k"]), int)
+        columns["number"] = np.arange(self._count, self._count + len(columns["k"]), dtype=np.int32)
+        columns["turn"] = np.zeros(len(columns["k"]), np.int8)
         self._count += len(columns["k"])
         images = [moved(columns, one, self.maps) for one in samples.images] or [columns]
         self.parts.append({name: np.concatenate([image[name] for image in images]) for name in columns})
