@@ -16,8 +16,8 @@ from jaxkin.surface.points import STATES, kept_vectors, point_geometry
 from jaxkin.surface.samples import Sampler, Samples
 from jaxkin.surface.spectrum import Spectrum
 
-COPIES = 4
-"""Of states that exist at once: of a tile, of a pocket, of the replica, and as a shell takes them."""
+COPIES = 2
+"""Of states that exist at once: of a pocket and of the replica."""
 _LIVING: WeakValueDictionary[int, np.ndarray] = WeakValueDictionary()
 """|u⟩ of all points that are kept anywhere."""
 
