@@ -154,7 +154,7 @@ def floors(model: jk.TightBinding, points: int, orbitals: int, sites: int) -> di
     return {
         "sampling the surface": (points * (roots + geometry), 2 * states),
         "of which geometry": (points * geometry, 2 * states),
-        "states": (points * geometry, 2 * states),
+        "states": (0.0, 2 * states),  # kept, or turned
         KERNELS: (points * sites * apply * 6, sites * states),
         # three columns of S, A and of both again, a dozen steps at least
         OPERATOR: (points * sites * apply * 3 * 12, 12 * 3 * 8.0 * points * 4),

@@ -105,10 +105,8 @@ class FactorisedCollisions(Collisions):
         )
         *parts, norms = jnp.split(values, np.arange(1, 5) * len(s), axis=1)
         metric, gram = (jax.lax.complex(parts[n], parts[n + 2]) for n in (0, 1))
-        twice = jnp.where(s == t, 1.0, 2.0)
-        return jnp.real(metric * gram) @ (twice * jnp.real(f[s] * f[t].conj())) - jnp.imag(metric * gram) @ (
-            twice * jnp.imag(f[s] * f[t].conj())
-        ), norms[:, 0]
+        pairs = np.where(s == t, 1.0, 2.0) * f[s] * f[t].conj()
+        return jnp.real((metric * gram) @ pairs), norms[:, 0]
 
     @cached_property
     def side_jump_velocity(self) -> Array:  # pyright: ignore[reportIncompatibleMethodOverride]

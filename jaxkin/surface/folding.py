@@ -12,7 +12,7 @@ import numpy as np
 from jaxkin.errors import SymmetryError
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.hamiltonian.tight_binding import TightBinding
-from jaxkin.surface.maps import EXACT, PAYS
+from jaxkin.surface.maps import EXACT, PAYS, zone_map
 from jaxkin.surface.spectrum import Spectrum
 from jaxkin.surface.zone import Cells
 from jaxkin.symmetry.operations import Operation, lattice_rotations
@@ -114,7 +114,7 @@ def green_folding(model: BlochModel, places: Sequence[Places], rtol: float) -> G
         return None
     crystal, unit = Crystal(model), np.eye(model.dimension, dtype=int)
     found = {unit.tobytes(): ZoneOperation(unit, crystal.identity)}
-    for matrix, operation in _candidates(model, crystal):
+    for matrix, operation in _candidates(model):
         if matrix.tobytes() not in found:
             with suppress(SymmetryError):
                 image = crystal.image(operation, EXACT)
@@ -124,14 +124,13 @@ def green_folding(model: BlochModel, places: Sequence[Places], rtol: float) -> G
     return GreenFolding(places, list(found.values()), crystal) if closed and len(found) > 1 else None
 
 
-def _candidates(model: TightBinding, crystal: Crystal) -> Iterator[tuple[np.ndarray, Operation]]:
+def _candidates(model: TightBinding) -> Iterator[tuple[np.ndarray, Operation]]:
     """Operations that permute and reflect the reciprocal vectors, and leave energies as they are."""
     k = np.random.default_rng(12).random((TESTED, model.dimension))
     energies = Spectrum(model)(k)
-    for rotation in lattice_rotations(crystal.lattice):
+    for rotation in lattice_rotations(np.asarray(model.lattice)):
         for operation in (Operation(rotation), Operation(rotation, antiunitary=True)):
-            turn = np.rint(np.linalg.inv(crystal.turn(operation))).astype(int)  # k·R stays
-            matrix = -turn if operation.antiunitary else turn
+            matrix = zone_map(model, operation, False).matrix
             permutes = np.abs(matrix).sum(axis=1).max() == 1
             if permutes and np.abs(Spectrum(model)(k @ matrix.T) - energies).max() < EXACT:
                 yield matrix, operation

@@ -68,8 +68,7 @@ class GreenRule(eqx.Module):
         for part in self.parts:
             chosen = np.array(part.levels)
             total = total.at[chosen].set(self._sum(model, part, energies[chosen]))
-        total = model.measure * model.state_volume * total
-        return [total[:, np.array(group)[:, None], np.array(group)] for group in self.groups]
+        return within(model.measure * model.state_volume * total, self.groups)
 
     def _sum(self, model: BlochModel, part: RuleNodes, energies: Array) -> Array:
         shifts, orbitals = list(zip(*part.shifts, strict=True)), np.array(self.orbitals)
@@ -128,7 +127,7 @@ def surface_green_function(surface: Surface, orbitals: Located, groups: Groups, 
     source = surface.sampled
     kept, key = source.costly.value, (orbitals, groups, rtol)
     if key not in kept:
-        places = [Places(*_parted([orbitals[place] for place in group])) for group in groups]
+        places = [Places(*parted([orbitals[place] for place in group])) for group in groups]
         with jax.ensure_compile_time_eval():  # nothing of this is traced
             levels = np.asarray(source.levels)  # also other processes': it is adaptive, and all are to find the same
             pockets = source.pockets if len(levels) == 1 else None  # of many levels each has its own
@@ -139,13 +138,19 @@ def surface_green_function(surface: Surface, orbitals: Located, groups: Groups, 
         return known
     if (key, "rule") not in kept:
         with jax.ensure_compile_time_eval():
-            kept[key, "rule"] = GreenRule(rule_nodes(found, np.asarray(source.levels)), *_parted(orbitals), groups)
+            kept[key, "rule"] = GreenRule(rule_nodes(found, np.asarray(source.levels)), *parted(orbitals), groups)
     return _summed(kept[key, "rule"], surface.model, jnp.asarray(surface.levels))
 
 
-def _parted(orbitals: Sequence[tuple[int, tuple[int, ...]]]) -> tuple[tuple[int, ...], np.ndarray]:
+def parted(orbitals: Sequence[tuple[int, tuple[int, ...]]]) -> tuple[tuple[int, ...], np.ndarray]:
+    """Orbitals and their cells, (m, d)."""
     numbers, cells = zip(*orbitals, strict=True)
     return numbers, np.array(cells)
+
+
+def within(green: AnyArray, groups: Groups) -> list[AnyArray]:
+    """(E, m, m) of each group from those on all orbitals."""
+    return [green[:, np.array(group)[:, None], np.array(group)] for group in groups]
 
 
 def blocks(values: AnyArray, groups: Groups) -> list[AnyArray]:

@@ -53,7 +53,7 @@ def zone_maps(model: BlochModel, symmetry: bool | Sequence[Operation]) -> tuple[
         verify_symmetries(model, strict)
         if not model.periodic:
             return ()
-    maps = [_zone_map(model, op, any(op is other for other in strict)) for op in operations]
+    maps = [zone_map(model, op, any(op is other for other in strict)) for op in operations]
     exact = _group([one for one in maps if one.vectors])
     return _group([*exact, *maps])
 
@@ -76,7 +76,12 @@ def _group(maps: Sequence[ZoneMap]) -> tuple[ZoneMap, ...]:
             return tuple(before)
 
 
-def _zone_map(model: BlochModel, op: Operation, vectors: bool) -> ZoneMap:
+def zone_map(model: BlochModel, op: Operation, vectors: bool) -> ZoneMap:
+    """The map of one operation of the lattice.
+
+    Raises:
+        SymmetryError: the lattice does not have it.
+    """
     sign = -1 if op.antiunitary else 1
     matrix = sign * np.asarray(model.dual) @ op.rotation @ np.asarray(model.basis).T
     rounded = np.rint(matrix).astype(int)

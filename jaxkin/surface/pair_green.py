@@ -16,7 +16,7 @@ from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.hamiltonian.linear import solve
 from jaxkin.namespace import AnyArray, is_traced
 from jaxkin.surface.continuation import continued
-from jaxkin.surface.green_rule import Groups, Located, RuleNodes, rule_nodes, surface_green_function
+from jaxkin.surface.green_rule import Groups, Located, RuleNodes, parted, rule_nodes, surface_green_function, within
 from jaxkin.surface.surface import Surface
 from jaxkin.surface.tiles import scanned
 
@@ -114,15 +114,14 @@ def surface_pair_green(
     source = surface.sampled
     green = surface_green_function(source, orbitals, groups, rtol)
     kept, key = source.costly.value, (orbitals, groups, rtol)
-    numbers, cells = zip(*orbitals, strict=True)
     if (key, "pairs") not in kept:
         with jax.ensure_compile_time_eval():
             levels = np.asarray(source.levels)
             parts = rule_nodes(kept[key][0], levels, COUNT[source.model.dimension])
-            rule = PairRule(parts, numbers, np.array(cells), groups)
+            rule = PairRule(parts, *parted(orbitals), groups)
             pairs, coarse = jax.tree.map(np.asarray, rule(source.model, levels))
             kept[key, "pairs"] = rule, pairs
-            error = max(_difference(coarse, group, one) for group, one in zip(groups, green, strict=True))
+            error = max(map(_difference, within(coarse, groups), green))
         if error > ENOUGH:
             warnings.warn(
                 f"pairs of Green functions, and so Gaussian skew scattering, are known to {error:.1g} only: "
@@ -134,7 +133,7 @@ def surface_pair_green(
     return rule(surface.model, jnp.asarray(surface.levels))[0] if surface.elsewhere else pairs
 
 
-def _difference(green: np.ndarray, group: tuple[int, ...], exact: np.ndarray) -> float:
-    """On one group, relative to the largest element at each energy, at the worst."""
-    error = np.abs(green[:, np.array(group)[:, None], np.array(group)] - exact).max(axis=(1, 2))
+def _difference(green: np.ndarray, exact: np.ndarray) -> float:
+    """Relative to the largest element at each energy, at the worst."""
+    error = np.abs(green - exact).max(axis=(1, 2))
     return float(np.max(error / np.abs(exact).max(axis=(1, 2)), initial=0.0))

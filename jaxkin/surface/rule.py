@@ -88,8 +88,8 @@ class LineRule(Rule):
 
     By Newton's method, and differentiated as the implicit function it is, dt = (dμ + x k dT − ∂_θε dθ)/∂_tε, with dε
     by Hellmann–Feynman. Forward and reverse mode work, and forward mode over either to any order; reverse mode over
-    reverse mode does not, as JAX differentiates its loop over tiles without the rule for roots, and says so.
-    ``volume`` is ∏edges/n^{d−1}.
+    reverse mode for the points of one tile only, as JAX differentiates a loop over tiles without the rule for roots
+    (and says so). ``volume`` is ∏edges/n^{d−1}.
 
     Attributes:
         axis: the edge of its pocket's box that a root's line is parallel to.

@@ -18,7 +18,7 @@ def over_tiles(function: Callable, rows: int, *arrays: AnyArray, given: Any = ()
     """``function(*tile, *given)`` of all tiles of arrays (N, ...) that share their first axis, leaves (N, ...).
 
     Where nothing is traced it is a loop of calls on bucketed tiles, and the leaves are NumPy's; else one compiled loop
-    over tiles of one size, which reverse mode computes again.
+    over tiles of one size, or a single tile without a loop, which reverse mode computes again.
     """
     count = len(arrays[0])
     if not is_traced(arrays, given):
@@ -31,13 +31,15 @@ def over_tiles(function: Callable, rows: int, *arrays: AnyArray, given: Any = ()
             for column, x in zip(jax.tree.leaves(whole), jax.tree.leaves(results), strict=True):
                 column[part] = np.asarray(x)[: part.stop - part.start]
         return whole
-    rows = min(rows, count)
+    tile = jax.checkpoint(lambda *tile: function(*tile, *given))
+    if count <= rows:
+        return tile(*map(jnp.asarray, arrays))
     fill = -count % rows
 
     def tiled(x: AnyArray) -> Any:
         return jnp.pad(x, ((0, fill), *((0, 0),) * (x.ndim - 1)), mode="edge").reshape(-1, rows, *x.shape[1:])
 
-    results = jax.lax.map(jax.checkpoint(lambda tile: function(*tile, *given)), tuple(map(tiled, arrays)))
+    results = jax.lax.map(lambda parts: tile(*parts), tuple(map(tiled, arrays)))
     return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:count], results)
 
 
