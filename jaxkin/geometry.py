@@ -155,6 +155,18 @@ def batched_geometry(
 
 
 @eqx.filter_jit
+def every_band(model: BlochModel, k: Float[Array | np.ndarray, "N d"]) -> dict[str, Float[Array, "N n 3"]]:
+    """Velocities, curvatures and moments of all bands at N points, each diagonalised once; no checks."""
+
+    def one(point: KPoint) -> dict[str, Array]:
+        eigen = _diagonalised(model, point)
+        found = jax.vmap(lambda band: _mean_of(model, point, eigen, band, DEGENERACY))(jnp.arange(model.size))
+        return {name: getattr(found, name) for name in ("velocity", "orbital_moment", "berry_curvature")}
+
+    return jax.vmap(one)(k)
+
+
+@eqx.filter_jit
 def separate_geometry(
     model: BlochModel,
     k: Float[Array | np.ndarray, "N d"],

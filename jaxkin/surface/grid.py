@@ -101,6 +101,7 @@ class Grid(LevelSets):
         pocket: Pocket,
         window: tuple[float, float],
         level: float,
+        thermals: Sequence[Thermal],
         stabiliser: tuple[ZoneMap, ...],
         pockets: Sequence[Pocket],
         rng: np.random.Generator,

@@ -63,6 +63,7 @@ class Lines(LevelSets):
         pocket: Pocket,
         window: tuple[float, float],
         level: float,
+        thermals: Sequence[Thermal],
         stabiliser: tuple[ZoneMap, ...],
         pockets: Sequence[Pocket],
         rng: np.random.Generator,

@@ -123,10 +123,9 @@ class Plan:
 
     def carriers(self, sampler: Sampler, made: list[Replica]) -> Callable[[Thermal], np.ndarray]:
         """Electrons and holes (Å^-d) of this process's replicas, (replicas, 2), by level and temperature."""
-        carriers = self.counted.setdefault(
-            sampler.n, Carriers(self.nodes, self.pockets, self.thermals, self.seed, sampler.n)
-        )
-        return partial(carriers, numbers=self.share.of(range(len(made) * self.share.count)))
+        if sampler.n not in self.counted:
+            self.counted[sampler.n] = Carriers(self.nodes, self.pockets, self.thermals, self.seed, sampler.n)
+        return partial(self.counted[sampler.n], numbers=self.share.of(range(len(made) * self.share.count)))
 
     def _factors(self, sampler: Sampler, shift: float) -> np.ndarray:
         """Largest weight that each level has for any of the Fermi levels; levels that stand for windows are equal."""
@@ -193,7 +192,9 @@ class Plan:
             first = len(gathered.parts)
             for pocket, image, own in zip(window.pockets, window.images, window.stabilisers, strict=True):
                 if image.map is None:
-                    samples = resized.sample(self.spectrum, pocket, window.interval, level, own, window.pockets, rng)
+                    samples = resized.sample(
+                        self.spectrum, pocket, window.interval, level, self.thermals, own, window.pockets, rng
+                    )
                     gathered.add(resized, samples, level)
                 else:
                     gathered.add_image(first + image.source, image.map)

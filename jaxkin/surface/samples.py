@@ -94,6 +94,7 @@ class Sampler(Protocol):
         pocket: Pocket,
         window: tuple[float, float],
         level: float,
+        thermals: Sequence[Thermal],
         stabiliser: tuple[ZoneMap, ...],
         pockets: Sequence[Pocket],
         rng: np.random.Generator,
@@ -105,6 +106,7 @@ class Sampler(Protocol):
             pocket: where the level set is.
             window: lowest and highest energy in eV.
             level: in eV.
+            thermals: Fermi levels and temperatures that the points are for.
             stabiliser: the maps of the zone that map the pocket on itself.
             pockets: all of the window, this one too.
             rng: of the shift.

@@ -64,6 +64,11 @@ class Thermal:
         """−f⁰'(ε) in 1/eV, for T > 0."""
         return minus_fermi_derivative((energy - self.fermi_level) / self.width) / self.width
 
+    def importance(self, energy: np.ndarray) -> np.ndarray:
+        """−f⁰'(ε) over its largest value for any state: that at μ, or in a gap at the edge next to it; at most one."""
+        x, edge = np.abs(energy - self.fermi_level) / self.width, self.distance / self.width
+        return np.where(x > edge, np.exp(edge - x) * ((1 + np.exp(-edge)) / (1 + np.exp(-x))) ** 2, 1.0)
+
     def inside(self, energy: np.ndarray) -> np.ndarray:
         """Whether energies lie in :attr:`window`."""
         return np.abs(energy - self.fermi_level) <= self.reach * (1 + 1e-12)

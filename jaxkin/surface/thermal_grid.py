@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -32,6 +32,11 @@ FLAT = 1e-9
 """eV from one cell to the next: below, a band is flat, and no direction is its steepest."""
 UNRESOLVED = 0.1
 """Of kT: variations of a band within a cell that the search need not resolve."""
+HARDLY = 0.01
+"""Of the largest −f⁰' of any state, or less where the lattice is off by less: below, nodes are taken at random ..."""
+MANY = 1000
+"""... of a pocket that has more nodes than these."""
+TINY = 1e-300
 NODE_BYTES = 200
 """That a node takes from its index to its orbit."""
 
@@ -56,7 +61,8 @@ class ThermalGrid:
 
     −f⁰' is smooth, so the sum over a lattice converges faster than any power of ``n`` once kT is above the
     level spacing. All Fermi levels and temperatures take their weights from the same points. Scattering
-    kernels see bins of half a kT, or wider ones where these hold few points.
+    kernels see bins of half a kT, or wider ones where these hold few points. Nodes that hardly count for any level
+    are taken at random, each with its inverse probability, :func:`jaxkin.surface.thermal_grid.probability`.
 
     Only nodes are diagonalised at which the search's quadratic elements put a band into the window. The lattice
     is shifted at random, which is unbiased for every ``n``. Where symmetries map a pocket on itself one node
@@ -117,12 +123,14 @@ class ThermalGrid:
         pocket: Pocket,
         window: tuple[float, float],
         level: float,
+        thermals: Sequence[Thermal],
         stabiliser: tuple[ZoneMap, ...],
         pockets: Sequence[Pocket],
         rng: np.random.Generator,
     ) -> Samples:
         """Nodes of the pocket's active cells; ``edges`` are those of one node's volume here."""
-        return self.drawn(spectrum.model, pocket, window, stabiliser, rng)[0]
+        spacing = float(self.changes(pocket).max()) / self.n
+        return self.drawn(spectrum.model, pocket, window, stabiliser, rng, partial(probability, thermals, spacing))[0]
 
     def drawn(
         self,
@@ -131,6 +139,7 @@ class ThermalGrid:
         window: tuple[float, float],
         stabiliser: tuple[ZoneMap, ...],
         rng: np.random.Generator,
+        probability: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> tuple[Samples, Passed]:
         """The nodes that may have a band in the window, and those that the bands pass by.
 
@@ -140,6 +149,7 @@ class ThermalGrid:
             window: lowest and highest energy in eV.
             stabiliser: the maps of the zone that map the pocket on itself.
             rng: of the shift.
+            probability: of taking a node, by its energy (eV); None takes all.
         """
         size = self._size(model, pocket, stabiliser)
         choices = random_shifts(stabiliser, 2 * np.pi * size[:, None] * np.asarray(model.dual)) if stabiliser else []
@@ -154,7 +164,8 @@ class ThermalGrid:
         if len(maps) > 1:  # one node of each orbit stands for all, also where only another one seemed near
             first = canonical_nodes(maps, tuple(size), lattice.node, shift)[node]
             key = first * len(pocket.bands) + row
-            chosen = np.unique(key[near])
+            chosen, found = np.unique(key[near], return_index=True)
+            own = energy[near][found]
             near = np.isin(key, chosen)
             first, row_of = np.divmod(chosen, len(pocket.bands))
             place = np.stack(np.unravel_index(first, tuple(size)), axis=-1) + shift
@@ -162,13 +173,20 @@ class ThermalGrid:
             multiplicity = np.all(np.abs(moved - np.rint(moved)) < 0.5 / size, axis=2).sum(axis=0).astype(float)
             k = place / size
         else:
-            row_of, k, multiplicity = row[near], lattice.k[node[near]], 1.0
+            first, row_of, own = node[near], row[near], energy[near]
+            k, multiplicity = lattice.k[first], np.ones(len(first))
+        taken, count = slice(None), multiplicity
+        if probability is not None and len(first) > MANY:
+            chance = probability(own)
+            _, at = np.unique(first, return_inverse=True)  # one draw for all bands of a node, which share its H(k)
+            taken = np.flatnonzero(rng.random(at.max() + 1)[at] < chance)
+            count = (multiplicity * chance)[taken]
         samples = Samples(
-            k=k,
-            band=np.array(pocket.bands)[row_of],
-            axis=np.zeros(len(k), int),
+            k=k[taken],
+            band=np.array(pocket.bands)[row_of[taken]],
+            axis=np.zeros(len(count), int),
             edges=lattice.edges,
-            volume=np.prod(lattice.edges) / multiplicity,
+            volume=np.prod(lattice.edges) / count,
             images=maps if len(maps) > 1 else (),
         )
         return samples, Passed(float(np.prod(lattice.edges)), energy[~near], lattice.nodes_per_cell)
@@ -199,6 +217,23 @@ class ThermalGrid:
             width = max(SPREAD * size[axes[0]], NARROWEST)
             varied[axes] = np.rint(size[axes[0]] + width * (2 * rng.random() - 1))
         return np.maximum(varied, 2)
+
+
+def probability(thermals: Sequence[Thermal], spacing: float, energy: np.ndarray) -> np.ndarray:
+    """(N,) of taking a node of ``energy`` (eV): sqrt(p/p₀) where p, its −f⁰' over the largest, is below p₀.
+
+    p₀ is 0.01, or the size e^{−2π²kT/Δ} of the Fourier component of −f⁰' that a lattice with ``spacing`` Δ (eV)
+    misses, if that is less: so the noise, about p₀ over the square root of the number of nodes that count, stays
+    below what the lattice is off. The root leaves enough nodes for :meth:`jaxkin.Surface.at` a few kT away.
+
+    >>> probability([Thermal(0.0, 300.0)], 0.1, np.array([0.0, 0.2, 0.4])).round(2).tolist()
+    [1.0, 0.54, 0.01]
+    """
+    taken = np.zeros(len(energy))
+    for thermal in thermals:
+        least = min(HARDLY, np.exp(-2 * np.pi**2 * thermal.width / max(spacing, FLAT)))
+        np.maximum(taken, np.sqrt(thermal.importance(energy) / max(least, TINY)), out=taken)
+    return np.minimum(taken, 1.0)
 
 
 class _Lattice:

@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxkin.checks import SMALLEST, check_kind, check_number
 from jaxkin.errors import SymmetryError
-from jaxkin.geometry import BandGeometry, band_geometry
+from jaxkin.geometry import every_band
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.hamiltonian.tight_binding import TightBinding
 from jaxkin.symmetry.groups import group_name, point_group
@@ -50,13 +50,13 @@ class _Probe:
         return np.linalg.eigvalsh(_hamiltonians(self.model, cartesian @ np.asarray(self.model.dual).T))
 
     @cached_property
-    def original(self) -> BandGeometry:
-        return self._bands(self.k)
+    def original(self) -> dict[str, np.ndarray]:
+        return self._vectors(self.k)
 
-    def _bands(self, cartesian: np.ndarray) -> BandGeometry:
-        k = cartesian @ np.asarray(self.model.dual).T
-        n = self.model.size
-        return band_geometry(self.model, np.repeat(k, n, axis=0), np.tile(np.arange(n), len(k)))
+    def _vectors(self, cartesian: np.ndarray) -> dict[str, np.ndarray]:
+        """(points · n, 3) of each name."""
+        found = every_band(self.model.packed(), cartesian @ np.asarray(self.model.dual).T)
+        return {name: np.asarray(vectors).reshape(-1, 3) for name, vectors in found.items()}
 
     def differences(self, op: Operation) -> np.ndarray:
         """|ε_n| at k less that at the mapped k, in eV, (points, n)."""
@@ -70,10 +70,10 @@ class _Probe:
         if energy[where, band] > self.tolerance:
             k = np.round(self.k[where], 3)
             return f"the energy of band {band} differs by {energy[where, band]:.2g} eV at k = {k} Å⁻¹"
-        mapped = self._bands(sign * self.k @ op.rotation.T)
+        mapped = self._vectors(sign * self.k @ op.rotation.T)
         for name, parity in (("velocity", 1), ("orbital_moment", op.determinant), ("berry_curvature", op.determinant)):
-            expected = sign * parity * np.asarray(getattr(self.original, name)) @ op.rotation.T
-            difference = np.asarray(getattr(mapped, name)) - expected
+            expected = sign * parity * self.original[name] @ op.rotation.T
+            difference = mapped[name] - expected
             # Curvature grows without bound near crossings: weigh every state by its own size.
             size = np.linalg.norm(expected, axis=1)
             scale = np.maximum(size, np.sqrt(np.mean(np.minimum(size, np.median(size)) ** 2)) + 1e-6)
