@@ -43,9 +43,9 @@ def scanned(model: jk.TightBinding, operations, levels, sampler, seed: int) -> t
     """Tensors of all levels and the evaluations, with the processor and wall seconds they took."""
 
     def run():
-        surfaces = jk.fermi_surfaces(
-            model, levels, WIDTH / jk.units.BOLTZMANN, sampler, REPLICAS, seed, symmetry=operations
-        )
+        surfaces = [
+            *jk.fermi_surfaces(model, levels, WIDTH / jk.units.BOLTZMANN, sampler, REPLICAS, seed, symmetry=operations)
+        ]
         return [kme(surface).mean * AMPERE for surface in surfaces], surfaces[0].evaluations
 
     return clocked(run)

@@ -9,7 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float, Int
+from jaxtyping import Array, Bool, Complex, Float, Int
 from scipy.constants import physical_constants
 
 from jaxkin import units
@@ -155,13 +155,14 @@ def batched_geometry(
 
 
 @eqx.filter_jit
-def every_band(model: BlochModel, k: Float[Array | np.ndarray, "N d"]) -> dict[str, Float[Array, "N n 3"]]:
+def geometry_of_all_bands(model: BlochModel, k: Float[Array | np.ndarray, "N d"]) -> dict[str, Float[Array, "N n 3"]]:
     """Velocities, curvatures and moments of all bands at N points, each diagonalised once; no checks."""
 
     def one(point: KPoint) -> dict[str, Array]:
         eigen = _diagonalised(model, point)
-        found = jax.vmap(lambda band: _mean_of(model, point, eigen, band, DEGENERACY))(jnp.arange(model.size))
-        return {name: getattr(found, name) for name in ("velocity", "orbital_moment", "berry_curvature")}
+        members, equal = (x.astype(float) for x in _sets(eigen.energies, DEGENERACY))
+        found = _geometry(model, point, eigen, 1 - members, members / members.sum(axis=0), equal / equal.sum(axis=0))
+        return {name: getattr(found, name).T for name in ("velocity", "orbital_moment", "berry_curvature")}
 
     return jax.vmap(one)(k)
 
@@ -276,10 +277,9 @@ def _mean_geometry(model: BlochModel, k: KPoint, band, degeneracy) -> BandGeomet
 
 def _mean_of(model: BlochModel, k: KPoint, eigen: Eigen, band, degeneracy) -> BandGeometry:
     energies = eigen.energies
-    number = jnp.cumsum(jnp.diff(energies, prepend=energies[:1]) >= degeneracy)  # of each band's set
-    members = (number == number[band]).astype(float)
-    equal = (jnp.abs(energies - energies[band]) < DEGENERACY_TOLERANCE).astype(float)
-    full = _geometry(model, k, eigen, members, members / members.sum(), equal / equal.sum())
+    members, equal = (x[:, band].astype(float) for x in _sets(energies, degeneracy))
+    outside = (1 - members)[:, None] * members
+    full = _geometry(model, k, eigen, outside, members / members.sum(), equal / equal.sum())
     return eqx.tree_at(
         lambda g: (g.energy, g.state, g.covariant_derivative),
         full,
@@ -287,22 +287,31 @@ def _mean_of(model: BlochModel, k: KPoint, eigen: Eigen, band, degeneracy) -> Ba
     )
 
 
+def _sets(energies: Float[Array, " n"], degeneracy: AnyArray) -> tuple[Bool[Array, "n n"], Bool[Array, "n n"]]:
+    """Which bands belong to one set, and which have one energy."""
+    number = jnp.cumsum(jnp.diff(energies, prepend=energies[:1]) >= degeneracy)
+    equal = jnp.abs(energies[:, None] - energies) < DEGENERACY_TOLERANCE
+    return number[:, None] == number, equal
+
+
 def _trace_geometry(model: BlochModel, k: KPoint, members: Float[Array, " n"]) -> BandGeometry:
-    full = _geometry(model, k, _diagonalised(model, k), members, members, members)
+    full = _geometry(model, k, _diagonalised(model, k), (1 - members)[:, None] * members, members, members)
     return eqx.tree_at(lambda g: g.state, full, full.state @ members)
 
 
-def _geometry(model: BlochModel, k: KPoint, eigen: Eigen, members, weights, equal) -> BandGeometry:
-    """Sums over ``members`` (0/1 per band) of a set with ``weights``, of velocities with ``equal``."""
+def _geometry(model: BlochModel, k: KPoint, eigen: Eigen, outside, weights, equal) -> BandGeometry:
+    """Sums over bands b with ``weights``, of velocities with ``equal``, (n,) or (n, sums) for several at once.
+
+    D|b⟩ takes the bands m ``outside`` the set of b, 0/1 (m, b).
+    """
     energies, states = eigen.energies, eigen.states
     velocity = _dagger(states) @ eigen.derivative @ states  # (3, n, n), eigenbasis
     gap = energies[None, :] - energies[:, None]  # ε_b − ε_m of ⟨m|…|b⟩
-    outside = (1 - members)[:, None] * members[None, :]
     mixing = velocity * jnp.where(outside > 0, outside / jnp.where(outside > 0, gap, 1.0), 0.0)
     covariant = states @ mixing
     curvature, moment, spin = _vectors(model, k, mixing, gap, Bands(energies, states, covariant))
     return BandGeometry(
-        energy=energies @ weights / weights.sum(),
+        energy=energies @ weights / weights.sum(axis=0),
         velocity=jnp.real(jnp.diagonal(velocity, axis1=1, axis2=2)) @ equal,
         berry_curvature=curvature @ weights,
         orbital_moment=moment @ weights,

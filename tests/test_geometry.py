@@ -13,6 +13,7 @@ from scipy.spatial.transform import Rotation
 from scipy.stats import ortho_group, unitary_group
 
 import jaxkin as jk
+from jaxkin.geometry import batched_geometry, geometry_of_all_bands
 from jaxkin.models.pauli import SIGMA, SPIN, Hoppings
 from jaxkin.surface import eigensolvers, points
 from jaxkin.surface.spectrum import Spectrum
@@ -461,9 +462,9 @@ def test_bands_of_one_k_share_its_diagonalisation(monkeypatch):
     band = rng.integers(0, 4, 90)
     diagonalised = []
 
-    def counting(h):
+    def counting(h, count):
         diagonalised.append(len(h))
-        return eigensolvers.batched_eigensystems(h)
+        return eigensolvers.batched_eigensystems(h, count)
 
     monkeypatch.setattr(points, "batched_eigensystems", counting)
     monkeypatch.setattr(points, "buckets", lambda array, rows: [(slice(0, len(array)), array)])
@@ -473,6 +474,36 @@ def test_bands_of_one_k_share_its_diagonalisation(monkeypatch):
     assert_same(found, expected)
     overlap = np.sum(found["state"].conj() * expected["state"], axis=1)
     np.testing.assert_allclose(np.abs(overlap), 1, rtol=ROUNDING)
+
+
+def test_all_bands_of_a_k_at_once():
+    """Also of sets: two copies of a model, so that every band is twofold."""
+    single = random_model(19, n=4)
+    double = jk.TightBinding(
+        single.lattice, single.translations, np.kron(single.hoppings, np.eye(2)), np.repeat(single.positions, 2, axis=0)
+    )
+    k = np.random.default_rng(20).uniform(size=(5, 3))
+    for model in (single, double):
+        n = model.size
+        one_by_one = batched_geometry(model, np.repeat(k, n, axis=0), np.tile(np.arange(n), len(k)))
+        for name, found in geometry_of_all_bands(model, k).items():
+            expected = np.asarray(getattr(one_by_one, name)).reshape(len(k), n, 3)
+            np.testing.assert_allclose(found, expected, rtol=ROUNDING, atol=ROUNDING * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("n", [2, 5])
+def test_rows_that_fill_a_bucket_up_are_not_diagonalised(n):
+    rng = np.random.default_rng(21)
+    h = rng.normal(size=(8, n, n)) + 1j * rng.normal(size=(8, n, n))
+    h = jnp.asarray(h + h.conj().swapaxes(1, 2))
+    energies, states = eigensolvers.batched_eigensystems(h)
+    some, vectors = eigensolvers.batched_eigensystems(h, 3)
+    assert some.shape == energies.shape and vectors.shape == states.shape
+    np.testing.assert_array_equal(some[:3], energies[:3])
+    np.testing.assert_array_equal(vectors[:3], states[:3])
+    if n > 2:  # a closed form takes all at once
+        np.testing.assert_array_equal(some[3:], np.broadcast_to(energies[2], (5, n)))
+    np.testing.assert_array_equal(eigensolvers.batched_eigenvalues(h, 3), eigensolvers.batched_eigenvalues(h)[:3])
 
 
 def test_degenerate_and_separate_points_may_be_mixed():

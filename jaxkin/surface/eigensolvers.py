@@ -24,8 +24,10 @@ EXACT = 1e-10
 """Of the matrix's largest element: HU = Uε and U†U = 1 hold to 1e-14 where a solver works."""
 
 
-def batched_eigensystems(h: Complex[Array, "N n n"]) -> tuple[Float[Array, "N n"], Complex[Array, "N n n"]]:
-    """Ascending eigenvalues and eigenvectors (columns) of N Hermitian matrices.
+def batched_eigensystems(
+    h: Complex[Array, "N n n"], count: int | None = None
+) -> tuple[Float[Array, "N n"], Complex[Array, "N n n"]]:
+    """Ascending eigenvalues and eigenvectors (columns) of N Hermitian matrices; those after ``count`` fill a bucket up.
 
     Raises:
         JaxkinError: matrices that neither the accelerator nor LAPACK can diagonalise.
@@ -34,20 +36,27 @@ def batched_eigensystems(h: Complex[Array, "N n n"]) -> tuple[Float[Array, "N n"
         return _solver(h)
     if jax.default_backend() == "cpu":
         try:
-            energies, states = in_threads(np.linalg.eigh, np.asarray(h))
+            energies, states = in_threads(np.linalg.eigh, np.asarray(h)[:count])
         except np.linalg.LinAlgError:
             raise JaxkinError(UNSOLVED.format(failed="Some", count=len(h), where="by LAPACK")) from None
-        return jnp.asarray(energies), jnp.asarray(states)
+        return jnp.asarray(_filled(energies, len(h))), jnp.asarray(_filled(states, len(h)))
     return _checked(h)
 
 
-def batched_eigenvalues(h: Complex[Array, "N n n"]) -> Float[np.ndarray, "N n"]:
-    """Ascending eigenvalues of N Hermitian matrices; raises as :func:`batched_eigensystems`."""
+def batched_eigenvalues(h: Complex[Array, "N n n"], count: int | None = None) -> Float[np.ndarray, "N n"]:
+    """Ascending eigenvalues of the first ``count`` of N Hermitian matrices; raises as :func:`batched_eigensystems`."""
     if h.shape[-1] == 2:
-        return np.asarray(_closed_values(h))
+        return np.asarray(_closed_values(h))[:count]
     if jax.default_backend() == "cpu":
-        return in_threads(lambda part: (np.linalg.eigvalsh(part),), np.asarray(h))[0]
-    return np.asarray(_checked(h)[0])
+        return in_threads(lambda part: (np.linalg.eigvalsh(part),), np.asarray(h)[:count])[0]
+    return np.asarray(_checked(h)[0])[:count]
+
+
+def _filled(solved: np.ndarray, size: int) -> np.ndarray:
+    """With the last one repeated."""
+    return (
+        np.concatenate([solved, np.repeat(solved[-1:], size - len(solved), axis=0)]) if len(solved) < size else solved
+    )
 
 
 def _checked(h: Array) -> tuple[Array, Array]:

@@ -187,7 +187,7 @@ def reduced_resolvents(
     doubtful = np.flatnonzero(~(np.abs(found).max(axis=(1, 2)) * NEAR * degeneracy < 1))
     for part, padded in buckets(doubtful, rows):
         chosen, count = doubtful[part], part.stop - part.start
-        eigen = _diagonalised(model, np.asarray(k)[padded])
+        eigen = _diagonalised(model, np.asarray(k)[padded], count)
         gap = np.asarray(energy)[chosen, None] - np.asarray(eigen.energies)[:count]
         inverse = np.where(np.abs(gap) < degeneracy, 0.0, 1 / np.where(gap == 0, 1.0, gap))
         local = np.asarray(eigen.states)[:count, np.array(orbitals)]
@@ -225,7 +225,7 @@ def _by_eigensystems(
         for part, padded in buckets(points, tile_rows(model, arrays=12)):
             count = part.stop - part.start
             first = k[padded[:, 0]]
-            eigen = _diagonalised(model, first)
+            eigen = _diagonalised(model, first, count)
             separate = separate_geometry(model, spread(first), eigen, band[padded], names)
             found, distance = jax.tree.map(np.asarray, separate)
             degenerate = np.argwhere(distance[:count] < max(degeneracy, DEGENERACY_TOLERANCE))
@@ -280,6 +280,7 @@ def _sets(
     return {name: np.concatenate([part[name] for part in parts]) for name in names}
 
 
-def _diagonalised(model: BlochModel, k: np.ndarray) -> Eigen:
+def _diagonalised(model: BlochModel, k: np.ndarray, count: int) -> Eigen:
+    """Of the first ``count`` k, and the last of these again for those after, which fill a bucket up."""
     h, derivative = operators(model, spread(k))
-    return Eigen(*batched_eigensystems(h), derivative)
+    return Eigen(*batched_eigensystems(h, count), derivative)

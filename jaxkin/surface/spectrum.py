@@ -32,7 +32,7 @@ class Spectrum:
         self.evaluations += len(k)
         energies = np.empty((len(k), self.model.size))
         for part, padded in buckets(k, tile_rows(self.model, arrays=4)):
-            energies[part] = batched_eigenvalues(hamiltonians(self.model, spread(padded)))[: part.stop - part.start]
+            energies[part] = batched_eigenvalues(hamiltonians(self.model, spread(padded)), part.stop - part.start)
         return energies
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxkin.checks import SMALLEST, check_kind, check_number
 from jaxkin.errors import SymmetryError
-from jaxkin.geometry import every_band
+from jaxkin.geometry import geometry_of_all_bands
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.hamiltonian.tight_binding import TightBinding
 from jaxkin.symmetry.groups import group_name, point_group
@@ -55,7 +55,7 @@ class _Probe:
 
     def _vectors(self, cartesian: np.ndarray) -> dict[str, np.ndarray]:
         """(points · n, 3) of each name."""
-        found = every_band(self.model.packed(), cartesian @ np.asarray(self.model.dual).T)
+        found = geometry_of_all_bands(self.model.packed(), cartesian @ np.asarray(self.model.dual).T)
         return {name: np.asarray(vectors).reshape(-1, 3) for name, vectors in found.items()}
 
     def differences(self, op: Operation) -> np.ndarray:
