@@ -156,13 +156,14 @@ def batched_geometry(
 
 @eqx.filter_jit
 def geometry_of_all_bands(model: BlochModel, k: Float[Array | np.ndarray, "N d"]) -> dict[str, Float[Array, "N n 3"]]:
-    """Velocities, curvatures and moments of all bands at N points, each diagonalised once; no checks."""
+    """Vectors of all bands at N points as in :class:`BandGeometry`, each point diagonalised once; no checks."""
 
     def one(point: KPoint) -> dict[str, Array]:
         eigen = _diagonalised(model, point)
         members, equal = (x.astype(float) for x in _sets(eigen.energies, DEGENERACY))
         found = _geometry(model, point, eigen, 1 - members, members / members.sum(axis=0), equal / equal.sum(axis=0))
-        return {name: getattr(found, name).T for name in ("velocity", "orbital_moment", "berry_curvature")}
+        names = ("velocity", "berry_curvature", "orbital_moment", "spin_moment")
+        return {name: getattr(found, name).T for name in names}
 
     return jax.vmap(one)(k)
 

@@ -14,7 +14,7 @@ from jaxtyping import Array
 from jaxkin import units
 from jaxkin.cli.config import ModelConfig
 from jaxkin.cli.ingredients import build_model
-from jaxkin.geometry import BandGeometry, batched_geometry
+from jaxkin.geometry import geometry_of_all_bands
 from jaxkin.hamiltonian import BlochModel, TightBinding
 from jaxkin.hamiltonian.wannier90 import NAME
 
@@ -44,14 +44,14 @@ def terms(config: ModelConfig, model: BlochModel) -> list[tuple[str, str]]:
         lines.append(("⟨Hr⟩ and ⟨rHr⟩", ABSENT))
         return lines
     whole, inner = _geometry(fuller), _geometry(_without(fuller, POSITIONS + MOMENTS))
-    outer = whole.berry_curvature - inner.berry_curvature
+    outer = whole["berry_curvature"] - inner["berry_curvature"]
     in_ = "in" if fuller is model else "left out (position_matrices = true puts it in)"
-    lines.append(("⟨r⟩ between functions", f"{in_}: {_share(outer, whole.berry_curvature)} of the Berry curvature"))
+    lines.append(("⟨r⟩ between functions", f"{in_}: {_share(outer, whole['berry_curvature'])} of the Berry curvature"))
     if fuller.hr_matrices is None:
         lines.append(("⟨Hr⟩ and ⟨rHr⟩", f"{ABSENT}, of the order of {_outside(fuller, outer):.2g} μ_B"))
         return lines
-    added = whole.orbital_moment - _geometry(_without(fuller, MOMENTS)).orbital_moment
-    share = _share(added, whole.orbital_moment - whole.spin_moment)
+    added = whole["orbital_moment"] - _geometry(_without(fuller, MOMENTS))["orbital_moment"]
+    share = _share(added, whole["orbital_moment"] - whole["spin_moment"])
     lines.append(("⟨Hr⟩ and ⟨rHr⟩", f"{'in' if fuller is model else 'left out'}: {share} of the orbital moment"))
     return lines
 
@@ -68,9 +68,9 @@ def _k(model: TightBinding) -> np.ndarray:
     return np.random.default_rng(0).random((POINTS, model.dimension))
 
 
-def _geometry(model: TightBinding) -> BandGeometry:
+def _geometry(model: TightBinding) -> dict[str, Array]:
     """Of all bands at the random k."""
-    return batched_geometry(model, _k(model).repeat(model.size, axis=0), np.tile(np.arange(model.size), POINTS))
+    return geometry_of_all_bands(model, _k(model))
 
 
 def _share(part: Array, whole: Array) -> str:

@@ -36,7 +36,6 @@ HARDLY = 0.01
 """Of the largest −f⁰' of any state, or less where the lattice is off by less: below, nodes are taken at random ..."""
 MANY = 1000
 """... of a pocket that has more nodes than these."""
-TINY = 1e-300
 NODE_BYTES = 200
 """That a node takes from its index to its orbit."""
 
@@ -139,7 +138,7 @@ class ThermalGrid:
         window: tuple[float, float],
         stabiliser: tuple[ZoneMap, ...],
         rng: np.random.Generator,
-        probability: Callable[[np.ndarray], np.ndarray] | None = None,
+        chance: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> tuple[Samples, Passed]:
         """The nodes that may have a band in the window, and those that the bands pass by.
 
@@ -149,7 +148,7 @@ class ThermalGrid:
             window: lowest and highest energy in eV.
             stabiliser: the maps of the zone that map the pocket on itself.
             rng: of the shift.
-            probability: of taking a node, by its energy (eV); None takes all.
+            chance: probability of taking a node, by its energy (eV); None takes all.
         """
         size = self._size(model, pocket, stabiliser)
         choices = random_shifts(stabiliser, 2 * np.pi * size[:, None] * np.asarray(model.dual)) if stabiliser else []
@@ -176,11 +175,11 @@ class ThermalGrid:
             first, row_of, own = node[near], row[near], energy[near]
             k, multiplicity = lattice.k[first], np.ones(len(first))
         taken, count = slice(None), multiplicity
-        if probability is not None and len(first) > MANY:
-            chance = probability(own)
+        if chance is not None and len(first) > MANY:
+            taking = chance(own)
             _, at = np.unique(first, return_inverse=True)  # one draw for all bands of a node, which share its H(k)
-            taken = np.flatnonzero(rng.random(at.max() + 1)[at] < chance)
-            count = (multiplicity * chance)[taken]
+            taken = np.flatnonzero(rng.random(at.max() + 1)[at] < taking)
+            count = (multiplicity * taking)[taken]
         samples = Samples(
             k=k[taken],
             band=np.array(pocket.bands)[row_of[taken]],
@@ -232,8 +231,8 @@ def probability(thermals: Sequence[Thermal], spacing: float, energy: np.ndarray)
     taken = np.zeros(len(energy))
     for thermal in thermals:
         least = min(HARDLY, np.exp(-2 * np.pi**2 * thermal.width / max(spacing, FLAT)))
-        np.maximum(taken, np.sqrt(thermal.importance(energy) / max(least, TINY)), out=taken)
-    return np.minimum(taken, 1.0)
+        np.maximum(taken, thermal.importance(energy) / max(least, np.finfo(float).tiny), out=taken)
+    return np.sqrt(np.minimum(taken, 1.0))
 
 
 class _Lattice:
