@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import weakref
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -273,6 +274,7 @@ def test_ctrl_c_is_heard_where_python_drops_exceptions():
 
 COMPUTING = """
 import os, signal, sys, threading
+from contextlib import contextmanager, suppress
 from pathlib import Path
 import jax, jax.numpy as jnp, killed_runs
 from jaxkin.cli import app
@@ -306,6 +308,7 @@ def test_a_signal_while_compiled_code_works_in_other_threads(tmp_path):
 
 ENDLESS = """
 import sys
+from contextlib import contextmanager, suppress
 from pathlib import Path
 import jax, killed_runs
 
@@ -450,26 +453,35 @@ def test_a_full_disk_is_one_line(begun, monkeypatch):
     assert not list(begun.rglob(f"*{folders.PART}"))
 
 
-def broken_pipe():
-    reading, writing = os.pipe()
-    os.close(reading)
-    return os.fdopen(writing, "w")
+@contextmanager
+def failing(output):
+    """A page that no longer takes what is written to it; with what is left in it, it does not close without error."""
+    if output == "pipe":
+        reading, output = os.pipe()
+        os.close(reading)
+    page = open(output, "w")  # noqa: PTH123, SIM115
+    try:
+        yield page
+    finally:
+        with suppress(OSError):
+            page.close()
 
 
-@pytest.mark.parametrize("output", [broken_pipe, lambda: open("/dev/full", "w")], ids=["pipe", "full"])  # noqa: PTH123, SIM115
+@pytest.mark.parametrize("output", ["pipe", "/dev/full"])
 @pytest.mark.parametrize("form", [["--json"], []], ids=["json", "tables"])
 def test_standard_output_that_fails_loses_nothing(finished, begun, output, form):
-    if output is not broken_pipe and not Path("/dev/full").exists():
-        pytest.skip("no /dev/full")
-    code = int(output is not broken_pipe)  # a reader that has seen enough is no error
-    page = output()
-    error = run("run", "--resume", "--out", begun, *form, code=code, out=page)[1]
+    if output != "pipe" and not Path(output).exists():
+        pytest.skip(f"no {output}")
+    code = int(output != "pipe")  # a reader that has seen enough is no error
+    with failing(output) as page:
+        error = run("run", "--resume", "--out", begun, *form, code=code, out=page)[1]
     assert error == "" if not code else "standard output: No space left on device; the results are in" in error
     assert result(begun) == result(finished)
 
 
 def test_without_a_folder_a_lost_output_ends_the_run():
-    error = run(*SCAN, code=1, out=broken_pipe())[1]
+    with failing("pipe") as page:
+        error = run(*SCAN, code=1, out=page)[1]
     assert "Broken pipe" in error and "--out DIR" in error and error.count("\n") == 1
 
 

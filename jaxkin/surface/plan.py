@@ -20,7 +20,7 @@ from jaxkin.surface.maps import ZoneMap
 from jaxkin.surface.nodes import Nodes
 from jaxkin.surface.orbits import Orbits
 from jaxkin.surface.points import kept_vectors
-from jaxkin.surface.replica import Gathering, Replica, room
+from jaxkin.surface.replica import Gathering, Replica, joined, room
 from jaxkin.surface.resolution import RESOLVED, energy_noise
 from jaxkin.surface.samples import Decided, Sampler, Samples
 from jaxkin.surface.search import Pocket, certain_diameter, find_pockets
@@ -208,11 +208,13 @@ class Plan:
         relevant = [window.interval[0] <= high and window.interval[1] >= low for window in windows]
         used = np.flatnonzero(np.repeat(relevant, [len(window.pockets) for window in windows]))
         parts = [_thermal_part(sampler, thermal, replica, used) for replica in made]
-        columns = {name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns}
+        for first, part in zip(_originals(made), parts, strict=True):
+            part.columns["number"] += first
+        columns = joined([part.columns for part in parts])
         known = [replica.known for replica in made if replica.known is not None]
         orbits = Orbits(
             self.model,
-            np.concatenate([n + part.columns["number"] for n, part in zip(_originals(made), parts, strict=True)]),
+            columns["number"],
             columns["turn"],
             self.nodes.maps,
             known if len(known) == len(made) else None,

@@ -27,6 +27,11 @@ def room() -> int:
     return batch_bytes() // COPIES - 4 * sum(state.nbytes for state in _LIVING.values())
 
 
+def joined(parts: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Columns of one part after the other; they are taken out of the parts, so that there is little of them twice."""
+    return {name: np.concatenate([part.pop(name) for part in parts]) for name in [*parts[0]]}
+
+
 @dataclass(frozen=True)
 class Replica:
     """Points of one random shift, all energies together.
@@ -100,9 +105,10 @@ class Gathering:
         self.parts.append(moved(self.parts[source], one, self.maps))
 
     def replica(self) -> Replica:
-        """All parts as one, the first of pocket −1."""
-        columns = {name: np.concatenate([part[name] for part in self.parts]) for name in self.parts[0]}
-        columns["pocket"] = np.repeat(np.arange(-1, len(self.parts) - 1), [len(part["k"]) for part in self.parts])
+        """All parts, which are used up, as one, the first of pocket −1."""
+        lengths = [len(part["k"]) for part in self.parts]
+        columns = joined(self.parts)
+        columns["pocket"] = np.repeat(np.arange(-1, len(lengths) - 1), lengths)
         known = None if self._known is None else Known.joined(self._known)
         if known is not None:
             _LIVING[id(known.state)] = known.state
