@@ -32,13 +32,13 @@ from jaxkin.disorder.amplitude import Terms
 from jaxkin.disorder.factorised import FactorisedCollisions
 from jaxkin.disorder.kernels import Scatterer
 from jaxkin.disorder.states import States
+from jaxkin.hamiltonian import eigensolvers
 from jaxkin.hamiltonian.eigenpair import nearest_eigenpair
 from jaxkin.hamiltonian.eigensystem import eigensystem
 from jaxkin.hamiltonian.linear import solve
+from jaxkin.hamiltonian.spectrum import Spectrum
 from jaxkin.response.shell import compiled_response
-from jaxkin.surface import eigensolvers
 from jaxkin.surface.points import VECTORS, point_geometry
-from jaxkin.surface.spectrum import Spectrum
 from jaxkin.threads import in_threads
 
 jk.precision.use_double()

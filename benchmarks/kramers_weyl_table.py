@@ -13,8 +13,8 @@ import numpy as np
 from record import save
 
 import jaxkin as jk
+from jaxkin.hamiltonian.spectrum import Spectrum
 from jaxkin.surface.grid import SMEARINGS
-from jaxkin.surface.spectrum import Spectrum
 
 LEVEL, SEEDS = -1.6, 8
 

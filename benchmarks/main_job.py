@@ -27,13 +27,13 @@ from record import save, shared_data
 import jaxkin as jk
 from jaxkin.disorder.point import located_orbitals, located_site
 from jaxkin.disorder.states import ShellStates, States, filled_size
+from jaxkin.hamiltonian.spectrum import Spectrum, hamiltonians
 from jaxkin.memory import limit
 from jaxkin.response.shell import ShellResponse, compiled_response
 from jaxkin.response.transport import FEW
 from jaxkin.surface.green_rule import surface_green_function
 from jaxkin.surface.pair_green import surface_pair_green
 from jaxkin.surface.points import point_geometry
-from jaxkin.surface.spectrum import Spectrum, hamiltonians
 
 DEPTH = 0.020
 FREQUENCIES = np.linspace(0.0, 5.0, 26)

@@ -21,10 +21,11 @@ from main_job import DEPTH, valence_top
 from record import save, shared_data
 
 import jaxkin as jk
+from jaxkin.hamiltonian.spectrum import Spectrum, hamiltonians
+from jaxkin.hamiltonian.tiles import tile_rows
 from jaxkin.surface.newton import Approach, solved_roots
 from jaxkin.surface.points import VECTORS, point_geometry
 from jaxkin.surface.roots import bracketed_roots, polished_roots
-from jaxkin.surface.spectrum import Spectrum, hamiltonians, tile_rows
 
 ROUNDS = 3
 FACES = 17

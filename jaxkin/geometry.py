@@ -18,7 +18,9 @@ from jaxkin.checks import check_number, numbers
 from jaxkin.errors import ModelError
 from jaxkin.hamiltonian.bloch import BlochModel, KPoint
 from jaxkin.hamiltonian.eigenpair import Iterate, bordered, iterate
+from jaxkin.hamiltonian.eigensolvers import batched_eigensystems
 from jaxkin.hamiltonian.eigensystem import DEGENERACY, DEGENERACY_TOLERANCE, eigensystem
+from jaxkin.hamiltonian.spectrum import operators
 from jaxkin.namespace import AnyArray, is_traced
 
 ELECTRON_G = abs(physical_constants["electron g factor"][0])
@@ -154,18 +156,26 @@ def batched_geometry(
     return jax.vmap(lambda point, index: _mean_geometry(model, point, index, degeneracy))(k, band)
 
 
-@eqx.filter_jit
+def diagonalised(model: BlochModel, k: Float[Array | np.ndarray, "N d"], count: int | None = None) -> Eigen:
+    """Of N points; those after ``count`` fill a bucket up."""
+    h, derivative = operators(model, k)
+    return Eigen(*batched_eigensystems(h, count), derivative)
+
+
 def geometry_of_all_bands(model: BlochModel, k: Float[Array | np.ndarray, "N d"]) -> dict[str, Float[Array, "N n 3"]]:
     """Vectors of all bands at N points as in :class:`BandGeometry`, each point diagonalised once; no checks."""
+    return _of_all_bands(model, k, diagonalised(model, k))
 
-    def one(point: KPoint) -> dict[str, Array]:
-        eigen = _diagonalised(model, point)
+
+@eqx.filter_jit
+def _of_all_bands(model: BlochModel, k: Float[Array | np.ndarray, "N d"], eigen: Eigen) -> dict[str, Array]:
+    def one(point: KPoint, eigen: Eigen) -> dict[str, Array]:
         members, equal = (x.astype(float) for x in _sets(eigen.energies, DEGENERACY))
         found = _geometry(model, point, eigen, 1 - members, members / members.sum(axis=0), equal / equal.sum(axis=0))
         names = ("velocity", "berry_curvature", "orbital_moment", "spin_moment")
         return {name: getattr(found, name).T for name in names}
 
-    return jax.vmap(one)(k)
+    return jax.vmap(one)(k, eigen)
 
 
 @eqx.filter_jit

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import jaxkin as jk
-from jaxkin.surface.spectrum import Spectrum
+from jaxkin.hamiltonian.spectrum import Spectrum
 
 # The surfaces are sampled coarsely, and say so: densities do not depend on it.
 pytestmark = pytest.mark.filterwarnings("ignore::jaxkin.AccuracyWarning")

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import jaxkin as jk
+from jaxkin.hamiltonian.spectrum import Spectrum
 from jaxkin.surface.certificate import cells_for, covering_diameter, curvature_bound, free_of_levels, undecided
 from jaxkin.surface.maps import zone_maps
 from jaxkin.surface.nodes import Nodes
 from jaxkin.surface.search import _overlooked, certain_diameter, find_pockets
-from jaxkin.surface.spectrum import Spectrum
 from jaxkin.symmetry.verify import find_symmetries
 
 SIZE = 5

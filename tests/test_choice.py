@@ -7,9 +7,9 @@ import pytest
 from scipy import special
 
 import jaxkin as jk
+from jaxkin.hamiltonian.spectrum import Spectrum
 from jaxkin.surface.nodes import Nodes
 from jaxkin.surface.resolution import RESOLVED, energy_noise, resolving
-from jaxkin.surface.spectrum import Spectrum
 from jaxkin.surface.thermal import STEP, Thermal
 
 

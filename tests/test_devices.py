@@ -12,7 +12,7 @@ ROUNDING = 1e-11
 JOB = """
 import json, jax, numpy as np, jaxkin as jk
 from jaxkin.devices import spread
-from jaxkin.surface.spectrum import operators
+from jaxkin.hamiltonian.spectrum import operators
 
 model = jk.models.get("kramers-weyl-d4")
 used = [len(operators(model, spread(np.full((rows, 3), 0.1)))[0].sharding.device_set) for rows in (64, 6, 5)]

@@ -13,10 +13,11 @@ from scipy.spatial.transform import Rotation
 from scipy.stats import ortho_group, unitary_group
 
 import jaxkin as jk
-from jaxkin.geometry import batched_geometry, geometry_of_all_bands
+from jaxkin.geometry import batched_geometry, diagonalised, geometry_of_all_bands
+from jaxkin.hamiltonian import eigensolvers
+from jaxkin.hamiltonian.spectrum import Spectrum
 from jaxkin.models.pauli import SIGMA, SPIN, Hoppings
-from jaxkin.surface import eigensolvers, points
-from jaxkin.surface.spectrum import Spectrum
+from jaxkin.surface import points
 from jaxkin.units import MAGNETON_PER_EV_A2
 
 CLOSED = 1e-13  # relative; worst 2e-15
@@ -460,16 +461,16 @@ def test_bands_of_one_k_share_its_diagonalisation(monkeypatch):
     model, rng = random_model(16), np.random.default_rng(17)
     k = rng.uniform(size=(40, 3))[rng.integers(0, 40, 90)]
     band = rng.integers(0, 4, 90)
-    diagonalised = []
+    counts = []
 
-    def counting(h, count):
-        diagonalised.append(len(h))
-        return eigensolvers.batched_eigensystems(h, count)
+    def counting(model, k, count):
+        counts.append(len(k))
+        return diagonalised(model, k, count)
 
-    monkeypatch.setattr(points, "batched_eigensystems", counting)
+    monkeypatch.setattr(points, "diagonalised", counting)
     monkeypatch.setattr(points, "buckets", lambda array, rows: [(slice(0, len(array)), array)])
     found = points.point_geometry(model, k, band, (*points.VECTORS, "state"))
-    assert sum(diagonalised) == len(np.unique(k, axis=0)) < 40
+    assert sum(counts) == len(np.unique(k, axis=0)) < 40
     expected = {name: np.asarray(value) for name, value in vars(jk.band_geometry(model, k, band)).items()}
     assert_same(found, expected)
     overlap = np.sum(found["state"].conj() * expected["state"], axis=1)

@@ -14,10 +14,10 @@ from test_quantum import plane
 import jaxkin as jk
 from jaxkin import units
 from jaxkin.errors import JaxkinError
+from jaxkin.hamiltonian.spectrum import operators
 from jaxkin.quantum.averaged import Dressed, Zone
 from jaxkin.quantum.scatterers import scatterers
 from jaxkin.response.linear import Driven
-from jaxkin.surface.spectrum import operators
 
 AREA = np.sqrt(3) / 2
 PAULI = np.array([[[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]])

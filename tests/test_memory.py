@@ -11,9 +11,10 @@ import jaxkin as jk
 from jaxkin.cli import config
 from jaxkin.cli.ingredients import memory
 from jaxkin.disorder.states import filled_size
+from jaxkin.hamiltonian.spectrum import Spectrum
+from jaxkin.hamiltonian.tiles import tile_rows
 from jaxkin.memory import batch_bytes, limit, memory_limit, parse_size
 from jaxkin.surface.nodes import Nodes
-from jaxkin.surface.spectrum import Spectrum, tile_rows
 
 STATUS = Path("/proc/self/status")
 MEASURE = """

@@ -5,6 +5,7 @@ import pytest
 
 import jaxkin as jk
 from jaxkin.hamiltonian.eigensystem import DEGENERACY_TOLERANCE
+from jaxkin.hamiltonian.spectrum import Spectrum
 from jaxkin.surface import bundle, contour, points
 from jaxkin.surface.bundle import Bundle
 from jaxkin.surface.contour import Points
@@ -14,7 +15,6 @@ from jaxkin.surface.newton import Approach, solved_roots
 from jaxkin.surface.nodes import Nodes
 from jaxkin.surface.points import STATES, VECTORS, point_geometry
 from jaxkin.surface.search import find_pockets
-from jaxkin.surface.spectrum import Spectrum
 
 EXACT = 1e-11
 """Of the largest element; worst measured 1.2e-12 where the gaps are above 1e-2 eV."""

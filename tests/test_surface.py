@@ -7,12 +7,12 @@ import pytest
 from scipy import stats
 
 import jaxkin as jk
+from jaxkin.hamiltonian.spectrum import Spectrum
 from jaxkin.surface.bundle import Bundle
 from jaxkin.surface.maps import zone_maps
 from jaxkin.surface.nodes import Nodes
 from jaxkin.surface.roots import bracketed_roots
 from jaxkin.surface.search import find_pockets
-from jaxkin.surface.spectrum import Spectrum
 
 D4_LEVEL = -1.6
 

@@ -13,7 +13,8 @@ import pytest
 from jax._src.array import ArrayImpl
 
 import jaxkin as jk
-from jaxkin.surface import points, spectrum
+from jaxkin.hamiltonian import tiles
+from jaxkin.surface import points
 
 CHUNK = 9
 """Arrays that come back of each chunk of points: k's geometry and states, with how far each is to be trusted."""
@@ -50,7 +51,7 @@ def transfers(monkeypatch, capfd) -> Callable:
 @pytest.fixture
 def like_a_device(monkeypatch):
     """Tiles of the size that other backends than a CPU have, of points that rounding does not have solved again."""
-    monkeypatch.setattr(spectrum, "TILE_BYTES", {})
+    monkeypatch.setattr(tiles, "TILE_BYTES", {})
     monkeypatch.setattr(points, "CLOSE", 1e-9)
 
 
@@ -72,7 +73,7 @@ def test_points_and_frequencies_cost_no_transfers(transfers, like_a_device):
     """Twice the points in a chunk, and 26 frequencies in place of one: the same count, and a few arrays in all."""
     few, many = sampled(10), sampled(14)
     assert len(many) > 1.5 * len(few)
-    chunks = -(-len(many) // spectrum.tile_rows(many.model, arrays=12))
+    chunks = -(-len(many) // tiles.tile_rows(many.model, arrays=12))
     one, all_frequencies, more = (
         counted(transfers, response(surface, frequencies, solver="exact"))
         for surface, frequencies in ((few, 1), (few, 26), (many, 26))
@@ -84,15 +85,15 @@ def test_points_and_frequencies_cost_no_transfers(transfers, like_a_device):
 
 def test_a_chunk_costs_a_few(transfers, monkeypatch):
     """In small tiles the count grows by no more than what belongs to each: the count itself can fail."""
-    surface, counts, tiles = sampled(14), [], []
+    surface, counts, parts = sampled(14), [], []
     for size in (2**25, 2**23):
-        monkeypatch.setattr(spectrum, "TILE_BYTES", {"cpu": size})
+        monkeypatch.setattr(tiles, "TILE_BYTES", {"cpu": size})
         counts.append(counted(transfers, response(surface, 1)))
-        tiles.append(-(-len(surface) // spectrum.tile_rows(surface.model, arrays=12)))
+        parts.append(-(-len(surface) // tiles.tile_rows(surface.model, arrays=12)))
     (to_few, from_few), (to_many, from_many) = counts
-    assert tiles[1] > 2 * tiles[0]
-    assert 0 < from_many - from_few <= 2 * CHUNK * (tiles[1] - tiles[0])
-    assert 0 < to_many - to_few <= 2 * CHUNK * (tiles[1] - tiles[0])
+    assert parts[1] > 2 * parts[0]
+    assert 0 < from_many - from_few <= 2 * CHUNK * (parts[1] - parts[0])
+    assert 0 < to_many - to_few <= 2 * CHUNK * (parts[1] - parts[0])
 
 
 def test_shells_cost_a_few_each_and_frequencies_none(transfers, like_a_device):

@@ -8,7 +8,7 @@ import pytest
 from test_hamiltonian import random_model
 
 import jaxkin as jk
-from jaxkin.surface.spectrum import hamiltonians
+from jaxkin.hamiltonian.spectrum import hamiltonians
 
 
 def complete() -> jk.TightBinding:

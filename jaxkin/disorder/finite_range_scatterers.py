@@ -38,10 +38,10 @@ from jaxkin.disorder.smooth import SmoothCollisions
 from jaxkin.disorder.smooth_pairs import SmoothKind, SmoothPairs
 from jaxkin.disorder.states import States
 from jaxkin.disorder.two_impurities import Amplitude, TwoImpurityScattering, density_matrix
+from jaxkin.hamiltonian.tiles import map_over_tiles
 from jaxkin.memory import demand
 from jaxkin.namespace import AnyArray, Number, namespace
 from jaxkin.surface.surface import Surface
-from jaxkin.surface.tiles import map_over_tiles
 
 POINT_BYTES = 160
 """What a point takes for each pivot: scattering by one impurity and by two, of 96 that are kept."""

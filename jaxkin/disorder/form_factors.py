@@ -21,8 +21,8 @@ import numpy as np
 from jaxtyping import Array, Complex, Float
 
 from jaxkin.disorder.products import inner_products, real_form
+from jaxkin.hamiltonian.tiles import scanned, sum_over_tiles
 from jaxkin.namespace import namespace
-from jaxkin.surface.tiles import scanned, sum_over_tiles
 
 NEGLIGIBLE = 1e-13
 """Reciprocal vectors on which V(q + G) is below this part of its largest value are left out, whatever is asked for."""

@@ -29,6 +29,7 @@ from jaxkin.disorder.states import ShellStates
 from jaxkin.errors import AccuracyWarning
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.hamiltonian.linear import solve
+from jaxkin.hamiltonian.tiles import over_tiles, scanned
 from jaxkin.namespace import AnyArray, Number, is_traced, namespace
 from jaxkin.surface.continuation import continued
 from jaxkin.surface.contour import (
@@ -42,7 +43,6 @@ from jaxkin.surface.contour import (
 from jaxkin.surface.green import COLUMN
 from jaxkin.surface.green_rule import RuleNodes, rule_nodes
 from jaxkin.surface.surface import Surface
-from jaxkin.surface.tiles import over_tiles, scanned
 from jaxkin.surface.zone import Goal
 
 RTOL, BUDGET = 1e-2, 2_000_000

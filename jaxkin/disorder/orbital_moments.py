@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Complex, Float
 
 from jaxkin.disorder.products import real_form
-from jaxkin.surface.tiles import map_over_tiles, scanned, sum_over_tiles
+from jaxkin.hamiltonian.tiles import map_over_tiles, scanned, sum_over_tiles
 
 TILE_NUMBERS = {"cpu": 2**18}
 """Real numbers of a tile of states whose product with a few columns stays in a CPU's cache (twice as fast) ..."""

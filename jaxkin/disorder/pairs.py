@@ -13,9 +13,9 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 from jaxkin.devices import spread
+from jaxkin.hamiltonian.tiles import scanned
 from jaxkin.memory import batch_bytes
 from jaxkin.namespace import AnyArray, is_traced, namespace
-from jaxkin.surface.tiles import scanned
 
 TILE = 1024
 """States per side of a tile, less if the memory budget says so: 10⁶ pairs, whatever the number of states."""

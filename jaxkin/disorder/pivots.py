@@ -21,10 +21,10 @@ from scipy.linalg import get_lapack_funcs, interpolative, solve_triangular
 from jaxkin.disorder.form_factors import FormFactors
 from jaxkin.disorder.orbital_moments import hermitian
 from jaxkin.disorder.states import ShellStates
+from jaxkin.hamiltonian.tiles import map_over_tiles
 from jaxkin.memory import demand
 from jaxkin.namespace import AnyArray
 from jaxkin.surface.surface import Surface
-from jaxkin.surface.tiles import map_over_tiles
 
 FIRST = 512
 """Points of a level that pivots are first looked for among; twice as many until they serve ..."""

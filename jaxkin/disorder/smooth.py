@@ -15,9 +15,9 @@ from jaxkin.disorder.factorised import FactorisedCollisions
 from jaxkin.disorder.orbital_kernels import OrbitalKernel
 from jaxkin.disorder.orbital_moments import hermitian
 from jaxkin.disorder.states import States
+from jaxkin.hamiltonian.tiles import sum_over_tiles
 from jaxkin.memory import limit
 from jaxkin.namespace import Number
-from jaxkin.surface.tiles import sum_over_tiles
 
 ROWS = 4096
 """States of a tile."""

@@ -18,7 +18,7 @@ from jaxkin.disorder.two_impurities import (
     scattered,
     self_energies,
 )
-from jaxkin.surface.tiles import map_over_tiles, sum_over_tiles
+from jaxkin.hamiltonian.tiles import map_over_tiles, sum_over_tiles
 
 ROWS = 256
 """States of a tile."""

@@ -14,8 +14,8 @@ from jaxtyping import Array, Complex, Float
 from jaxkin.disorder.amplitude import golden_rule
 from jaxkin.disorder.orbital_moments import OrbitalMoments, hermitian, states_of_a_tile
 from jaxkin.disorder.states import States
+from jaxkin.hamiltonian.tiles import map_over_tiles, sum_over_tiles
 from jaxkin.namespace import AnyArray, Number
-from jaxkin.surface.tiles import map_over_tiles, sum_over_tiles
 
 Pairs = Sequence[Sequence[Complex[AnyArray, "a2 b2"]]]
 """F_ij of kinds i and j: F_{(m n),(m' n')} = ∫(dk) G_mm' G_n'n at ε + i0, m and n of i, m' and n' of j, so that

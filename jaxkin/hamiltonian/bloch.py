@@ -166,7 +166,7 @@ class BlochModel(eqx.Module):
             return eigenvalues(self.hamiltonian(points))
         if is_traced(self):
             return self._each(jnp.asarray(points))
-        from jaxkin.surface.spectrum import Spectrum  # which is built on models
+        from jaxkin.hamiltonian.spectrum import Spectrum  # which is built on models
 
         energies = Spectrum(self)(points.reshape(-1, self.dimension))
         return jnp.asarray(energies.reshape(*points.shape[:-1], self.size))

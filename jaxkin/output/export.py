@@ -17,10 +17,10 @@ import numpy as np
 
 from jaxkin.errors import JaxkinError
 from jaxkin.hamiltonian.bloch import BlochModel
+from jaxkin.hamiltonian.spectrum import Spectrum
 from jaxkin.output.colouring import UNITS, colourings, known
 from jaxkin.output.folder import replace_file
 from jaxkin.surface.mesh import Mesh
-from jaxkin.surface.spectrum import Spectrum
 
 if TYPE_CHECKING:
     from jaxkin.surface.surface import Surface

@@ -13,9 +13,9 @@ from jaxtyping import Array, Float
 
 from jaxkin.errors import AccuracyWarning
 from jaxkin.hamiltonian.tight_binding import TightBinding
+from jaxkin.hamiltonian.tiles import over_tiles
 from jaxkin.quantum.averaged import Dressed, Zone, inverses, self_energy, tile_rows
 from jaxkin.quantum.scatterers import Scatterers
-from jaxkin.surface.tiles import over_tiles
 from jaxkin.surface.zone import NODES, Cells, Goal, adaptive_integral, first_mesh, nodes
 
 BUDGET = 20_000_000

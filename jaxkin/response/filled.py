@@ -12,11 +12,11 @@ from scipy import constants as si
 from jaxkin import units
 from jaxkin.errors import AccuracyWarning
 from jaxkin.hamiltonian.bloch import BlochModel
+from jaxkin.hamiltonian.spectrum import operators
 from jaxkin.observable import Observable
 from jaxkin.response.observables import LEVI_CIVITA
 from jaxkin.surface.plan import Progress
 from jaxkin.surface.sea import LEAST, filled_response, quantum
-from jaxkin.surface.spectrum import operators
 from jaxkin.surface.surface import Surface
 from jaxkin.surface.zone import Goal
 

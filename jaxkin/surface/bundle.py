@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxkin.hamiltonian.spectrum import Spectrum
 from jaxkin.memory import batch_bytes
 from jaxkin.surface.elements import Crossings
 from jaxkin.surface.newton import Approach, solved_roots
 from jaxkin.surface.points import SMALLEST_SOLVED
 from jaxkin.surface.roots import bracketed_roots, dips, polished_roots
 from jaxkin.surface.search import Pocket
-from jaxkin.surface.spectrum import Spectrum
 
 DOUBLE = 1e-7
 """Of a cell: nearer roots of two bands may be one."""

@@ -19,9 +19,10 @@ from scipy.spatial import Voronoi
 
 from jaxkin.devices import spread
 from jaxkin.hamiltonian.bloch import BlochModel
+from jaxkin.hamiltonian.eigensolvers import batched_eigensystems, batched_eigenvalues
+from jaxkin.hamiltonian.spectrum import operators
 from jaxkin.hamiltonian.tight_binding import TightBinding
-from jaxkin.surface.eigensolvers import batched_eigensystems, batched_eigenvalues
-from jaxkin.surface.spectrum import buckets, operators, tile_rows
+from jaxkin.hamiltonian.tiles import buckets, tile_rows
 
 if TYPE_CHECKING:
     from jaxkin.surface.nodes import Nodes

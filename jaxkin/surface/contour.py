@@ -22,13 +22,13 @@ import numpy as np
 from jaxkin.errors import AccuracyWarning
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.hamiltonian.eigenpair import CLOSED
+from jaxkin.hamiltonian.eigensolvers import batched_eigensystems, batched_eigenvalues
+from jaxkin.hamiltonian.spectrum import Spectrum
+from jaxkin.hamiltonian.tiles import over_tiles, tile_rows
 from jaxkin.surface.continuation import is_analytic
 from jaxkin.surface.deformation import SLACK, Deformation, crosses, displaced, find_deformation, hamiltonians
-from jaxkin.surface.eigensolvers import batched_eigensystems, batched_eigenvalues
 from jaxkin.surface.nodes import Nodes
 from jaxkin.surface.search import Pocket, find_pockets
-from jaxkin.surface.spectrum import Spectrum, tile_rows
-from jaxkin.surface.tiles import over_tiles
 from jaxkin.surface.zone import Cells, Folding, Goal, Integral, adaptive_integral, first_mesh
 from jaxkin.threads import in_threads
 

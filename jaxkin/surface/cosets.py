@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from itertools import combinations, product
 
 import numpy as np
@@ -40,7 +40,8 @@ class RandomShift:
     @cached_property
     def kept(self) -> tuple[tuple[ZoneMap, ...], ...]:
         """The maps that keep the lattice with each of the discrete shifts."""
-        return tuple(tuple(one for one in self.maps if _kept(one.matrix, shift)) for shift in self.family)
+        keeps = _keep(np.array([one.matrix for one in self.maps]), self.family)
+        return tuple(tuple(one for one, yes in zip(self.maps, row, strict=True) if yes) for row in keeps)
 
     @property
     def cost(self) -> float:
@@ -66,7 +67,7 @@ def random_shifts(maps: Sequence[ZoneMap], lattice: np.ndarray) -> list[RandomSh
         own = tuple(one for one in maps if np.array_equal(one.matrix @ w, w))
         if axis > (0,) * len(axis) and len(own) > 1:  # one of w and −w
             families = _families(np.array([one.matrix for one in own]).tobytes(), len(axis))
-            found += [RandomShift(w, family, own) for family in families if _finer(family, w, lattice) >= FINER]
+            found += [RandomShift(w, families[i], own) for i in np.flatnonzero(_finer(families, w, lattice) >= FINER)]
     least = min((one.cost for one in found), default=0.0)
     cheapest = [one for one in found if one.cost <= 1.01 * least]
     fewest = min((len(one.family) for one in cheapest), default=0)
@@ -81,15 +82,22 @@ def mixed_directions(maps: Sequence[ZoneMap]) -> list[np.ndarray]:
     return [np.flatnonzero(row) for row in np.unique(mixed, axis=0)]
 
 
-def _finer(family: np.ndarray, w: np.ndarray, lattice: np.ndarray) -> float:
-    """Length of the shortest R that stays in the mean, over that of the shortest without the discrete shifts."""
-    h = np.stack(np.meshgrid(*[np.arange(-3, 4)] * len(w)), axis=-1).reshape(-1, len(w))
-    h = h[h.any(axis=1) & (h @ w == 0)]
+def _finer(families: Sequence[np.ndarray], w: np.ndarray, lattice: np.ndarray) -> np.ndarray:
+    """Length of the shortest R that stays in the mean with each family, over that of the shortest without."""
+    h = _translations(len(w))
+    h = h[h @ w == 0]
     if not len(h):
-        return np.inf
+        return np.full(len(families), np.inf)
     length = np.linalg.norm(h @ lattice, axis=1)
-    left = np.all(_near_integer(h @ family.T), axis=1)
-    return float(length[left].min(initial=np.inf) / length.min())
+    left = [length[np.all(_near_integer(h @ family.T), axis=1)].min(initial=np.inf) for family in families]
+    return np.array(left) / length.min()
+
+
+@cache
+def _translations(d: int) -> np.ndarray:
+    """Small integers (N, d) that are not all zero."""
+    h = np.array(list(product(range(-3, 4), repeat=d)))
+    return h[h.any(axis=1)]
 
 
 @lru_cache(maxsize=64)
@@ -116,8 +124,9 @@ def _invariant(matrices: np.ndarray, family: np.ndarray) -> bool:
     return bool(_near_integer(difference).all(axis=-1).any(axis=-1).all())
 
 
-def _kept(matrix: np.ndarray, shift: np.ndarray) -> bool:
-    return bool(_near_integer(matrix @ shift - shift).all())
+def _keep(matrices: np.ndarray, shifts: np.ndarray) -> np.ndarray:
+    """Whether the lattice with each of the shifts is mapped on itself by each matrix, (shifts, matrices)."""
+    return np.all(_near_integer(np.einsum("mab,sb->sma", matrices, shifts) - shifts[:, None]), axis=-1)
 
 
 def _near_integer(x: np.ndarray) -> np.ndarray:

@@ -24,8 +24,8 @@ from jax.scipy.special import erf
 from jaxtyping import Array
 
 from jaxkin.hamiltonian.bloch import BlochModel
+from jaxkin.hamiltonian.eigensolvers import batched_eigensystems
 from jaxkin.surface.continuation import continued, hessian_trace, slopes
-from jaxkin.surface.eigensolvers import batched_eigensystems
 from jaxkin.surface.search import Pocket
 
 STRENGTH = 0.5

@@ -20,8 +20,8 @@ from scipy.optimize import minimize
 
 from jaxkin.checks import check_kind
 from jaxkin.hamiltonian.bloch import BlochModel
+from jaxkin.hamiltonian.spectrum import Spectrum
 from jaxkin.surface.nodes import zone_box
-from jaxkin.surface.spectrum import Spectrum
 
 GRID = {1: 200, 2: 48, 3: 20}
 """Points of the grid along each edge of the zone; even, so that it has all k that time reversal maps on themselves."""

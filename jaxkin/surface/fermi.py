@@ -25,6 +25,7 @@ from jaxkin.errors import AccuracyWarning, JaxkinError
 from jaxkin.estimate import Estimate
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.hamiltonian.eigensystem import DEGENERACY
+from jaxkin.hamiltonian.spectrum import Spectrum
 from jaxkin.parallel.share import Share
 from jaxkin.shelf import Shelf
 from jaxkin.surface.choice import Choice, chosen
@@ -33,7 +34,6 @@ from jaxkin.surface.nodes import Nodes, level_distance
 from jaxkin.surface.plan import Plan, Progress, Replica
 from jaxkin.surface.resolution import resolving
 from jaxkin.surface.samples import Sampler
-from jaxkin.surface.spectrum import Spectrum
 from jaxkin.surface.surface import Surface
 from jaxkin.surface.thermal import FARTHEST, HOTTEST, Thermal
 from jaxkin.symmetry.operations import Operation

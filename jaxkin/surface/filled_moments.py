@@ -24,14 +24,13 @@ from jaxkin.geometry import ELECTRON_G
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.hamiltonian.eigensystem import DEGENERACY, DEGENERACY_TOLERANCE
 from jaxkin.hamiltonian.tight_binding import TightBinding
+from jaxkin.hamiltonian.tiles import over_tiles, tile_rows
 from jaxkin.namespace import AnyArray
 from jaxkin.observable import summed
 from jaxkin.surface.continuation import covariant_derivative
 from jaxkin.surface.contour import Resolved, kernel_mean
 from jaxkin.surface.occupations import occupation_moment
-from jaxkin.surface.spectrum import tile_rows
 from jaxkin.surface.thermal import Thermal
-from jaxkin.surface.tiles import over_tiles
 
 TOUCHING = 1e-5
 """Distance of two states relative to that from μ (or kT) below which their pair is rounding: it is cubic in it."""

@@ -15,13 +15,13 @@ from jaxkin.checks import check_count, check_kind, check_number, check_progress,
 from jaxkin.errors import AccuracyWarning, JaxkinError
 from jaxkin.estimate import Estimate
 from jaxkin.hamiltonian.bloch import BlochModel
+from jaxkin.hamiltonian.spectrum import Spectrum
 from jaxkin.surface.carriers import MOST_LINES, Carriers
 from jaxkin.surface.density import net_density
 from jaxkin.surface.maps import zone_maps
 from jaxkin.surface.nodes import Nodes
 from jaxkin.surface.plan import Progress
 from jaxkin.surface.search import Pocket, find_pockets
-from jaxkin.surface.spectrum import Spectrum
 from jaxkin.surface.thermal import HOTTEST, TAIL, Thermal
 
 FIRST = 0.05

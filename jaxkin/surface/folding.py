@@ -11,9 +11,9 @@ import numpy as np
 
 from jaxkin.errors import SymmetryError
 from jaxkin.hamiltonian.bloch import BlochModel
+from jaxkin.hamiltonian.spectrum import Spectrum
 from jaxkin.hamiltonian.tight_binding import TightBinding
 from jaxkin.surface.maps import EXACT, PAYS, zone_map
-from jaxkin.surface.spectrum import Spectrum
 from jaxkin.surface.zone import Cells
 from jaxkin.symmetry.operations import Operation, lattice_rotations
 from jaxkin.symmetry.representation import Crystal, SpaceOperation

@@ -14,11 +14,10 @@ from numpy.typing import ArrayLike
 
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.hamiltonian.linear import solve
+from jaxkin.hamiltonian.tiles import over_tiles, tile_rows
 from jaxkin.surface.contour import ORDER, Resolved, ZoneIntegral, kernel, kernel_mean, singular_integral, warn_of
 from jaxkin.surface.folding import GreenFolding, Places, green_folding
 from jaxkin.surface.search import Pocket
-from jaxkin.surface.spectrum import tile_rows
-from jaxkin.surface.tiles import over_tiles
 from jaxkin.surface.zone import Goal
 
 COLUMN = 2.0

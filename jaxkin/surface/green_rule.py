@@ -11,14 +11,13 @@ import numpy as np
 from jaxtyping import Array, Complex, Float, Int
 
 from jaxkin.hamiltonian.bloch import BlochModel
+from jaxkin.hamiltonian.tiles import SMALLEST_BUCKET, scanned, tile_rows
 from jaxkin.namespace import AnyArray
 from jaxkin.surface.continuation import continued
 from jaxkin.surface.contour import Points, Resolved, ZoneIntegral, kernel
 from jaxkin.surface.folding import Places
 from jaxkin.surface.green import local_green_functions
-from jaxkin.surface.spectrum import SMALLEST_BUCKET, tile_rows
 from jaxkin.surface.surface import Surface
-from jaxkin.surface.tiles import scanned
 from jaxkin.surface.zone import Integral, nodes
 
 Located = tuple[tuple[int, tuple[int, ...]], ...]

@@ -11,12 +11,12 @@ from scipy import ndimage
 
 from jaxkin.checks import check_count, check_positive, check_work, shown
 from jaxkin.errors import JaxkinError
+from jaxkin.hamiltonian.spectrum import Spectrum
 from jaxkin.memory import batch_bytes, demand
 from jaxkin.surface.maps import ZoneMap
 from jaxkin.surface.rule import SmearedRule
 from jaxkin.surface.samples import Decided, LevelSets, Samples
 from jaxkin.surface.search import Pocket
-from jaxkin.surface.spectrum import Spectrum
 from jaxkin.surface.thermal import Thermal
 from jaxkin.surface.thermal_grid import UNRESOLVED, ThermalGrid
 

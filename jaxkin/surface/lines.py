@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from jaxkin.checks import check_count, check_number, check_work
+from jaxkin.hamiltonian.spectrum import Spectrum
 from jaxkin.memory import demand
 from jaxkin.surface.bundle import bundles
 from jaxkin.surface.maps import ZoneMap
 from jaxkin.surface.rule import LineRule, line_profile
 from jaxkin.surface.samples import Decided, LevelSets, Samples
 from jaxkin.surface.search import Pocket
-from jaxkin.surface.spectrum import Spectrum
 from jaxkin.surface.thermal import Thermal, level_windows
 
 POINT_BYTES = 450

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxkin.brief import lines, plural, ranged
-from jaxkin.geometry import batched_geometry
 from jaxkin.hamiltonian.bloch import BlochModel
+from jaxkin.hamiltonian.spectrum import Spectrum
+from jaxkin.surface.points import point_geometry
 from jaxkin.surface.search import Pocket
-from jaxkin.surface.spectrum import Spectrum, buckets, tile_rows
 
 ACROSS = 16
 """Cells across the shortest direction of a pocket, if not asked for otherwise."""
@@ -109,7 +109,8 @@ def level_mesh(
     simplices = np.concatenate(simplices) if parts else np.zeros((0, d), int)
     band = np.repeat(np.array([part.band for part in parts], int), np.diff(starts))
     pocket = np.repeat(np.array([part.pocket for part in parts], int), np.diff(starts))
-    energy, velocity, curvature, moment = _geometry(model, k, band, degeneracy)
+    names = ("energy", "velocity", "berry_curvature", "orbital_moment")
+    energy, velocity, curvature, moment = point_geometry(model, k, band, names, degeneracy=degeneracy).values()
     square = np.maximum(np.sum(velocity**2, axis=1), 1e-300)
     step = ((level - energy) / square)[:, None] * velocity @ np.asarray(model.dual).T
     reach = np.repeat(np.array([part.cell for part in parts]).reshape(-1, d), np.diff(starts), axis=0)
@@ -193,19 +194,6 @@ def _faces(d: int) -> dict[int, list[list[tuple[int, int]]]]:
 
 SIMPLICES = {d: _simplices(d) for d in (2, 3)}
 FACES = {d: _faces(d) for d in (2, 3)}
-
-
-def _geometry(model: BlochModel, k: np.ndarray, band: np.ndarray, degeneracy: float) -> list[np.ndarray]:
-    """Energy, velocity, curvature and moment at vertices."""
-    found = [np.zeros(len(k)), *(np.zeros((len(k), 3)) for _ in range(3))]
-    for part, padded in buckets(k, tile_rows(model, arrays=12)):
-        count = part.stop - part.start
-        bands = np.concatenate([band[part], np.repeat(band[part][-1:], len(padded) - count)])
-        one = batched_geometry(model, padded, bands, degeneracy)
-        values = one.energy, one.velocity, one.berry_curvature, one.orbital_moment
-        for mine, value in zip(found, values, strict=True):
-            mine[part] = value[:count]
-    return found
 
 
 def _oriented(mesh: Mesh) -> np.ndarray:

@@ -18,10 +18,11 @@ from scipy.spatial import KDTree
 from jaxkin.devices import spread
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.hamiltonian.eigenpair import iterate
-from jaxkin.surface.eigensolvers import batched_eigensystems
+from jaxkin.hamiltonian.eigensolvers import batched_eigensystems
+from jaxkin.hamiltonian.spectrum import Spectrum, hamiltonians
+from jaxkin.hamiltonian.tiles import buckets, tile_rows
 from jaxkin.surface.points import DOUBTFUL
 from jaxkin.surface.roots import FARTHEST, POLISHED
-from jaxkin.surface.spectrum import Spectrum, buckets, hamiltonians, tile_rows
 
 STEPS = 5
 """Newton steps after which a root is given up; two are taken where elements are good."""

@@ -7,10 +7,10 @@ from functools import cached_property
 
 import numpy as np
 
+from jaxkin.hamiltonian.spectrum import Spectrum
 from jaxkin.memory import demand
 from jaxkin.surface.certificate import free_of_levels
 from jaxkin.surface.maps import EXACT, ZoneMap, canonical_nodes
-from jaxkin.surface.spectrum import Spectrum
 
 BASE_CELLS = {1: 256, 2: 32, 3: 12}
 """Cells per direction of the first pass; it looks at twice as many nodes."""

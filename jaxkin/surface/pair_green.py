@@ -14,11 +14,11 @@ from jaxtyping import Array, Complex, Float, Int
 from jaxkin.errors import AccuracyWarning
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.hamiltonian.linear import solve
+from jaxkin.hamiltonian.tiles import scanned
 from jaxkin.namespace import AnyArray, is_traced
 from jaxkin.surface.continuation import continued
 from jaxkin.surface.green_rule import Groups, Located, RuleNodes, parted, rule_nodes, surface_green_function, within
 from jaxkin.surface.surface import Surface
-from jaxkin.surface.tiles import scanned
 
 COUNT = {1: 11, 2: 7, 3: 3}
 """Nodes in a direction of a cell, by dimension: two thirds or half of those that G takes.

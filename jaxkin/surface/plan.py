@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import numpy as np
 
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.hamiltonian.eigensystem import DEGENERACY
+from jaxkin.hamiltonian.spectrum import Spectrum
 from jaxkin.memory import demand
 from jaxkin.parallel.share import Share
 from jaxkin.shelf import Arrays, Shelf, digest
@@ -25,7 +26,6 @@ from jaxkin.surface.resolution import RESOLVED, energy_noise
 from jaxkin.surface.samples import Decided, Sampler, Samples
 from jaxkin.surface.search import Pocket, certain_diameter, find_pockets
 from jaxkin.surface.singular import flat_doubts, van_hove_doubts
-from jaxkin.surface.spectrum import Spectrum
 from jaxkin.surface.surface import Kept, Layout, Surface
 from jaxkin.surface.thermal import TAIL, Thermal
 
@@ -98,6 +98,11 @@ class Plan:
     @property
     def spectrum(self) -> Spectrum:
         return self.nodes.spectrum
+
+    @cached_property
+    def certain(self) -> float:
+        """Diameter in Å⁻¹ of the balls that are found for certain."""
+        return min(certain_diameter(self.model), self.smallest or np.inf)
 
     def windows(self, sampler: Sampler) -> list[Window]:
         """Pockets of every window of the sampler."""
@@ -252,7 +257,7 @@ class Plan:
             seed=self.seed,
             layout=layout,
             evaluations=evaluations,
-            smallest_pocket=min(certain_diameter(self.model), self.smallest or np.inf),
+            smallest_pocket=self.certain,
             decided=Kept(tuple(pocket for window in chosen for pocket in window.pockets)),
             degeneracy=self.degeneracy,
             orbits=Kept(orbits),

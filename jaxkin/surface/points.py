@@ -16,15 +16,14 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxkin.devices import spread
-from jaxkin.geometry import Eigen, Trust, mean_geometry, pair_geometry, separate_geometry
+from jaxkin.geometry import Eigen, Trust, diagonalised, mean_geometry, pair_geometry, separate_geometry
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.hamiltonian.eigenpair import generic_vectors
 from jaxkin.hamiltonian.eigensystem import DEGENERACY, DEGENERACY_TOLERANCE
 from jaxkin.hamiltonian.linear import solve
+from jaxkin.hamiltonian.spectrum import Spectrum
+from jaxkin.hamiltonian.tiles import buckets, over_tiles, tile_rows
 from jaxkin.namespace import AnyArray, is_traced
-from jaxkin.surface.eigensolvers import batched_eigensystems
-from jaxkin.surface.spectrum import Spectrum, buckets, operators, tile_rows
-from jaxkin.surface.tiles import over_tiles
 
 VECTORS = ("energy", "velocity", "berry_curvature", "orbital_moment", "spin_moment")
 STATES = ("state", "covariant_derivative")
@@ -187,7 +186,7 @@ def reduced_resolvents(
     doubtful = np.flatnonzero(~(np.abs(found).max(axis=(1, 2)) * NEAR * degeneracy < 1))
     for part, padded in buckets(doubtful, rows):
         chosen, count = doubtful[part], part.stop - part.start
-        eigen = _diagonalised(model, np.asarray(k)[padded], count)
+        eigen = diagonalised(model, np.asarray(k)[padded], count)
         gap = np.asarray(energy)[chosen, None] - np.asarray(eigen.energies)[:count]
         inverse = np.where(np.abs(gap) < degeneracy, 0.0, 1 / np.where(gap == 0, 1.0, gap))
         local = np.asarray(eigen.states)[:count, np.array(orbitals)]
@@ -225,7 +224,7 @@ def _by_eigensystems(
         for part, padded in buckets(points, tile_rows(model, arrays=12)):
             count = part.stop - part.start
             first = k[padded[:, 0]]
-            eigen = _diagonalised(model, first, count)
+            eigen = diagonalised(model, spread(first), count)
             separate = separate_geometry(model, spread(first), eigen, band[padded], names)
             found, distance = jax.tree.map(np.asarray, separate)
             degenerate = np.argwhere(distance[:count] < max(degeneracy, DEGENERACY_TOLERANCE))
@@ -278,9 +277,3 @@ def _sets(
         )
         parts.append({name: np.asarray(getattr(found, name))[: part.stop - part.start] for name in names})
     return {name: np.concatenate([part[name] for part in parts]) for name in names}
-
-
-def _diagonalised(model: BlochModel, k: np.ndarray, count: int) -> Eigen:
-    """Of the first ``count`` k, and the last of these again for those after, which fill a bucket up."""
-    h, derivative = operators(model, spread(k))
-    return Eigen(*batched_eigensystems(h, count), derivative)

@@ -8,13 +8,13 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
+from jaxkin.hamiltonian.spectrum import Spectrum
 from jaxkin.memory import batch_bytes
 from jaxkin.surface.images import moved
 from jaxkin.surface.maps import ZoneMap
 from jaxkin.surface.orbits import Known
 from jaxkin.surface.points import STATES, kept_vectors, point_geometry
 from jaxkin.surface.samples import Sampler, Samples
-from jaxkin.surface.spectrum import Spectrum
 
 COPIES = 2
 """Of states that exist at once: of a pocket and of the replica."""

@@ -20,9 +20,8 @@ from jaxkin.errors import JaxkinError
 from jaxkin.geometry import BandGeometry, Eigen, mean_geometry
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.hamiltonian.perturbation import smooth_eigensystem
+from jaxkin.hamiltonian.tiles import over_tiles, tile_rows
 from jaxkin.namespace import AnyArray, namespace
-from jaxkin.surface.spectrum import tile_rows
-from jaxkin.surface.tiles import over_tiles
 
 MATRICES = 64
 """Complex (n, n) matrices that a point's geometry and its derivatives take."""

@@ -8,10 +8,10 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from jaxkin.hamiltonian.spectrum import Spectrum
 from jaxkin.surface.maps import ZoneMap
 from jaxkin.surface.rule import Rule
 from jaxkin.surface.search import Pocket
-from jaxkin.surface.spectrum import Spectrum
 from jaxkin.surface.thermal import Thermal, levels
 
 

@@ -16,6 +16,8 @@ from jaxtyping import Array
 from jaxkin.hamiltonian.bloch import BlochModel
 from jaxkin.hamiltonian.eigensystem import DEGENERACY_TOLERANCE
 from jaxkin.hamiltonian.kdotp import KdotP
+from jaxkin.hamiltonian.spectrum import Spectrum
+from jaxkin.hamiltonian.tiles import over_tiles, tile_rows
 from jaxkin.observable import Observable, summed
 from jaxkin.surface.continuation import covariant_derivative
 from jaxkin.surface.contour import (
@@ -33,9 +35,7 @@ from jaxkin.surface.occupations import occupation_moment
 from jaxkin.surface.plan import Progress
 from jaxkin.surface.search import Pocket, find_pockets
 from jaxkin.surface.shifted import shifted_lattices
-from jaxkin.surface.spectrum import Spectrum, tile_rows
 from jaxkin.surface.thermal import Thermal
-from jaxkin.surface.tiles import over_tiles
 from jaxkin.surface.zone import Goal, Integral, adaptive_integral, first_mesh
 
 ENOUGH = 1e-4

@@ -207,21 +207,33 @@ def _children(
     stencil = np.array(list(product(range(3), repeat=d)))
     node = 2 * cells.corner[which, None, :] + stencil  # (N, 3^d, d) on the finer grid
     energies = nodes.energies(2 * cells.per_edge, node).reshape(len(node), *(3,) * d, -1)
-    widening = 0.5 * sum(
-        np.abs(np.diff(energies, n=2, axis=axis)).max(axis=tuple(range(1, d + 1))) for axis in range(1, d + 1)
-    )
-    axes, rounding = tuple(range(1, d + 1)), ROUNDING * max(float(np.abs(energies).max()), 1.0)
+    widening = 0.5 * sum(_largest_bend(energies, axis) for axis in range(1, d + 1))
+    low = high = energies
+    for axis in range(1, d + 1):  # all children at once: (N, 2, ..., 2, n)
+        low, high = _of_pairs(np.minimum, low, axis), _of_pairs(np.maximum, high, axis)
+    rounding = ROUNDING * max(float(np.abs(energies).max()), 1.0)
     children = []
     for child in product(range(2), repeat=d):
-        box = energies[(slice(None), *(slice(c, c + 2) for c in child))]
-        low, high = box.min(axis=axes), box.max(axis=axes)
-        holds = (low - widening <= window[1]) & (high + widening >= window[0]) & cells.band[which]
+        bottom, top = low[:, *child], high[:, *child]
+        holds = (bottom - widening <= window[1]) & (top + widening >= window[0]) & cells.band[which]
         if not smooth:
-            holds &= high + widening - low > rounding
-        flat = holds & (widening <= np.maximum(0.5 * (high - low), smooth))
+            holds &= top + widening - bottom > rounding
+        flat = holds & (widening <= np.maximum(0.5 * (top - bottom), smooth))
         keep = holds.any(axis=1)
         children.append((2 * cells.corner[which][keep] + np.array(child), holds[keep], flat[keep]))
     return children
+
+
+def _largest_bend(energies: np.ndarray, axis: int) -> np.ndarray:
+    """(N, n) largest second difference along one of three nodes' axes."""
+    bend = np.abs(np.diff(energies, n=2, axis=axis))
+    return bend.reshape(len(bend), -1, bend.shape[-1]).max(axis=1)
+
+
+def _of_pairs(function: np.ufunc, x: np.ndarray, axis: int) -> np.ndarray:
+    """``function`` of neighbours along an axis."""
+    before = (slice(None),) * axis
+    return function(x[*before, :-1], x[*before, 1:])
 
 
 def _parts(rows: np.ndarray, numbers: int) -> list[np.ndarray]:

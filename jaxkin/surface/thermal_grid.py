@@ -11,13 +11,13 @@ import numpy as np
 
 from jaxkin.checks import check_count
 from jaxkin.hamiltonian.bloch import BlochModel
+from jaxkin.hamiltonian.spectrum import Spectrum
 from jaxkin.memory import batch_bytes, demand
 from jaxkin.surface.cosets import mixed_directions, random_shifts
 from jaxkin.surface.maps import ZoneMap, canonical_nodes
 from jaxkin.surface.rule import LatticeRule
 from jaxkin.surface.samples import Decided, Samples
 from jaxkin.surface.search import Pocket
-from jaxkin.surface.spectrum import Spectrum
 from jaxkin.surface.thermal import Thermal
 
 BIN = 0.5

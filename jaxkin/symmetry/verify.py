@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from typing import NamedTuple
 
-import equinox as eqx
-import jax
 import numpy as np
 
 from jaxkin.checks import SMALLEST, check_kind, check_number
 from jaxkin.errors import SymmetryError
 from jaxkin.geometry import geometry_of_all_bands
 from jaxkin.hamiltonian.bloch import BlochModel
+from jaxkin.hamiltonian.spectrum import Spectrum
 from jaxkin.hamiltonian.tight_binding import TightBinding
+from jaxkin.hamiltonian.tiles import tile_rows
 from jaxkin.symmetry.groups import group_name, point_group
 from jaxkin.symmetry.operations import Operation, lattice_rotations
 
@@ -27,13 +26,8 @@ VECTOR_TOLERANCE = 0.1
 _TEST_POINTS = 4
 
 
-@eqx.filter_jit
-def _hamiltonians(model: BlochModel, k: np.ndarray) -> jax.Array:
-    return jax.vmap(model.hamiltonian)(k)
-
-
 class _Probe:
-    """Bands at a few random k, and whether an operation maps them on those at the mapped k."""
+    """Bands at a few random k, and whether operations map them on those at the mapped k."""
 
     def __init__(self, model: BlochModel, tolerance: float, vectors: float = VECTOR_TOLERANCE):
         check_kind("model", model, BlochModel, "a Bloch model, such as jaxkin.models.get('tellurium')")
@@ -44,35 +38,52 @@ class _Probe:
         centre = np.zeros_like(lo) if model.periodic else 0.5 * (lo + hi)
         offset = np.random.default_rng(7).uniform(-0.3, 0.3, (_TEST_POINTS, len(lo))) * (hi - lo)
         self.k = np.asarray(model.cartesian(centre + offset))
-        self.energies = self._energies(self.k)
 
-    def _energies(self, cartesian: np.ndarray) -> np.ndarray:
-        return np.linalg.eigvalsh(_hamiltonians(self.model, cartesian @ np.asarray(self.model.dual).T))
+    def differences(self, operations: Sequence[Operation]) -> np.ndarray:
+        """|ε_n| at k less that at the mapped k, in eV, (operations, points, n)."""
+        energies = Spectrum(self.model)(self._mapped(operations)).reshape(-1, _TEST_POINTS, self.model.size)
+        return np.abs(energies[1:] - energies[0])
 
-    @cached_property
-    def original(self) -> dict[str, np.ndarray]:
-        return self._vectors(self.k)
+    def faults(self, operations: Sequence[Operation]) -> list[str | None]:
+        """What differs, in words; None for a symmetry."""
+        energy = self.differences(operations)
+        faults = [self._of_energies(one) for one in energy]
+        good = [number for number, fault in enumerate(faults) if fault is None]
+        vectors = self._vectors([operations[number] for number in good]) if good else {}
+        for place, number in enumerate(good):
+            mapped = {name: found[1 + place] for name, found in vectors.items()}
+            faults[number] = self._of_vectors(operations[number], {n: found[0] for n, found in vectors.items()}, mapped)
+        return faults
 
-    def _vectors(self, cartesian: np.ndarray) -> dict[str, np.ndarray]:
-        """(points · n, 3) of each name."""
-        found = geometry_of_all_bands(self.model.packed(), cartesian @ np.asarray(self.model.dual).T)
-        return {name: np.asarray(vectors).reshape(-1, 3) for name, vectors in found.items()}
+    def kept(self, operations: Sequence[Operation]) -> list[Operation]:
+        """Those that are symmetries."""
+        return [op for op, fault in zip(operations, self.faults(operations), strict=True) if fault is None]
 
-    def differences(self, op: Operation) -> np.ndarray:
-        """|ε_n| at k less that at the mapped k, in eV, (points, n)."""
-        sign = -1 if op.antiunitary else 1
-        return np.abs(self._energies(sign * self.k @ op.rotation.T) - self.energies)
+    def _mapped(self, operations: Sequence[Operation]) -> np.ndarray:
+        """The random k and after them their images under each operation, one after the other, in model coordinates."""
+        images = [(-1 if op.antiunitary else 1) * self.k @ op.rotation.T for op in operations]
+        return np.concatenate([self.k, *images]) @ np.asarray(self.model.dual).T
 
-    def fault(self, op: Operation) -> str | None:
-        """What differs, in words; None when the operation is a symmetry."""
-        sign, energy = -1 if op.antiunitary else 1, self.differences(op)
+    def _vectors(self, operations: Sequence[Operation]) -> dict[str, np.ndarray]:
+        """(1 + operations, points · n, 3) of each name, at the random k first."""
+        k, rows = self._mapped(operations), tile_rows(self.model, arrays=12)
+        parts = [geometry_of_all_bands(self.model.packed(), k[i : i + rows]) for i in range(0, len(k), rows)]
+        return {
+            name: np.concatenate([part[name] for part in parts]).reshape(1 + len(operations), -1, 3)
+            for name in parts[0]
+        }
+
+    def _of_energies(self, energy: np.ndarray) -> str | None:
         where, band = np.unravel_index(int(np.argmax(energy)), energy.shape)
-        if energy[where, band] > self.tolerance:
-            k = np.round(self.k[where], 3)
-            return f"the energy of band {band} differs by {energy[where, band]:.2g} eV at k = {k} Å⁻¹"
-        mapped = self._vectors(sign * self.k @ op.rotation.T)
+        if energy[where, band] <= self.tolerance:
+            return None
+        k = np.round(self.k[where], 3)
+        return f"the energy of band {band} differs by {energy[where, band]:.2g} eV at k = {k} Å⁻¹"
+
+    def _of_vectors(self, op: Operation, original: dict[str, np.ndarray], mapped: dict[str, np.ndarray]) -> str | None:
+        sign = -1 if op.antiunitary else 1
         for name, parity in (("velocity", 1), ("orbital_moment", op.determinant), ("berry_curvature", op.determinant)):
-            expected = sign * parity * self.original[name] @ op.rotation.T
+            expected = sign * parity * original[name] @ op.rotation.T
             difference = mapped[name] - expected
             # Curvature grows without bound near crossings: weigh every state by its own size.
             size = np.linalg.norm(expected, axis=1)
@@ -124,7 +135,7 @@ def violations(
     [False]
     """
     probe = _Probe(model, tolerance)
-    return [Violation(float(probe.differences(op).max()), probe.fault(op)) for op in operations]
+    return list(map(Violation, map(float, probe.differences(operations).max(axis=(1, 2))), probe.faults(operations)))
 
 
 def is_symmetry(model: BlochModel, operation: Operation, *, tolerance: float = ENERGY_TOLERANCE) -> bool:
@@ -164,9 +175,7 @@ def verify_symmetries(model: BlochModel, operations: list[Operation], *, toleran
     >>> import jaxkin as jk
     >>> jk.verify_symmetries(jk.models.get("kramers-weyl-o"), jk.symmetry.point_group("O"))
     """
-    probe = _Probe(model, tolerance)
-    for op in operations:
-        fault = probe.fault(op)
+    for op, fault in zip(operations, _Probe(model, tolerance).faults(operations), strict=True):
         if fault:
             raise SymmetryError(f"{op.name} is not a symmetry of H(k): {fault}.")
 
@@ -203,7 +212,7 @@ def find_symmetries(model: BlochModel, *, tolerance: float = ENERGY_TOLERANCE) -
             rest = np.eye(3) - flat
             candidates = [c for c in candidates if np.allclose(c @ rest, rest) and np.allclose(flat @ c @ rest, 0)]
     operations = [Operation(c, antiunitary) for antiunitary in (False, True) for c in candidates]
-    return [op for op in operations if probe.fault(op) is None]
+    return probe.kept(operations)
 
 
 def strictly_kept(
@@ -213,8 +222,7 @@ def strictly_kept(
 
     Wannier centres that lie slightly off their sites leave the energies symmetric and the orbital moments not.
     """
-    probe = _Probe(model, tolerance, vectors)
-    return [op for op in operations if probe.fault(op) is None]
+    return _Probe(model, tolerance, vectors).kept(operations)
 
 
 def verify_point_group(
@@ -250,7 +258,7 @@ def verify_point_group(
     least: tuple[int, str] | None = None
     for turn in (0.0, np.pi / 2, np.pi / 4, np.pi / 6):
         operations = point_group(name, turn=turn)
-        faults = [(op, fault) for op in operations if (fault := probe.fault(op))]
+        faults = [(op, fault) for op, fault in zip(operations, probe.faults(operations), strict=True) if fault]
         if not faults:
             return operations
         if least is None or len(faults) < least[0]:

@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Complex, Float
 
 from jaxkin.errors import JaxkinError
 from jaxkin.hamiltonian.eigensystem import eigensystem, eigenvalues
+from jaxkin.hamiltonian.tiles import filled
 from jaxkin.threads import in_threads
 
 UNSOLVED = (
@@ -39,7 +40,7 @@ def batched_eigensystems(
             energies, states = in_threads(np.linalg.eigh, np.asarray(h)[:count])
         except np.linalg.LinAlgError:
             raise JaxkinError(UNSOLVED.format(failed="Some", count=len(h), where="by LAPACK")) from None
-        return jnp.asarray(_filled(energies, len(h))), jnp.asarray(_filled(states, len(h)))
+        return jnp.asarray(filled(energies, len(h))), jnp.asarray(filled(states, len(h)))
     return _checked(h)
 
 
@@ -50,13 +51,6 @@ def batched_eigenvalues(h: Complex[Array, "N n n"], count: int | None = None) ->
     if jax.default_backend() == "cpu":
         return in_threads(lambda part: (np.linalg.eigvalsh(part),), np.asarray(h)[:count])[0]
     return np.asarray(_checked(h)[0])[:count]
-
-
-def _filled(solved: np.ndarray, size: int) -> np.ndarray:
-    """With the last one repeated."""
-    return (
-        np.concatenate([solved, np.repeat(solved[-1:], size - len(solved), axis=0)]) if len(solved) < size else solved
-    )
 
 
 def _checked(h: Array) -> tuple[Array, Array]:
