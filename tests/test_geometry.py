@@ -507,6 +507,22 @@ def test_rows_that_fill_a_bucket_up_are_not_diagonalised(n):
     np.testing.assert_array_equal(eigensolvers.batched_eigenvalues(h, 3), eigensolvers.batched_eigenvalues(h)[:3])
 
 
+@pytest.mark.parametrize("n", [17, 18, 24, 25, 26])
+def test_eigensystems_of_all_sizes(n):
+    """Also of those solved as a part of a larger matrix: in general, degenerate, diagonal, zero, tiny and huge ones."""
+    rng = np.random.default_rng(22)
+    x = rng.normal(size=(3, n, n)) + 1j * rng.normal(size=(3, n, n))
+    h = x + x.conj().swapaxes(1, 2)
+    ones = np.linalg.qr(x[0])[0] @ np.diag(np.repeat([-1.0, 2.0], [5, n - 5])) @ np.linalg.qr(x[0])[0].conj().T
+    h = np.stack([*h, ones, np.diag(np.arange(n) - 3.0), -np.eye(n), 0 * ones, 1e-200 * h[0], 1e200 * h[0]])
+    energies, states = map(np.asarray, eigensolvers.batched_eigensystems(jnp.asarray(h)))
+    scale = np.maximum(np.abs(h).max(axis=(1, 2)), 1e-300)[:, None]
+    assert np.abs((energies - np.linalg.eigvalsh(h)) / scale).max() < 1e-13
+    assert (np.diff(energies, axis=1) >= 0).all()
+    assert np.abs((h @ states - states * energies[:, None]) / scale[:, None]).max() < 1e-13
+    assert np.abs(states.conj().swapaxes(1, 2) @ states - np.eye(n)).max() < 1e-13
+
+
 def test_degenerate_and_separate_points_may_be_mixed():
     single, pauli = random_model(18, n=2), np.eye(2)
     double = jk.TightBinding(

@@ -21,6 +21,10 @@ from jaxkin.threads import in_threads
 UNSOLVED = (
     "{failed} of {count} Hamiltonians could not be diagonalised {where}: does H(k) hold NaN or infinity somewhere?"
 )
+SLOW = range(18, 26)
+"""Sizes up to LAPACK's 25 have complex states rotated by QR sweeps: n = 24 takes 76 µs, and 55 as a part of 26."""
+ABOVE = 1.01
+"""Of the largest sum of a row's sizes, which is no less than the largest eigenvalue."""
 EXACT = 1e-10
 """Of the matrix's largest element: HU = Uε and U†U = 1 hold to 1e-14 where a solver works."""
 
@@ -37,7 +41,7 @@ def batched_eigensystems(
         return _solver(h)
     if jax.default_backend() == "cpu":
         try:
-            energies, states = in_threads(np.linalg.eigh, np.asarray(h)[:count])
+            energies, states = in_threads(_eigh, np.asarray(h)[:count])
         except np.linalg.LinAlgError:
             raise JaxkinError(UNSOLVED.format(failed="Some", count=len(h), where="by LAPACK")) from None
         return jnp.asarray(filled(energies, len(h))), jnp.asarray(filled(states, len(h)))
@@ -53,6 +57,18 @@ def batched_eigenvalues(h: Complex[Array, "N n n"], count: int | None = None) ->
     return np.asarray(_checked(h)[0])[:count]
 
 
+def _eigh(h: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of matrices whose size ``SLOW`` holds by a divide-and-conquer, as bands of a larger matrix with others above."""
+    n = h.shape[-1]
+    if n not in SLOW:
+        return np.linalg.eigh(h)
+    larger, above = np.zeros((len(h), SLOW.stop, SLOW.stop), complex), np.arange(n, SLOW.stop)
+    larger[:, :n, :n] = h
+    larger[:, above, above] = ABOVE * np.abs(h).sum(axis=2).max(axis=1, initial=0.0)[:, None] + np.finfo(float).tiny
+    energies, states = np.linalg.eigh(larger)
+    return energies[:, :n], states[:, :n, :n]
+
+
 def _checked(h: Array) -> tuple[Array, Array]:
     """What the accelerator finds; LAPACK's results where that does not solve HU = Uε."""
     energies, states = _solver(h)
@@ -61,7 +77,7 @@ def _checked(h: Array) -> tuple[Array, Array]:
         return energies, states
     again = np.asarray(h)[wrong]
     try:
-        values, vectors = in_threads(np.linalg.eigh, again)
+        values, vectors = in_threads(_eigh, again)
         failed = int(np.sum(~np.asarray(_solves(again, values, vectors))))
     except np.linalg.LinAlgError:
         failed = len(wrong)
