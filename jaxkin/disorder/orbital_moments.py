@@ -48,8 +48,7 @@ class OrbitalMoments:
         if x.shape[1] > d // 2:
             multiplied = jax.checkpoint(lambda tile, x: _products(tile) @ x)
             return _matrices(scanned(multiplied, (self._tiles, self._tiled(x))))
-        g = jnp.swapaxes(self.summed(_project, x), 0, 1)
-        return g[:, :d, :d] + g[:, d:, d:] + 1j * (g[:, d:, :d] - g[:, :d, d:])
+        return _complex(self.summed(lambda tile, x: _project(tile, tile, x), x))
 
     def expected(self, forms: Complex[Array, "m d d"]) -> Float[Array, "M m"]:
         """⟨i|F|i⟩ of Hermitian matrices F."""
@@ -57,14 +56,25 @@ class OrbitalMoments:
             numbers = _coefficients(forms)
             values = jax.lax.map(jax.checkpoint(lambda tile: numbers @ _products(tile)), self._tiles)
             return jnp.swapaxes(values, 1, 2).reshape(-1, len(forms))[: len(self._real)]
-        a, b = forms.real, forms.imag
-        whole = jnp.concatenate([jnp.concatenate([a, -b], axis=2), jnp.concatenate([b, a], axis=2)], axis=1)
-        real = jnp.swapaxes(whole, 0, 1)  # on (Re u, Im u)
-        return self.mapped(lambda tile: _expand(tile, real))
+        real = _real(forms)
+        return self.mapped(lambda tile: _expand(tile, real, tile))
+
+    def mixed_moment(self, others: Float[Array, "M 2o"], x: Float[Array, "M m"]) -> Complex[Array, "m o d"]:
+        """Σ_j x_j |other j⟩⟨j| of every column, for the :func:`real_form` of other vectors."""
+        return _complex(self.summed(_project, others, x))
+
+    def mixed_expected(self, forms: Complex[Array, "m d o"], others: Float[Array, "M 2o"]) -> Float[Array, "M m"]:
+        """Re⟨i|F|other i⟩."""
+        real = _real(forms)
+        return self.mapped(lambda tile, ket: _expand(tile, real, ket), others)
 
     def summed(self, function: Callable, *columns: Array) -> Any:
-        """Σ ``function(states, *columns)`` over tiles; :func:`complex_states` of what it gets first are states."""
-        return sum_over_tiles(function, states_of_a_tile(2 * self._count), self._real, *columns)
+        """Σ ``function(states, *columns)`` over tiles, small enough for products with the last of the columns, (M, m).
+
+        :func:`complex_states` of what the function gets first are states.
+        """
+        rows = states_of_a_tile(2 * self._count * columns[-1].shape[1])
+        return sum_over_tiles(function, rows, self._real, *columns)
 
     def mapped(self, function: Callable, *columns: Array) -> Any:
         """``function(states, *columns)`` of all tiles as one."""
@@ -121,13 +131,28 @@ def _coefficients(forms: Complex[Array, "m d d"]) -> Float[Array, "m d*d"]:
     return jnp.where(_upper(d), (2 - np.eye(d)) * forms.real, 2.0 * forms.imag).reshape(count, d * d)
 
 
-def _project(tile: Float[Array, "N 2d"], x: Float[Array, "N m"]) -> Float[Array, "2d m 2d"]:
+def _project(tile: Float[Array, "N 2d"], others: Float[Array, "N 2o"], x: Float[Array, "N m"]) -> Array:
+    """Σ x |other⟩⟨tile|, (2o, m, 2d)."""
     n, numbers = tile.shape
     columns = (tile[:, None, :] * x[:, :, None]).reshape(n, -1)
-    return (tile.T @ columns).reshape(numbers, -1, numbers)
+    return (others.T @ columns).reshape(others.shape[1], -1, numbers)
 
 
-def _expand(tile: Float[Array, "N 2d"], forms: Float[Array, "2d m 2d"]) -> Float[Array, "N m"]:
-    numbers = tile.shape[1]
-    images = (tile @ forms.reshape(numbers, -1)).reshape(len(tile), -1, numbers)
-    return jnp.einsum("nmd,nd->nm", images, tile)
+def _expand(tile: Float[Array, "N 2d"], forms: Float[Array, "2d m 2o"], others: Float[Array, "N 2o"]) -> Array:
+    """⟨tile|F|other⟩, (N, m)."""
+    images = (tile @ forms.reshape(len(forms), -1)).reshape(len(tile), -1, others.shape[1])
+    return jnp.einsum("nmo,no->nm", images, others)
+
+
+def _complex(sums: Float[Array, "2o m 2d"]) -> Complex[Array, "m o d"]:
+    """Of sums over the :func:`real_form` of kets and bras, those over the vectors."""
+    g = jnp.swapaxes(sums, 0, 1)
+    o, d = (size // 2 for size in g.shape[1:])
+    return jax.lax.complex(g[:, :o, :d] + g[:, o:, d:], g[:, o:, :d] - g[:, :o, d:])
+
+
+def _real(forms: Complex[Array, "m d o"]) -> Float[Array, "2d m 2o"]:
+    """Re⟨u|F|v⟩ as a form of (Re u, Im u) and (Re v, Im v)."""
+    a, b = forms.real, forms.imag
+    whole = jnp.concatenate([jnp.concatenate([a, -b], axis=2), jnp.concatenate([b, a], axis=2)], axis=1)
+    return jnp.swapaxes(whole, 0, 1)

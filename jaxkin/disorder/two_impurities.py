@@ -12,7 +12,8 @@ import numpy as np
 from jaxtyping import Array, Complex, Float
 
 from jaxkin.disorder.amplitude import golden_rule
-from jaxkin.disorder.orbital_moments import OrbitalMoments, hermitian, states_of_a_tile
+from jaxkin.disorder.orbital_moments import OrbitalMoments, dagger, hermitian, states_of_a_tile
+from jaxkin.disorder.products import real_form
 from jaxkin.disorder.states import States
 from jaxkin.hamiltonian.tiles import map_over_tiles, sum_over_tiles
 from jaxkin.namespace import AnyArray, Number
@@ -90,12 +91,14 @@ class TwoImpurities(TwoImpurityScattering):
         amplitudes = [kind.amplitude for kind in kinds]
         sigma = self_energies(amplitudes, [density_matrix(states, part) for part in self._local])
         number = range(len(kinds))
-        steps = [[self.step(self._weights[:, None], i, j)[0] for j in number] for i in number]
+        # Q and P are Hermitian, and so is what belongs to i and j and to j and i
+        found = {(i, j): self.step(self._weights[:, None], i, j)[0] for i in number for j in number if i <= j}
+        steps = [[found[i, j] if i <= j else dagger(found[j, i]) for j in number] for i in number]
         self.algebra = TwoAmplitudes(amplitudes, sigma, steps, pairs)
+        self._orbitals = [OrbitalMoments(local) for local in self._local]
         mixed = [self._mixed(i, sigma) for i in number]
-        self._orbitals = [
-            OrbitalMoments(jnp.concatenate(both, axis=1)) for both in zip(self._local, mixed, strict=True)
-        ]
+        both = [jnp.concatenate(each, axis=1) for each in zip(self._local, mixed, strict=True)]
+        self._both = [*map(real_form, both)]  # |p⟩ and |δp⟩
 
     def step(self, x: Float[Array, "M m"], i: int, j: int) -> Complex[Array, "m a2 b2"]:
         """Σ_s x_s Q_s X P_s of X on kind j, on kind i: :func:`step`."""
@@ -130,10 +133,13 @@ class TwoImpurities(TwoImpurityScattering):
         return self._combined(x, 0.5, -0.5)
 
     def _combined(self, x: Float[Array, "M m"], there: float, back: float) -> Float[Array, "M m"]:
-        moments = [orbitals.moment(self._weights[:, None] * x) for orbitals in self._orbitals]
-        forms = self.algebra.forms(moments, there, back)
-        expected = (orbitals.expected(form) for orbitals, form in zip(self._orbitals, forms, strict=True))
-        return sum(expected, jnp.zeros(()))
+        x, pairs = self._weights[:, None] * x, [*zip(self._orbitals, self._both, strict=True)]
+        moments = [orbitals.mixed_moment(both, x) for orbitals, both in pairs]
+        rho, mixed = zip(*(jnp.split(moment, 2, axis=1) for moment in moments), strict=True)
+        total = jnp.zeros(())
+        for (orbitals, both), (form, ends) in zip(pairs, self.algebra.forms(rho, mixed, there, back), strict=True):
+            total = total + orbitals.mixed_expected(jnp.concatenate([form, 2 * ends], axis=2), both)
+        return total
 
 
 class TwoAmplitudes:
@@ -159,34 +165,37 @@ class TwoAmplitudes:
         ]
 
     def forms(
-        self, moments: Sequence[Complex[Array, "m 2d 2d"]], there: float, back: float
-    ) -> list[Complex[Array, "m 2d 2d"]]:
-        """F of each kind with ⟨P|F|P⟩ = ∫(dp') x_p' times w⁽²⁾_{pp'} and w⁽²⁾_{p'p}, with factors, for P = (|p⟩, |δp⟩).
+        self,
+        rho: Sequence[Complex[Array, "m d d"]],
+        mixed: Sequence[Complex[Array, "m d d"]],
+        there: float,
+        back: float,
+    ) -> list[tuple[Complex[Array, "m d d"], Complex[Array, "m d d"]]]:
+        """Hermitian F and E of each kind with ⟨p|F|p⟩ + 2Re⟨p|E|δp⟩ = ∫(dp') x_p' times w⁽²⁾_{pp'} and w⁽²⁾_{p'p}.
 
         w⁽²⁾_{p'p} is w⁽²⁾_{pp'} with T and T†, G^R and G^A exchanged.
 
         Args:
-            moments: Σ W x |P⟩⟨P| of each kind.
+            rho: Σ W x |p⟩⟨p| of each kind, (m, d, d).
+            mixed: Σ W x |δp⟩⟨p|, (m, d, d).
             there, back: factors.
         """
-        forms = [jnp.zeros_like(moment) for moment in moments]
+        forms, ends = ([jnp.zeros_like(moment) for moment in rho] for _ in range(2))
         for side, factor in ((1, there), (-1, back)):
             if not factor:
                 continue
             kinds = self.kinds if side > 0 else [kind._replace(matrix=kind.matrix.conj().T) for kind in self.kinds]
-            sizes = [len(kind.matrix) for kind in kinds]
-            once = [scattered(kind, moment[:, :d, :d]) for kind, moment, d in zip(kinds, moments, sizes, strict=True)]
-            for i, (kind, d) in enumerate(zip(kinds, sizes, strict=True)):
-                rho, mixed = moments[i][:, :d, :d], moments[i][:, d:, :d]
-                inner = hermitian(2 * side * (mixed + 1j * jnp.pi * between(self._steps[i], once)))
+            once = [scattered(kind, moment) for kind, moment in zip(kinds, rho, strict=True)]
+            for i, kind in enumerate(kinds):
+                inner = hermitian(2 * side * (mixed[i] + 1j * jnp.pi * between(self._steps[i], once)))
                 if self._pairs is not None:
                     inner = inner + hermitian(between(self._pairs[i], once))
                 change = self.changes[i] if side > 0 else self.changes[i].conj().T
-                changed = hermitian(2 * kind.density * (change @ rho @ kind.matrix.conj().T))
-                ends = -factor * side * once[i]
-                forms[i] = forms[i].at[:, :d, :d].add(factor * (scattered(kind, inner) + changed))
-                forms[i] = forms[i].at[:, d:, :d].add(ends).at[:, :d, d:].add(ends)
-        return [golden_rule(1.0) * form for form in forms]
+                changed = hermitian(2 * kind.density * (change @ rho[i] @ kind.matrix.conj().T))
+                forms[i] = forms[i] + factor * (scattered(kind, inner) + changed)
+                ends[i] = ends[i] - factor * side * once[i]
+        scale = golden_rule(1.0)
+        return [(scale * form, scale * end) for form, end in zip(forms, ends, strict=True)]
 
 
 def density_matrix(states: States, local: Complex[Array, "M d"]) -> Complex[Array, "d d"]:

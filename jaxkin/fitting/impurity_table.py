@@ -279,18 +279,17 @@ def _two_impurity_sums(
     sigma = self_energies(kinds, [site.states for site in sites])
     green = None if pairs.green is None else list(map(list, pairs.green))
     algebra = TwoAmplitudes(kinds, sigma, [[block[0] for block in row] for row in pairs.steps], green)
-    weighted = []  # Σ W x |P⟩⟨P| for x = v_a and v_a v_b, where what is quadratic in |δp⟩ has no place
+    rho, mixed = [], []  # Σ W x |p⟩⟨p| and Σ W x |δp⟩⟨p| for x = v_a, and for v_a v_b after these
     for site, row in zip(sites, pairs.steps, strict=True):
         d = site.states.shape[0]
         both = [jnp.einsum("xpq,q->xp", block, s.ravel()) for block, s in zip(row, sigma, strict=True)]
-        mixed = sum(both, jnp.zeros(()))[1:].reshape(-1, d, d)
-        rho = jnp.concatenate([site.velocity, site.square.reshape(9, d, d)])
-        top = jnp.concatenate([rho, dagger(mixed)], axis=2)
-        weighted.append(jnp.concatenate([top, jnp.concatenate([mixed, 0 * rho], axis=2)], axis=1))
-    turned, current = jnp.zeros((3, 3, 3)), jnp.zeros((3, 3))
-    for form, moment in zip(algebra.forms([x[:3] for x in weighted], 0.5, -0.5), weighted, strict=True):
-        turned = turned + jnp.einsum("cmn,dbnm->cdb", form, moment[3:].reshape(3, 3, *moment.shape[1:])).real
-        current = current + jnp.einsum("bmn,anm->ab", form, moment[:3]).real
+        mixed.append(sum(both, jnp.zeros(()))[1:].reshape(-1, d, d))
+        rho.append(jnp.concatenate([site.velocity, site.square.reshape(9, d, d)]))
+    values = jnp.zeros((3, 12))
+    forms = algebra.forms([x[:3] for x in rho], [x[:3] for x in mixed], 0.5, -0.5)
+    for (form, ends), own, other in zip(forms, rho, mixed, strict=True):
+        values = values + jnp.real(jnp.einsum("cmn,xnm->cx", form, own) + 2 * jnp.einsum("cmn,xnm->cx", ends, other))
+    current, turned = values[:, :3].T, values[:, 3:].reshape(3, 3, 3)
     return MAGNETON * jnp.einsum("acd,cdb->ab", LEVI_CIVITA, turned), current
 
 
