@@ -24,7 +24,7 @@ import jaxkin as jk
 from jaxkin.hamiltonian.spectrum import Spectrum, hamiltonians
 from jaxkin.hamiltonian.tiles import tile_rows
 from jaxkin.surface.newton import Approach, solved_roots
-from jaxkin.surface.points import VECTORS, point_geometry
+from jaxkin.surface.points import kept_vectors, point_geometry
 from jaxkin.surface.roots import bracketed_roots, polished_roots
 
 ROUNDS = 3
@@ -122,7 +122,8 @@ def compared(name: str, model: jk.TightBinding, level: float, bands: np.ndarray,
     (t, good), (t2, good2) = results["roots by solves"], results["roots by eigensystems"]
     both = good & good2
     solved, expected = results["geometry by solves"], results["geometry by eigensystems"]
-    agreement = {key: float(np.abs(solved[key] - expected[key]).max() / np.abs(expected[key]).max()) for key in VECTORS}
+    names = kept_vectors(model)
+    agreement = {key: float(np.abs(solved[key] - expected[key]).max() / np.abs(expected[key]).max()) for key in names}
     left = Spectrum(model)(near.k + t[:, None] * near.direction)[rows, near.band] - level
     ratio = {
         what: float(each[f"{what} by eigensystems"][0] / each[f"{what} by solves"][0]) for what in ("roots", "geometry")
