@@ -11,8 +11,8 @@ from threading import Lock
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-SMALLEST_PART = 32
-"""Matrices that are worth a thread."""
+SMALLEST_PART = 2**14
+"""Numbers in matrices that are worth a thread: 28 matrices of 24 orbitals, or one of 200."""
 _BUSY = Lock()
 
 
@@ -28,8 +28,8 @@ def in_threads(function: Callable, *arrays: np.ndarray) -> tuple[np.ndarray, ...
     """
     count = len(arrays[0])
     with _BUSY, _controller().limit(limits=1):  # a 40-fold loss was measured without
-        parts = min(_workers(), max(1, count // SMALLEST_PART))
-        if parts == 1:
+        parts = min(_workers(), count, max(1, arrays[0].size // SMALLEST_PART))
+        if parts <= 1:
             return tuple(function(*arrays))
         split = [np.array_split(array, parts) for array in arrays]
         return tuple(map(np.concatenate, zip(*_pool().map(function, *split), strict=True)))
