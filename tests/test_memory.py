@@ -115,7 +115,7 @@ CASES = {
 """,
     ),
     "finite range": (
-        490 * 1024**2,  # through pivots, as matrices would take more than half of it; 330 to 352 MiB measured
+        490 * 1024**2,  # through pivots, as matrices would take more than half of it; 390 to 450 MiB measured
         """
     model = jk.models.get("kramers-weyl-d4")
     surface = jk.fermi_surface(model, -1.2, sampler=jk.Lines(n=12 if full else 3), replicas=1)
