@@ -15,6 +15,7 @@ from scipy.constants import physical_constants
 from jaxkin import units
 from jaxkin.brief import brief, lines, plural, ranged
 from jaxkin.checks import check_number, numbers
+from jaxkin.devices import spread
 from jaxkin.errors import ModelError
 from jaxkin.hamiltonian.bloch import BlochModel, KPoint
 from jaxkin.hamiltonian.eigenpair import Iterate, bordered, iterate
@@ -158,7 +159,7 @@ def batched_geometry(
 
 def diagonalised(model: BlochModel, k: Float[Array | np.ndarray, "N d"], count: int | None = None) -> Eigen:
     """Of N points; those after ``count`` fill a bucket up."""
-    h, derivative = operators(model, k)
+    h, derivative = operators(model, spread(k))
     return Eigen(*batched_eigensystems(h, count), derivative)
 
 
@@ -277,13 +278,13 @@ def pair_geometry(
     return geometry, onward, Trust(change, gap, jnp.max(jnp.abs(h)))
 
 
-def _diagonalised(model: BlochModel, k: KPoint) -> Eigen:
+def _eigen(model: BlochModel, k: KPoint) -> Eigen:
     h, derivative = model.hamiltonian_and_derivative(k)
     return Eigen(*eigensystem(h), derivative)
 
 
 def _mean_geometry(model: BlochModel, k: KPoint, band, degeneracy) -> BandGeometry:
-    return _mean_of(model, k, _diagonalised(model, k), band, degeneracy)
+    return _mean_of(model, k, _eigen(model, k), band, degeneracy)
 
 
 def _mean_of(model: BlochModel, k: KPoint, eigen: Eigen, band, degeneracy) -> BandGeometry:
@@ -306,7 +307,7 @@ def _sets(energies: Float[Array, " n"], degeneracy: AnyArray) -> tuple[Bool[Arra
 
 
 def _trace_geometry(model: BlochModel, k: KPoint, members: Float[Array, " n"]) -> BandGeometry:
-    full = _geometry(model, k, _diagonalised(model, k), (1 - members)[:, None] * members, members, members)
+    full = _geometry(model, k, _eigen(model, k), (1 - members)[:, None] * members, members, members)
     return eqx.tree_at(lambda g: g.state, full, full.state @ members)
 
 

@@ -274,7 +274,6 @@ def test_ctrl_c_is_heard_where_python_drops_exceptions():
 
 COMPUTING = """
 import os, signal, sys, threading
-from contextlib import contextmanager, suppress
 from pathlib import Path
 import jax, jax.numpy as jnp, killed_runs
 from jaxkin.cli import app
@@ -308,7 +307,6 @@ def test_a_signal_while_compiled_code_works_in_other_threads(tmp_path):
 
 ENDLESS = """
 import sys
-from contextlib import contextmanager, suppress
 from pathlib import Path
 import jax, killed_runs
 

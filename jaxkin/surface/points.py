@@ -224,7 +224,7 @@ def _by_eigensystems(
         for part, padded in buckets(points, tile_rows(model, arrays=12)):
             count = part.stop - part.start
             first = k[padded[:, 0]]
-            eigen = diagonalised(model, spread(first), count)
+            eigen = diagonalised(model, first, count)
             separate = separate_geometry(model, spread(first), eigen, band[padded], names)
             found, distance = jax.tree.map(np.asarray, separate)
             degenerate = np.argwhere(distance[:count] < max(degeneracy, DEGENERACY_TOLERANCE))

@@ -39,25 +39,22 @@ class _Probe:
         offset = np.random.default_rng(7).uniform(-0.3, 0.3, (_TEST_POINTS, len(lo))) * (hi - lo)
         self.k = np.asarray(model.cartesian(centre + offset))
 
-    def differences(self, operations: Sequence[Operation]) -> np.ndarray:
-        """|ε_n| at k less that at the mapped k, in eV, (operations, points, n)."""
+    def violations(self, operations: Sequence[Operation]) -> list[Violation]:
+        """How well each operation is a symmetry; vectors are compared where energies agree."""
         energies = Spectrum(self.model)(self._mapped(operations)).reshape(-1, _TEST_POINTS, self.model.size)
-        return np.abs(energies[1:] - energies[0])
-
-    def faults(self, operations: Sequence[Operation]) -> list[str | None]:
-        """What differs, in words; None for a symmetry."""
-        energy = self.differences(operations)
+        energy = np.abs(energies[1:] - energies[0])
         faults = [self._of_energies(one) for one in energy]
         good = [number for number, fault in enumerate(faults) if fault is None]
         vectors = self._vectors([operations[number] for number in good]) if good else {}
-        for place, number in enumerate(good):
-            mapped = {name: found[1 + place] for name, found in vectors.items()}
-            faults[number] = self._of_vectors(operations[number], {n: found[0] for n, found in vectors.items()}, mapped)
-        return faults
+        original = {name: found[0] for name, found in vectors.items()}
+        for place, number in enumerate(good, start=1):
+            mapped = {name: found[place] for name, found in vectors.items()}
+            faults[number] = self._of_vectors(operations[number], original, mapped)
+        return [Violation(float(one.max()), fault) for one, fault in zip(energy, faults, strict=True)]
 
     def kept(self, operations: Sequence[Operation]) -> list[Operation]:
         """Those that are symmetries."""
-        return [op for op, fault in zip(operations, self.faults(operations), strict=True) if fault is None]
+        return [op for op, found in zip(operations, self.violations(operations), strict=True) if found.fault is None]
 
     def _mapped(self, operations: Sequence[Operation]) -> np.ndarray:
         """The random k and after them their images under each operation, one after the other, in model coordinates."""
@@ -134,8 +131,7 @@ def violations(
     >>> [one.fault is None for one in violations(jk.models.get("kramers-weyl-o"), [inversion])]
     [False]
     """
-    probe = _Probe(model, tolerance)
-    return list(map(Violation, map(float, probe.differences(operations).max(axis=(1, 2))), probe.faults(operations)))
+    return _Probe(model, tolerance).violations(operations)
 
 
 def is_symmetry(model: BlochModel, operation: Operation, *, tolerance: float = ENERGY_TOLERANCE) -> bool:
@@ -175,9 +171,9 @@ def verify_symmetries(model: BlochModel, operations: list[Operation], *, toleran
     >>> import jaxkin as jk
     >>> jk.verify_symmetries(jk.models.get("kramers-weyl-o"), jk.symmetry.point_group("O"))
     """
-    for op, fault in zip(operations, _Probe(model, tolerance).faults(operations), strict=True):
-        if fault:
-            raise SymmetryError(f"{op.name} is not a symmetry of H(k): {fault}.")
+    for op, found in zip(operations, _Probe(model, tolerance).violations(operations), strict=True):
+        if found.fault:
+            raise SymmetryError(f"{op.name} is not a symmetry of H(k): {found.fault}.")
 
 
 def find_symmetries(model: BlochModel, *, tolerance: float = ENERGY_TOLERANCE) -> list[Operation]:
@@ -258,7 +254,8 @@ def verify_point_group(
     least: tuple[int, str] | None = None
     for turn in (0.0, np.pi / 2, np.pi / 4, np.pi / 6):
         operations = point_group(name, turn=turn)
-        faults = [(op, fault) for op, fault in zip(operations, probe.faults(operations), strict=True) if fault]
+        found = zip(operations, probe.violations(operations), strict=True)
+        faults = [(op, one.fault) for op, one in found if one.fault]
         if not faults:
             return operations
         if least is None or len(faults) < least[0]:
